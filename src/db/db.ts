@@ -1,0 +1,39 @@
+/**
+ * The Db port. A unit of work is a list of statements sent at once and applied atomically: no transaction stays open
+ * while the service awaits anything else, so conditions live in the SQL (`where lease = $1`), never between queries.
+ * SQL is written once for both databases; the few fragments that differ are macros, listed in dialect.ts.
+ */
+
+export type Param = string | number | null
+export type Row = Record<string, unknown>
+
+export interface Statement {
+  /** One SQL statement with `$1…` placeholders and the macros of dialect.ts. */
+  readonly sql: string
+  readonly params: readonly Param[]
+}
+
+export interface Db {
+  readonly dialect: 'sqlite' | 'postgres'
+  /** Applies the statements in order, all or none. Resolves with each one's rows once the whole is durable. */
+  write(unit: readonly Statement[]): Promise<Row[][]>
+  /** Like write, but need not be durable against a power loss when it resolves (PostgreSQL: synchronous_commit off). */
+  writeRelaxed(unit: readonly Statement[]): Promise<Row[][]>
+  /** Reads committed state, beside the writers. */
+  read(statement: Statement): Promise<Row[]>
+  /** Tells the other processes on this database; a hint, it may get lost. No-op on SQLite. */
+  notify(payload: string): void
+  /** Listens for other processes' hints. */
+  onNotify(listener: (payload: string) => void): void
+  close(): Promise<void>
+}
+
+/** The statement could not be run because the database cannot be reached or is going away: worth trying again. */
+export class DatabaseUnavailable extends Error {
+  override name = 'DatabaseUnavailable'
+}
+
+/** Rows as one JSON parameter, for the @rows macro. */
+export function rowsParam(rows: readonly object[]): string {
+  return JSON.stringify(rows)
+}

@@ -1,0 +1,60 @@
+/**
+ * Brings a database to this code's schema. Migrations are append-only with the same numbers on both dialects; each is
+ * one unit, so a crash between two leaves a whole older schema. A schema newer than the code is refused.
+ */
+import { ConfigError } from '../lib/errors.js'
+import type { Db, Statement } from './db.js'
+import { initial } from './migrations/001-initial.js'
+
+const MIGRATIONS: readonly (readonly string[])[] = [initial]
+
+export interface MigrationStatus {
+  readonly current: number
+  readonly latest: number
+}
+
+export async function migrationStatus(db: Db): Promise<MigrationStatus> {
+  const latest = MIGRATIONS.length
+  const exists = await db.read(
+    db.dialect === 'sqlite'
+      ? { sql: "select 1 from sqlite_master where type = 'table' and name = 'meta'", params: [] }
+      : { sql: "select 1 where to_regclass('meta') is not null", params: [] },
+  )
+  if (exists.length === 0) return { current: 0, latest }
+  const [row] = await db.read({ sql: "select value from meta where key = 'schema_version'", params: [] })
+  return { current: Number(row?.value ?? 0), latest }
+}
+
+/** Applies what is missing and answers the state afterwards. Several processes may call it at once. */
+export async function migrate(db: Db): Promise<MigrationStatus> {
+  let status = await migrationStatus(db)
+  refuseNewer(status)
+  while (status.current < status.latest) {
+    await db.write(stepTo(db, status.current + 1))
+    const next = await migrationStatus(db)
+    if (next.current <= status.current) throw new Error(`migration ${status.current + 1} did not take effect`)
+    status = next
+  }
+  return status
+}
+
+export function refuseNewer({ current, latest }: MigrationStatus): void {
+  if (current <= latest) return
+  throw new ConfigError(
+    `the database has schema ${current}, newer than this version knows (${latest}): start the newer version of mail-proxy`,
+  )
+}
+
+function stepTo(db: Db, version: number): Statement[] {
+  const statements: Statement[] = []
+  // Two processes starting at once: the second waits here, then fails on the version below and looks again.
+  if (db.dialect === 'postgres') statements.push({ sql: 'select pg_advisory_xact_lock(7305829)', params: [] })
+  if (version === 1) statements.push({ sql: 'create table if not exists meta (key text primary key, value text not null)', params: [] })
+  for (const sql of MIGRATIONS[version - 1] ?? []) statements.push({ sql, params: [] })
+  statements.push({
+    sql: `insert into meta (key, value) values ('schema_version', $1)
+      on conflict (key) do update set value = excluded.value`,
+    params: [String(version)],
+  })
+  return statements
+}

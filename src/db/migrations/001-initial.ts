@@ -1,0 +1,197 @@
+/**
+ * The first schema. The queue row (messages) is narrow: what claims and settles rewrite. Bodies live in contents,
+ * written once. Partial indexes cover only what is still to be sent, so cost does not grow with what was sent.
+ * Instants are epoch ms, flags 0/1, JSON text.
+ */
+export const initial: readonly string[] = [
+  `create table tenants (
+    id text primary key,
+    name text,
+    active smallint not null default 1,
+    client_base_url text,
+    client_sync_path text,
+    client_attachment_path text,
+    client_auth text,
+    -- 1 while client_base_url was last set by an admin: it may then be a private address
+    endpoint_trusted smallint not null default 0,
+    large_file_config text,
+    rate_hourly bigint,
+    rate_daily bigint,
+    max_queued_messages bigint,
+    attachment_root text,
+    signing_secrets text,
+    suspended_batches text not null default '[]',
+    created_at bigint not null,
+    updated_at bigint not null
+  )`,
+  `create table api_keys (
+    hash text primary key,
+    tenant_id text not null references tenants(id) on delete cascade,
+    created_at bigint not null,
+    expires_at bigint
+  )`,
+  'create index api_keys_tenant on api_keys(tenant_id)',
+  `create table sync_state (
+    tenant_id text primary key references tenants(id) on delete cascade,
+    last_sync_at bigint,
+    -- do not disturb until then while nothing is pending
+    quiet_until bigint,
+    retry_at bigint,
+    failures bigint not null default 0,
+    batch_limit bigint,
+    lease bigint,
+    lease_until bigint
+  )`,
+  `create table accounts (
+    key @identity,
+    tenant_id text not null references tenants(id) on delete cascade,
+    id text not null,
+    host text not null,
+    port bigint not null,
+    username text,
+    password text,
+    use_tls smallint,
+    tls_verify smallint not null default 1,
+    limit_per_minute bigint,
+    limit_per_hour bigint,
+    limit_per_day bigint,
+    limit_behavior text not null default 'defer',
+    ttl_seconds bigint not null default 300,
+    max_connections bigint not null default 10,
+    max_messages_per_connection bigint not null default 100,
+    max_recipients_per_transaction bigint not null default 100,
+    batch_size bigint,
+    is_default smallint not null default 0,
+    in_doubt text not null default 'retry',
+    on_pause_timeout text not null default 'error',
+    host_trusted smallint not null default 0,
+    pause_kind text,
+    pause_since bigint,
+    pause_reason text,
+    pause_code text,
+    probe_at bigint,
+    probes bigint not null default 0,
+    is_pec_account smallint not null default 0,
+    imap_host text,
+    imap_port bigint,
+    imap_user text,
+    imap_password text,
+    imap_ssl smallint,
+    created_at bigint not null,
+    updated_at bigint not null,
+    unique (tenant_id, id)
+  )`,
+  'create index accounts_paused on accounts(probe_at) where pause_kind is not null',
+  `create table messages (
+    seq @identity,
+    tenant_id text not null,
+    id text not null,
+    account_key bigint not null,
+    account_id text not null,
+    status text not null,
+    -- where the row stands for the dispatcher: 0 ended, 1 ready, 2 waiting for due_at, 3 claimed, 4 held in doubt
+    stage smallint not null,
+    priority smallint not null,
+    batch_code text,
+    due_at bigint not null,
+    expires_at bigint,
+    attempts bigint not null default 0,
+    -- recipients that some server has accepted; above 0 the id can no longer be replaced
+    accepted bigint not null default 0,
+    lease bigint,
+    -- marks the unit that last wrote the content
+    submission bigint not null,
+    deferred_ts bigint,
+    deferred_reason text,
+    -- causes already reported deferred once: 1 limit, 2 account pause
+    causes bigint not null default 0,
+    sent_at bigint,
+    error_at bigint,
+    error text,
+    code text,
+    -- JSON [{address,status,code,reply}] once they differ or an attempt told something
+    recipients text,
+    reported_at bigint,
+    created_at bigint not null,
+    updated_at bigint not null,
+    unique (tenant_id, id)
+  )`,
+  'create index messages_ready on messages(account_key, priority, seq) where stage = 1',
+  'create index messages_waiting on messages(due_at) where stage = 2',
+  'create index messages_waiting_account on messages(account_key, due_at) where stage = 2',
+  'create index messages_claimed on messages(account_key) where stage = 3',
+  'create index messages_doubt on messages(tenant_id, seq) where stage = 4',
+  'create index messages_expiring on messages(expires_at) where expires_at is not null and stage > 0',
+  'create index messages_tenant on messages(tenant_id, seq)',
+  'create index messages_reported on messages(reported_at) where reported_at is not null',
+  `create table contents (
+    seq bigint primary key references messages(seq) on delete cascade,
+    content text not null
+  )`,
+  // What happened to a message: its history, its attempts and, while pending = 1, the outbox of reports.
+  // It stands on its own (no foreign key): a report is owed even when the same id is submitted anew.
+  `create table events (
+    id @identity,
+    tenant_id text not null,
+    seq bigint not null,
+    type text not null,
+    at bigint not null,
+    -- JSON of the report entry
+    entry text not null,
+    -- JSON of the SMTP attempt that led here, if one did
+    attempt text,
+    pending smallint not null,
+    reported_at bigint
+  )`,
+  'create index events_message on events(seq)',
+  'create index events_pending on events(tenant_id, id) where pending = 1',
+  `create table leases (
+    id bigint primary key,
+    holder text not null,
+    -- what tells a restart of the machine or the database from one of the process alone (doubt journal)
+    epoch text not null,
+    until bigint not null,
+    started_at bigint not null
+  )`,
+  // The doubt journal of PostgreSQL: claims about to send their final dot. SQLite keeps it in a file.
+  `create table doubts (
+    seq bigint not null,
+    lease bigint not null,
+    primary key (seq, lease)
+  )`,
+  // A row to lock, so that two instances do not count the same free slot.
+  'create table limit_scopes (scope text primary key)',
+  // A ring of 128 buckets a scope and window; each is a hundredth of the window long.
+  `create table limit_buckets (
+    scope text not null,
+    span bigint not null,
+    slot bigint not null,
+    bucket bigint not null,
+    used bigint not null,
+    primary key (scope, span, slot)
+  )`,
+  `create table rules (
+    id @identity,
+    tenant_id text references tenants(id) on delete cascade,
+    account_id text,
+    name text,
+    enabled smallint not null default 1,
+    priority bigint not null,
+    days text not null default '[]',
+    start_hour bigint,
+    end_hour bigint,
+    cross_midnight smallint not null default 0,
+    interval_minutes bigint not null default 1,
+    timezone text,
+    created_at bigint not null
+  )`,
+  `create table command_log (
+    id @identity,
+    at bigint not null,
+    endpoint text not null,
+    tenant_id text,
+    payload text not null,
+    response_status bigint not null
+  )`,
+  'create index command_log_at on command_log(at)',
+]

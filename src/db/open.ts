@@ -1,0 +1,38 @@
+/** Opens the database that the configuration names. On SQLite the process proves first that it is alone. */
+import { mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
+import type { Config } from '../config.js'
+import type { Log } from '../lib/log.js'
+import type { Db } from './db.js'
+import { openPostgres } from './postgres.js'
+import { lockAlone, openSqlite } from './sqlite.js'
+
+export interface OpenOptions {
+  readonly log: Log
+  /** True for a service; false for a command that only looks or changes a record beside a running service. */
+  readonly exclusive: boolean
+  /** `process` in tests that move the time; see dialect.ts. */
+  readonly clock?: 'database' | 'process'
+}
+
+export async function openDatabase(config: Pick<Config, 'database'>, options: OpenOptions): Promise<Db> {
+  const { url, dialect, poolSize } = config.database
+  if (dialect === 'postgres') {
+    return openPostgres(url, { poolSize, log: options.log, clock: options.clock ?? 'database' })
+  }
+  mkdirSync(dirname(url), { recursive: true, mode: 0o700 })
+  const lock = options.exclusive ? await lockAlone(url) : null
+  try {
+    const db = await openSqlite(url)
+    return {
+      ...db,
+      async close() {
+        await db.close()
+        lock?.release()
+      },
+    }
+  } catch (error) {
+    lock?.release()
+    throw error
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * PostgreSQL behind the Db port: a pool for units and reads, one connection for LISTEN/NOTIFY. A unit of one statement
+ * is its own transaction; a longer one runs between BEGIN and COMMIT without waiting for anything but the database.
+ */
+import pg from 'pg'
+import type { Log } from '../lib/log.js'
+import { DatabaseUnavailable, type Db, type Row, type Statement } from './db.js'
+import { createExpander, type DialectOptions } from './dialect.js'
+
+const CHANNEL = 'gmp_wake'
+/** A deadlock or a serialization failure undid the unit wholly; the same unit may simply be sent again. */
+const UNDONE = new Set(['40001', '40P01'])
+const MAX_TRIES = 5
+
+export interface PostgresOptions extends DialectOptions {
+  readonly poolSize: number
+  readonly log: Log
+}
+
+pg.types.setTypeParser(pg.types.builtins.INT8, Number)
+pg.types.setTypeParser(pg.types.builtins.NUMERIC, Number)
+
+export async function openPostgres(url: string, options: PostgresOptions): Promise<Db> {
+  const expand = createExpander('postgres', options)
+  const names = new Map<string, string>()
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: options.poolSize,
+    connectionTimeoutMillis: 10_000,
+    application_name: 'genro-mail-proxy',
+    keepAlive: true,
+  })
+  // Without a listener an idle connection that dies would end the process.
+  pool.on('error', error => options.log.warning(`PostgreSQL connection lost: ${error.message}`))
+  const listener = createListener(url, options.log)
+
+  const query = async (client: pg.ClientBase, { sql, params }: Statement): Promise<Row[]> => {
+    const text = expand(sql)
+    let name = names.get(text)
+    if (name === undefined) {
+      name = `q${names.size}`
+      names.set(text, name)
+    }
+    return (await client.query({ name, text, values: params as unknown[] })).rows as Row[]
+  }
+
+  const write = (unit: readonly Statement[], relaxed: boolean): Promise<Row[][]> =>
+    again(async () => {
+      const client = await connect(pool)
+      let broken: Error | undefined
+      try {
+        if (unit.length === 1 && !relaxed) return [await query(client, unit[0]!)]
+        await client.query(relaxed ? 'begin; set local synchronous_commit = off' : 'begin')
+        const results: Row[][] = []
+        for (const statement of unit) results.push(await query(client, statement))
+        await client.query('commit')
+        return results
+      } catch (error) {
+        await client.query('rollback').catch((failure: Error) => {
+          broken = failure
+        })
+        throw asError(error)
+      } finally {
+        // A connection whose state is unknown is thrown away.
+        client.release(broken)
+      }
+    })
+
+  return {
+    dialect: 'postgres',
+    write: unit => write(unit, false),
+    writeRelaxed: unit => write(unit, true),
+    async read(statement) {
+      const client = await connect(pool)
+      let broken: Error | undefined
+      try {
+        return await query(client, statement)
+      } catch (error) {
+        const known = asError(error)
+        if (known instanceof DatabaseUnavailable) broken = known
+        throw known
+      } finally {
+        client.release(broken)
+      }
+    },
+    notify(payload) {
+      pool.query('select pg_notify($1, $2)', [CHANNEL, payload]).catch(() => {
+        // A hint: the others find the work by polling.
+      })
+    },
+    onNotify: heard => listener.listen(heard),
+    async close() {
+      await listener.close()
+      await pool.end()
+    },
+  }
+}
+
+async function again<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await work()
+    } catch (error) {
+      const code = (error as { cause?: { code?: string } }).cause?.code
+      if (tries >= MAX_TRIES || code === undefined || !UNDONE.has(code)) throw error
+    }
+  }
+}
+
+async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
+  try {
+    return await pool.connect()
+  } catch (error) {
+    throw asError(error, true)
+  }
+}
+
+/** SQLSTATE classes of a server that is away, going away or out of room: 08 connection, 53 resources, 57P shutdown. */
+function asError(error: unknown, connecting = false): Error {
+  const { code, message } = error as { code?: string; message: string }
+  const away =
+    connecting ||
+    code === undefined ||
+    /^(08|53|57P)/.test(code) ||
+    code === '25006' ||
+    /^E[A-Z]+$/.test(code) ||
+    /terminat|Connection ended|timeout/i.test(message)
+  return away ? new DatabaseUnavailable(message, { cause: error }) : new Error(message, { cause: error })
+}
+
+/** Keeps one LISTEN connection open, reconnecting once a second while the server is away. */
+function createListener(url: string, log: Log) {
+  let client: pg.Client | null = null
+  let closed = false
+  let retry: NodeJS.Timeout | undefined
+  const listeners: ((payload: string) => void)[] = []
+
+  const open = async () => {
+    if (closed) return
+    const next = new pg.Client({ connectionString: url, application_name: 'genro-mail-proxy listen', keepAlive: true })
+    const lost = () => {
+      if (client === next) client = null
+      clearTimeout(retry)
+      if (!closed) retry = setTimeout(open, 1000)
+    }
+    next.on('error', error => log.warning(`PostgreSQL LISTEN connection lost: ${error.message}`))
+    next.on('end', lost)
+    next.on('notification', ({ payload }) => {
+      for (const heard of listeners) heard(payload ?? '')
+    })
+    try {
+      await next.connect()
+      await next.query(`listen ${CHANNEL}`)
+      client = next
+      if (closed) await next.end()
+    } catch {
+      lost()
+    }
+  }
+
+  return {
+    listen(heard: (payload: string) => void) {
+      listeners.push(heard)
+      if (listeners.length === 1) void open()
+    },
+    async close() {
+      closed = true
+      clearTimeout(retry)
+      await client?.end()
+    },
+  }
+}

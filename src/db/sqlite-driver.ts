@@ -1,0 +1,30 @@
+/**
+ * Opens SQLite through the runtime's own node:sqlite where it comes without a warning (Node 24 and later), else
+ * through @photostructure/sqlite, which has the same API and ships its binary inside the package.
+ */
+
+export interface SqliteStatement {
+  all(...params: readonly (string | number | null)[]): Record<string, unknown>[]
+}
+
+export interface SqliteConnection {
+  exec(sql: string): void
+  prepare(sql: string): SqliteStatement
+  close(): void
+}
+
+interface SqliteModule {
+  DatabaseSync: new (path: string, options: { readOnly: boolean }) => SqliteConnection
+}
+
+export async function openDriver(path: string, readOnly: boolean): Promise<SqliteConnection> {
+  const { DatabaseSync } = await loadModule()
+  return new DatabaseSync(path, { readOnly })
+}
+
+async function loadModule(): Promise<SqliteModule> {
+  const major = Number(process.versions.node.split('.')[0])
+  // A variable, so that the compiler does not look for types that Node 20's do not have.
+  const builtIn = 'node:sqlite'
+  return (await import(major >= 24 ? builtIn : '@photostructure/sqlite')) as SqliteModule
+}

@@ -1,0 +1,139 @@
+/**
+ * SQLite behind the Db port: one writer thread (group commit, see sqlite-worker.ts) and one reader thread on the same
+ * WAL, so that a long listing does not hold up the queue. One process owns the file, proved by lockAlone().
+ */
+import { Worker } from 'node:worker_threads'
+import { DatabaseUnavailable, type Db, type Row, type Statement } from './db.js'
+import { createExpander } from './dialect.js'
+import { openDriver, type SqliteConnection } from './sqlite-driver.js'
+import type { WireAnswer, WireRequest, WireUnit } from './sqlite-worker.js'
+
+/** Opens (and creates) the file. Rejects with a sentence when it cannot be opened. */
+export async function openSqlite(path: string): Promise<Db> {
+  const expand = createExpander('sqlite', { clock: 'process' })
+  const writer = await startThread(path, false)
+  const reader = await startThread(path, true)
+  const write = (unit: readonly Statement[]) => writer.run(unit.map(s => ({ sql: expand(s.sql), params: s.params })))
+  return {
+    dialect: 'sqlite',
+    write,
+    writeRelaxed: write,
+    read: async ({ sql, params }) => (await reader.run([{ sql: expand(sql), params }]))[0] ?? [],
+    notify: () => {},
+    onNotify: () => {},
+    async close() {
+      await reader.close()
+      await writer.close()
+    },
+  }
+}
+
+/**
+ * Proves that no other process serves this database, by an exclusive transaction on a sidecar SQLite file: the kernel
+ * drops the lock with the process, however it ends, so a crash leaves nothing to clean up. Rejects when it is taken.
+ */
+export async function lockAlone(path: string): Promise<{ release(): void }> {
+  let connection: SqliteConnection | undefined
+  try {
+    connection = await openDriver(`${path}-lock`, false)
+    connection.exec('pragma locking_mode = exclusive; begin exclusive')
+  } catch (cause) {
+    connection?.close()
+    throw new DatabaseUnavailable(`${path} is already served by another process`, { cause })
+  }
+  const held = connection
+  return { release: () => held.close() }
+}
+
+interface Thread {
+  run(unit: readonly Statement[]): Promise<Row[][]>
+  close(): Promise<void>
+}
+
+// Tests load the sources; a thread needs JavaScript, so they use the built worker.
+const workerUrl = new URL(
+  import.meta.url.endsWith('.ts') ? '../../dist/db/sqlite-worker.js' : './sqlite-worker.js',
+  import.meta.url,
+)
+
+function startThread(path: string, readOnly: boolean): Promise<Thread> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(workerUrl, { workerData: { path, readOnly } })
+    const waiting = new Map<number, { resolve(rows: Row[][]): void; reject(error: Error): void }>()
+    const numbers = new Map<string, number>()
+    let define: { sql: number; text: string }[] = []
+    let units: WireUnit[] = []
+    let nextUnit = 1
+    let flushing = false
+    let closed = false
+
+    const fail = (error: Error) => {
+      closed = true
+      reject(error)
+      for (const each of waiting.values()) each.reject(new DatabaseUnavailable(error.message, { cause: error }))
+      waiting.clear()
+    }
+    worker.once('message', () => {
+      worker.on('message', (answers: WireAnswer[]) => {
+        for (const answer of answers) settle(answer)
+      })
+      resolve({ run, close })
+    })
+    worker.on('error', fail)
+    worker.on('exit', () => fail(new Error('the database is closed')))
+
+    const settle = (answer: WireAnswer) => {
+      const each = waiting.get(answer.id)
+      waiting.delete(answer.id)
+      if ('rows' in answer) each?.resolve(answer.rows)
+      else each?.reject(asError(answer.error))
+    }
+
+    const flush = () => {
+      flushing = false
+      const request: WireRequest = define.length > 0 ? { define, units } : { units }
+      define = []
+      units = []
+      worker.postMessage(request)
+    }
+
+    const run = (unit: readonly Statement[]): Promise<Row[][]> => {
+      if (closed) return Promise.reject(new DatabaseUnavailable('the database is closed'))
+      const id = nextUnit++
+      units.push({ id, statements: unit.map(({ sql, params }) => ({ sql: numberOf(sql), params })) })
+      if (!flushing) {
+        flushing = true
+        // One message a turn of the event loop: each costs the thread a wake-up of some 20 µs.
+        setImmediate(flush)
+      }
+      return new Promise((resolve, reject) => waiting.set(id, { resolve, reject }))
+    }
+
+    const numberOf = (text: string): number => {
+      let sql = numbers.get(text)
+      if (sql === undefined) {
+        sql = numbers.size
+        numbers.set(text, sql)
+        define.push({ sql, text })
+      }
+      return sql
+    }
+
+    const close = async () => {
+      if (closed) return
+      if (flushing) flush()
+      closed = true
+      const ended = new Promise<void>(done => worker.once('exit', () => done()))
+      const last: WireRequest = { units: [], close: true }
+      worker.postMessage(last)
+      await ended
+    }
+  })
+}
+
+/** SQLite's primary result codes that pass by themselves: BUSY, LOCKED, IOERR, FULL, CANTOPEN. */
+const PASSING = new Set(['5', '6', '10', '13', '14'])
+
+function asError({ message, code }: { message: string; code: string | null }): Error {
+  return code !== null && PASSING.has(code) ? new DatabaseUnavailable(message) : new Error(message)
+}

@@ -1,0 +1,47 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { rowsParam } from '../../src/db/db.js'
+import { migrate, migrationStatus } from '../../src/db/migrate.js'
+import { dialects, openTempDb, type TempDb } from '../support/temp-db.js'
+
+describe.each(dialects)('Db on %s', dialect => {
+  let temp: TempDb
+  beforeAll(async () => {
+    temp = await openTempDb(dialect)
+  })
+  afterAll(() => temp.drop())
+
+  it('a unit is applied whole or not at all', async () => {
+    const unit = [
+      { sql: 'insert into limit_scopes (scope) values ($1)', params: ['a:1'] },
+      { sql: 'insert into limit_scopes (scope) values ($1)', params: ['a:1'] },
+    ]
+    await expect(temp.db.write(unit)).rejects.toThrow(/unique/i)
+    expect(await temp.db.read({ sql: 'select * from limit_scopes', params: [] })).toEqual([])
+  })
+
+  it('a unit that fails leaves the units beside it alone', async () => {
+    const insert = (scope: string) => temp.db.write([{ sql: 'insert into limit_scopes (scope) values ($1)', params: [scope] }])
+    const results = await Promise.allSettled([insert('a:2'), insert('a:2'), insert('a:3')])
+    expect(results.map(each => each.status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+  })
+
+  it('rows cross as one parameter with their types, quotes, nulls and non-ASCII intact', async () => {
+    const given = [
+      { a: `it's "quoted" \\ ünï 😀`, n: 9_007_199_254_740_000 },
+      { a: null, n: 0 },
+    ]
+    const rows = await temp.db.read({ sql: 'select g.a, g.n from @rows($1: a text, n bigint) g order by g.n desc', params: [rowsParam(given)] })
+    expect(rows.map(row => ({ ...row }))).toEqual(given)
+  })
+
+  it('migrating again changes nothing', async () => {
+    const status = await migrate(temp.db)
+    expect(status.current).toBe(status.latest)
+  })
+
+  it('a newer schema than the code is refused in one line', async () => {
+    await temp.db.write([{ sql: "update meta set value = '999' where key = 'schema_version'", params: [] }])
+    await expect(migrate(temp.db)).rejects.toThrow(/newer than this version/)
+    expect((await migrationStatus(temp.db)).current).toBe(999)
+  })
+})

