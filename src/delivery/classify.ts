@@ -1,0 +1,149 @@
+/**
+ * The whole failure policy: what a server's replies and a broken connection mean for a message (spec section 4.3).
+ * Pure. recipient and message: 5xx final, 4xx tried again. session: tried again. account: the account pauses and the
+ * messages behind it keep their attempts.
+ */
+import type { AttemptRecord, Outcome, RecipientVerdict } from '../queue/outcome.js'
+import { type Replies, type Reply, SmtpFailure } from '../smtp/transport.js'
+
+/** Replies to MAIL that speak of the login and not of the message (RFC 4954 §6). */
+const ACCOUNT_CODES = new Set([530, 534, 535, 538])
+
+/** What the attempt's record needs besides the replies. */
+export interface AttemptFacts {
+  /** This attempt's number, from 1. */
+  readonly n: number
+  /** Epoch ms. */
+  readonly startedAt: number
+  readonly durationMs: number
+}
+
+/** `open`: all recipients not yet decided; the transaction asked the first of them, or all. */
+export function classifyReplies(replies: Replies, open: readonly string[], facts: AttemptFacts): Outcome {
+  const attempt = recordOf(replies, facts)
+  const base = { inDoubt: false, reachedData: replies.reachedData, interrupted: false, attempt }
+  const { mail, data } = replies
+  if (mail !== null) {
+    if (ACCOUNT_CODES.has(mail.code)) {
+      return { ...base, verdicts: open.map(untouched), failure: { scope: 'account', code: String(mail.code), text: words(mail) } }
+    }
+    // The sender was refused: the same for every recipient.
+    return { ...base, failure: null, verdicts: open.map(address => refusedBy(address, mail)) }
+  }
+  const asked = new Map(replies.recipients.map(each => [each.address, each.reply]))
+  const someAccepted = replies.recipients.some(({ reply }) => reply !== null && isPositive(reply))
+  const verdicts = open.map((address): RecipientVerdict => {
+    const reply = asked.get(address) ?? null
+    if (reply === null) return untouched(address)
+    if (!isPositive(reply)) {
+      // Too many for one transaction: the rest go in the next, which is no failure as long as some went in this one.
+      return isTooMany(reply) && someAccepted ? untouched(address) : refusedBy(address, reply)
+    }
+    if (data === null) return untouched(address)
+    if (isPositive(data)) return { address, verdict: 'accepted', code: String(data.code), text: words(data) }
+    return refusedBy(address, data)
+  })
+  return { ...base, failure: null, verdicts }
+}
+
+/** Whatever was thrown on the way: a broken connection, an attachment that cannot be had, a bug. */
+export function classifyError(error: unknown, open: readonly string[], facts: AttemptFacts): Outcome {
+  if (error instanceof SmtpFailure) {
+    const { scope, reply, reachedData, afterDot, remote } = error.info
+    const text = reply === null ? error.message : words(reply)
+    return {
+      verdicts: open.map(untouched),
+      failure: { scope, code: reply === null ? null : String(reply.code), text },
+      inDoubt: afterDot,
+      reachedData,
+      interrupted: false,
+      attempt: { ...emptyRecord(facts), remote, error: text },
+    }
+  }
+  if (error instanceof Interrupted) {
+    return { verdicts: open.map(untouched), failure: null, inDoubt: false, reachedData: error.reachedData, interrupted: true, attempt: null }
+  }
+  if (error instanceof Undeliverable) {
+    const { code, message, permanent } = error
+    const verdict = permanent ? 'refused' : 'transient'
+    return {
+      verdicts: open.map(address => ({ address, verdict, code, text: message })),
+      failure: null,
+      inDoubt: false,
+      reachedData: false,
+      interrupted: false,
+      attempt: { ...emptyRecord(facts), error: message },
+    }
+  }
+  throw error
+}
+
+/** Stopped by us before the final dot: shutdown, a lease without margin. The message is as if never claimed. */
+export class Interrupted extends Error {
+  override name = 'Interrupted'
+  constructor(
+    message: string,
+    readonly reachedData: boolean,
+  ) {
+    super(message)
+  }
+}
+
+/** The message cannot be made into a mail, now (`permanent` false) or ever. */
+export class Undeliverable extends Error {
+  override name = 'Undeliverable'
+  constructor(
+    message: string,
+    readonly code: string,
+    readonly permanent: boolean,
+  ) {
+    super(message)
+  }
+}
+
+/** As a person reads a reply: code, enhanced code, text. */
+export function words({ code, enhanced, text }: Reply): string {
+  return enhanced === null || text.startsWith(enhanced) ? `${code} ${text}`.trim() : `${code} ${enhanced} ${text}`.trim()
+}
+
+function isPositive(reply: Reply): boolean {
+  return reply.code >= 200 && reply.code < 300
+}
+
+function isTooMany(reply: Reply): boolean {
+  return reply.code === 452 && (reply.enhanced === '4.5.3' || /too many recipients/i.test(reply.text))
+}
+
+function untouched(address: string): RecipientVerdict {
+  return { address, verdict: 'open', code: null, text: null }
+}
+
+function refusedBy(address: string, reply: Reply): RecipientVerdict {
+  return { address, verdict: reply.code >= 500 ? 'refused' : 'transient', code: String(reply.code), text: words(reply) }
+}
+
+function recordOf(replies: Replies, facts: AttemptFacts): AttemptRecord {
+  const { mail, data, recipients, remote, durationMs } = replies
+  return {
+    ...emptyRecord(facts),
+    duration_ms: Math.round(durationMs),
+    remote,
+    replies: recipients.flatMap(({ address, reply }) =>
+      reply === null ? [] : [{ address, code: String(reply.code), enhanced: reply.enhanced, text: reply.text }],
+    ),
+    final: data === null ? null : { code: String(data.code), enhanced: data.enhanced, text: data.text },
+    error: mail === null ? null : words(mail),
+  }
+}
+
+function emptyRecord({ n, startedAt, durationMs }: AttemptFacts): AttemptRecord {
+  return {
+    n,
+    started_ts: Math.floor(startedAt / 1000),
+    duration_ms: Math.round(durationMs),
+    remote: null,
+    replies: [],
+    final: null,
+    error: null,
+  }
+}

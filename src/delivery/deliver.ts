@@ -1,0 +1,67 @@
+/** Takes one claimed message to its outcome: attachments, render, one SMTP transaction, classification. */
+import type { Account } from '../accounts/account.js'
+import { fetchAttachments } from '../attachments/fetch.js'
+import type { Clock } from '../lib/clock.js'
+import { renderMail } from '../mime/render.js'
+import type { ClaimedMessage } from '../queue/claim.js'
+import type { DoubtJournal } from '../queue/doubt-journal.js'
+import type { Lease } from '../queue/lease.js'
+import type { Outcome } from '../queue/outcome.js'
+import { type MailTransport, SmtpFailure } from '../smtp/transport.js'
+import { classifyError, classifyReplies, Interrupted, Undeliverable } from './classify.js'
+
+export interface DeliverDeps {
+  readonly clock: Clock
+  readonly transport: MailTransport
+  readonly journal: DoubtJournal
+  readonly lease: Lease
+  /** Least time the lease must have left when the final dot goes out. */
+  readonly marginMs: number
+}
+
+/** Never throws what a server, a network or a client caused: every failure is an outcome. */
+export async function deliver(
+  claimed: ClaimedMessage,
+  account: Account,
+  deps: DeliverDeps,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const { clock, transport, journal, lease, marginMs } = deps
+  const open = openRecipients(claimed)
+  const startedAt = clock.now()
+  const from = clock.monotonic()
+  const facts = () => ({ n: claimed.attempts + 1, startedAt, durationMs: clock.monotonic() - from })
+  const beforeFinalDot = () => {
+    // A process frozen past its lease must not send: the message may be another's by now.
+    if (!lease.hasMargin(marginMs)) throw new Interrupted('the lease ran out before the final dot', true)
+    return journal.append(lease.id, claimed.seq)
+  }
+  try {
+    const attachments = await fetchAttachments(claimed.content.attachments ?? [])
+    const mail = render(claimed, attachments)
+    const envelope = { from: claimed.envelope.from, to: open.slice(0, account.maxRecipientsPerTransaction) }
+    const replies = await transport.send(account, envelope, mail, { signal, beforeFinalDot })
+    return classifyReplies(replies, open, facts())
+  } catch (error) {
+    // Broken off by us before the dot: the message did nothing wrong and loses nothing.
+    if (signal.aborted && error instanceof SmtpFailure && !error.info.afterDot) {
+      return classifyError(new Interrupted('stopped', error.info.reachedData), open, facts())
+    }
+    return classifyError(error, open, facts())
+  }
+}
+
+function openRecipients({ envelope, recipients }: ClaimedMessage): readonly string[] {
+  if (recipients === null) return envelope.to
+  const done = new Set(recipients.filter(each => each.status !== 'open').map(each => each.address))
+  return envelope.to.filter(address => !done.has(address))
+}
+
+function render(claimed: ClaimedMessage, attachments: Awaited<ReturnType<typeof fetchAttachments>>) {
+  const { id, tenantId, content, envelope, createdAt } = claimed
+  try {
+    return renderMail({ id, content, envelope, createdAt, messageIdSeed: `${tenantId} ${id} ${createdAt}` }, attachments)
+  } catch (error) {
+    throw new Undeliverable(`the message cannot be rendered: ${(error as Error).message}`, 'render_failed', true)
+  }
+}

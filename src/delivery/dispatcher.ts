@@ -1,0 +1,467 @@
+/**
+ * Decides what is sent next: priority 0 of all accounts first, then accounts in rotation. A step claims for the lanes
+ * that have room; sends run beside it and settle by themselves. Everything here is a cache of the database but the
+ * claims themselves, which are under the lease.
+ */
+import type { Clock } from '../lib/clock.js'
+import type { Log } from '../lib/log.js'
+import type { Step } from '../lib/loop.js'
+import { createSlots } from '../lib/slots.js'
+import { type Db, DatabaseUnavailable } from '../db/db.js'
+import { type ClaimRequest, type Claimed, type ClaimedMessage, claimDue, loadContents } from '../queue/claim.js'
+import { readyAccounts } from '../queue/discover.js'
+import type { DoubtJournal } from '../queue/doubt-journal.js'
+import { nextDue, readyDue } from '../queue/due.js'
+import { claimsOf } from '../queue/rescue.js'
+import type { Lease } from '../queue/lease.js'
+import type { Outcome } from '../queue/outcome.js'
+import { nextTransition, type RetryPolicy, type Transition } from '../queue/transition.js'
+import type { MailTransport } from '../smtp/transport.js'
+import { deliver } from './deliver.js'
+import { type Lane, learn, newLane, wanted, widthOf } from './lane.js'
+import type { Lookup, Settings } from './settings.js'
+import type { Settler } from './settler.js'
+
+export interface DispatchOptions {
+  readonly maxConcurrentSends: number
+  readonly batchSizePerAccount: number
+  readonly maxRetries: number
+  readonly retryDelaysMs: readonly number[]
+  readonly slowSendMs: number
+  readonly leaseMs: number
+  /** Dispatch only what run-now asked for. */
+  readonly testMode: boolean
+}
+
+/** What others are told; metrics, log, reports and pauses hang on here. */
+export interface DispatchEvents {
+  claimed(count: number, claimed: Claimed): void
+  attempted(claimed: ClaimedMessage, outcome: Outcome, durationMs: number): void
+  settled(claimed: ClaimedMessage, transition: Transition, outcome: Outcome): void
+  /** The server will not have this account now. Resolves when the pause is recorded. */
+  accountFailed(lookup: Lookup, text: string, code: string | null): Promise<void>
+  /** A window is full and messages are waiting; answers when to look again, epoch ms. */
+  limited(lookup: Lookup): Promise<number>
+}
+
+export interface DispatchDeps {
+  readonly db: Db
+  readonly clock: Clock
+  readonly log: Log
+  readonly random: () => number
+  readonly steadyNow: () => number
+  readonly transport: MailTransport
+  readonly journal: DoubtJournal
+  readonly settings: Settings
+  readonly settler: Settler
+  readonly events: DispatchEvents
+  /** The lease in force; null while there is none. */
+  lease(): Lease | null
+  /** False: no new claims (disk nearly full, draining). */
+  mayClaim(): boolean
+  wakeLoop(): void
+}
+
+export interface Dispatcher {
+  step(): Promise<Step>
+  hint(accountKeys: readonly number[], priority: number): void
+  /** Everything due until now goes, whatever the rules say; null: for all tenants. */
+  runNow(tenantId: string | null): void
+  /** Forgets turns and ticks: settings changed. */
+  reconsider(): void
+  /** Gives back what waits, lets sends end for `graceMs`, then breaks them off. Resolves when all are settled. */
+  drain(graceMs: number): Promise<void>
+  /** The lease is lost: what is under way must not reach its final dot and its results count no more. */
+  abandon(): void
+  stats(): { inFlight: number; buffered: number; lanes: number }
+}
+
+const READY_CHUNK = 1_000
+const SCAN_CHUNK = 2_000
+const CLAIMS_PER_UNIT = 64
+const LOOK_MS = 100
+const RECONCILE_MS = 30_000
+/** Given back rows were never sent: no attempt, no doubt. */
+const RECONCILE_POLICY: RetryPolicy = { maxRetries: 0, retryDelaysMs: [0], inDoubt: 'retry' }
+const MARGIN_SHARE = 0.25
+const MARGIN_MAX_MS = 10_000
+
+export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): Dispatcher {
+  const { db, clock, log, random, steadyNow, transport, journal, settings, settler, events } = deps
+  const lanes = new Map<number, Lane>()
+  const slots = createSlots(options.maxConcurrentSends)
+  const marginMs = Math.min(options.leaseMs * MARGIN_SHARE, MARGIN_MAX_MS)
+  const running = new Set<Promise<void>>()
+  let abort = new AbortController()
+  let draining = false
+  /** Claims this process knows of; what the database shows beyond them was claimed without our hearing of it. */
+  const held = new Set<number>()
+  /** Lanes that found no free place, longest waiting first. */
+  const starved = new Set<Lane>()
+  let reconcileAt = Number.NEGATIVE_INFINITY
+  let lookAt = Number.NEGATIVE_INFINITY
+  let cursor = 0
+  let lastScan = Number.NEGATIVE_INFINITY
+  let scheduled: number | null = 0
+  let runNowAll = 0
+  const runNowTenants = new Map<string, number>()
+
+  const laneOf = (key: number): Lane => {
+    let lane = lanes.get(key)
+    if (lane === undefined) {
+      lane = newLane(key)
+      lanes.set(key, lane)
+    }
+    return lane
+  }
+
+  const hint = (accountKeys: readonly number[], priority: number) => {
+    for (const key of accountKeys) {
+      const lane = laneOf(key)
+      lane.ready = true
+      lane.hints += 1
+      lane.priority = Math.min(lane.priority, priority)
+    }
+  }
+
+  const step = async (): Promise<Step> => {
+    const lease = deps.lease()
+    if (lease === null || draining || !deps.mayClaim()) return { nextAt: null, again: false }
+    await reconcile(lease)
+    const moreDue = await look()
+    const moreFound = await discover()
+    if (!settings.schedulerActive) return { nextAt: scheduled, again: moreDue }
+    const claimed = await claimRound(lease)
+    return { nextAt: nextTurn(), again: moreDue || moreFound || claimed > 0 }
+  }
+
+  /** What time or others changed: at most every LOOK_MS while busy, so that claims do not wait for it. */
+  const look = async (): Promise<boolean> => {
+    const now = clock.monotonic()
+    const isDue = scheduled !== null && scheduled <= clock.now()
+    if (!isDue && now < lookAt) return false
+    lookAt = now + LOOK_MS
+    const [, next] = await Promise.all([settings.refresh(), isDue ? scheduled : nextDue(db)])
+    scheduled = next
+    if (scheduled === null || scheduled > clock.now()) return false
+    // Scheduled and retried messages whose time has come.
+    const due = await readyDue(db, clock.now(), READY_CHUNK)
+    hint(due.accountKeys, due.priority)
+    scheduled = due.more ? clock.now() : await nextDue(db)
+    return due.more
+  }
+
+  /**
+   * A claim whose answer got lost (the database went away in between) would stay claimed for as long as this process
+   * lives: such rows go back. Claims are made only in this loop, so none is under way here.
+   */
+  const reconcile = async (lease: Lease) => {
+    const now = clock.monotonic()
+    if (now < reconcileAt) return
+    const rows = await claimsOf(db, lease.id)
+    reconcileAt = now + RECONCILE_MS
+    const lost = rows.filter(each => !held.has(each.claimed.seq))
+    if (lost.length === 0) return
+    log.warning(`Gave back ${lost.length} messages whose claim was not heard of`)
+    const settlements = lost.map(({ claimed, to }) => ({
+      transition: nextTransition(claimed, to, interrupted(to), RECONCILE_POLICY, clock.now(), random),
+      tenantId: claimed.tenantId,
+      limits: [],
+    }))
+    await Promise.all(settlements.map(each => settler.add(lease, each)))
+  }
+
+  /** Polling for ready messages that nobody hinted at, a piece of the accounts at a time. */
+  const discover = async (): Promise<boolean> => {
+    const now = clock.monotonic()
+    if (cursor === 0 && now - lastScan < 400) return false
+    if (cursor === 0) lastScan = now
+    const found = await readyAccounts(db, cursor, SCAN_CHUNK)
+    for (const { accountKey, priority } of found) hint([accountKey], priority)
+    cursor = found.length === SCAN_CHUNK ? (found.at(-1)?.accountKey ?? 0) : 0
+    return cursor !== 0
+  }
+
+  const claimRound = async (lease: Lease): Promise<number> => {
+    const candidates = [...lanes.values()].filter(lane => lane.ready && !lane.claiming)
+    // Immediate ones of all accounts first; the order of the map is the rotation.
+    candidates.sort((a, b) => Number(a.priority > 0) - Number(b.priority > 0))
+    let total = 0
+    for (let i = 0; i < candidates.length; i += CLAIMS_PER_UNIT) {
+      const room = slots.free + options.batchSizePerAccount - bufferedTotal()
+      if (room <= 0) break
+      total += await claimFor(lease, candidates.slice(i, i + CLAIMS_PER_UNIT), room)
+    }
+    return total
+  }
+
+  const bufferedTotal = () => {
+    let sum = 0
+    for (const lane of lanes.values()) sum += lane.buffer.length
+    return sum
+  }
+
+  const claimFor = async (lease: Lease, candidates: readonly Lane[], room: number): Promise<number> => {
+    const lookups = await settings.get(candidates.map(lane => lane.key))
+    const now = clock.now()
+    const asked: { lane: Lane; lookup: Lookup; request: ClaimRequest; hints: number; whole: boolean }[] = []
+    for (const lane of candidates) {
+      const lookup = lookups.get(lane.key)
+      const request = lookup === undefined ? null : requestFor(lane, lookup, now, room)
+      if (request === null || lookup === undefined) {
+        if (lookup === undefined || isHeld(lookup)) lane.ready = false
+        continue
+      }
+      room -= request.limit
+      const whole = request.dueBy === null && request.maxPriority === 3
+      asked.push({ lane, lookup, request, hints: lane.hints, whole })
+      lane.claiming = true
+      // To the back of the rotation.
+      lanes.delete(lane.key)
+      lanes.set(lane.key, lane)
+      if (room <= 0) break
+    }
+    if (asked.length === 0) return 0
+    let taken = 0
+    try {
+      const results = await claimDue(db, lease.id, steadyNow(), asked.map(each => each.request))
+      await fill(asked.map((each, i) => ({ lane: each.lane, rows: results[i] ?? [] })))
+      for (const [i, { lane, lookup, request, hints, whole }] of asked.entries()) {
+        const got = results[i]?.length ?? 0
+        taken += got
+        if (got === request.limit) continue
+        // Fewer than asked: either nothing more is ready, or a limit or a tick stands before the rest.
+        if (lookup.limits.length > 0 && (await isWaiting(lane.key))) lane.notBefore = await events.limited(lookup)
+        else if (whole && lane.hints === hints) {
+          lane.ready = false
+          lane.priority = 3
+        }
+      }
+    } catch (error) {
+      reconcileAt = Number.NEGATIVE_INFINITY
+      throw error
+    } finally {
+      for (const { lane } of asked) lane.claiming = false
+    }
+    for (const { lane, lookup } of asked) pump(lane, lookup)
+    return taken
+  }
+
+  const isHeld = ({ account, tenant }: Lookup) => account.pause !== null || !tenant.active || tenant.suspendedBatches.includes('*')
+
+  /** null: nothing may be claimed for this lane now. */
+  const requestFor = (lane: Lane, lookup: Lookup, now: number, room: number): ClaimRequest | null => {
+    const { account, tenant, limits } = lookup
+    if (isHeld(lookup) || lane.notBefore > now) return null
+    const width = widthOf(lane, account.maxConnections, clock.monotonic(), options.slowSendMs)
+    const limit = Math.min(room, wanted(lane, width, account.batchSize ?? options.batchSizePerAccount))
+    if (limit <= 0) return null
+    const asked = Math.max(runNowAll, runNowTenants.get(tenant.id) ?? 0)
+    const opening = options.testMode ? { kind: 'closed' as const, opensAt: null } : lookup.opening(now)
+    const base = { accountKey: lane.key, limit, suspendedBatches: tenant.suspendedBatches, limits, now }
+    if (opening.kind === 'continuous') return { ...base, maxPriority: 3, dueBy: null }
+    const dueBy = Math.max(asked, opening.kind === 'open' ? opening.tick : 0)
+    // Priority 0 ignores rules: while it waits it goes alone, the others have their turn at the tick.
+    if (lane.priority === 0 && !options.testMode) {
+      lane.priority = 3
+      return { ...base, maxPriority: 0, dueBy: null }
+    }
+    const nextTick = opening.kind === 'open' ? opening.nextTick : (opening.opensAt ?? Number.POSITIVE_INFINITY)
+    lane.tickAt = nextTick
+    if (dueBy === 0) return null
+    return { ...base, maxPriority: 3, dueBy }
+  }
+
+  const isWaiting = async (key: number): Promise<boolean> => {
+    const rows = await db.read({ sql: 'select 1 from messages where stage = 1 and account_key = $1 limit 1', params: [key] })
+    return rows.length > 0
+  }
+
+  /** Contents follow in one query for all that was claimed. */
+  const fill = async (taken: readonly { lane: Lane; rows: readonly Claimed[] }[]) => {
+    const seqs = taken.flatMap(each => each.rows.map(row => row.seq))
+    if (seqs.length === 0) return
+    const contents = await retryWhileAway(() => loadContents(db, seqs))
+    for (const { lane, rows } of taken) {
+      for (const row of rows) {
+        const content = contents.get(row.seq)
+        if (content === undefined) {
+          log.error(`Message ${row.id} has no content and cannot be sent`)
+          continue
+        }
+        held.add(row.seq)
+        lane.buffer.push({ ...row, ...content })
+      }
+      if (rows[0] !== undefined) events.claimed(rows.length, rows[0])
+    }
+  }
+
+  const retryWhileAway = async <T>(work: () => Promise<T>): Promise<T> => {
+    for (;;) {
+      try {
+        return await work()
+      } catch (error) {
+        if (!(error instanceof DatabaseUnavailable) || draining) throw error
+        await clock.sleep(500)
+      }
+    }
+  }
+
+  /** Starts as many of the lane's sends as it may have. */
+  const pump = (lane: Lane, lookup: Lookup) => {
+    const { account } = lookup
+    while (lane.buffer.length > 0 && !draining) {
+      if (lane.inFlight >= widthOf(lane, account.maxConnections, clock.monotonic(), options.slowSendMs)) break
+      const favoured = lane.inFlight === 0 || lane.buffer[0]!.priority === 0
+      if (!slots.take(favoured)) {
+        starved.add(lane)
+        break
+      }
+      const claimed = lane.buffer.shift()!
+      lane.inFlight += 1
+      const send = sendOne(lane, lookup, claimed).finally(() => {
+        lane.inFlight -= 1
+        slots.give()
+        running.delete(send)
+        after(lane)
+      })
+      running.add(send)
+    }
+  }
+
+  /** A place came free: whoever waits longest for one, then the lane's own next. */
+  const after = (lane: Lane) => {
+    const [waiting] = starved
+    if (waiting !== undefined) {
+      starved.delete(waiting)
+      void repump(waiting)
+    }
+    if (lane.buffer.length > 0) void repump(lane)
+    if (lane.ready && lane.buffer.length < options.batchSizePerAccount / 2) deps.wakeLoop()
+    else if (!lane.ready && lane.buffer.length === 0 && lane.inFlight === 0) lanes.delete(lane.key)
+  }
+
+  const repump = async (lane: Lane) => {
+    const lookup = (await settings.get([lane.key]).catch(() => null))?.get(lane.key)
+    if (lookup !== undefined) pump(lane, lookup)
+  }
+
+  const sendOne = async (lane: Lane, lookup: Lookup, claimed: ClaimedMessage): Promise<void> => {
+    const lease = deps.lease()
+    // Its claim was under a lease that is lost: the rescuer has it.
+    if (lease === null || lease.id !== claimed.lease) return
+    const start = { at: clock.monotonic() }
+    lane.starts.add(start)
+    let outcome: Outcome
+    try {
+      outcome = await deliver(claimed, lookup.account, { clock, transport, journal, lease, marginMs }, abort.signal)
+    } catch (error) {
+      log.error(`Message ${claimed.id} could not be handled: ${(error as Error).message}`)
+      outcome = unexpected(claimed)
+    } finally {
+      lane.starts.delete(start)
+    }
+    const durationMs = clock.monotonic() - start.at
+    learn(lane, durationMs, outcome.failure === null, lookup.account.maxConnections, options.slowSendMs)
+    events.attempted(claimed, outcome, durationMs)
+    if (outcome.failure?.scope === 'account') {
+      await events.accountFailed(lookup, outcome.failure.text, outcome.failure.code)
+      giveBack(lane, lease, lookup)
+    }
+    await conclude(lease, lookup, claimed, outcome)
+  }
+
+  const conclude = async (lease: Lease, lookup: Lookup, claimed: ClaimedMessage, outcome: Outcome) => {
+    const transition = nextTransition(claimed, claimed.envelope.to, outcome, policyOf(lookup), clock.now(), random)
+    const counted = await settler.add(lease, { transition, tenantId: claimed.tenantId, limits: lookup.limits })
+    held.delete(claimed.seq)
+    if (!counted) {
+      log.warning(`The result of message ${claimed.id} came after its lease was lost and was not recorded`)
+      return
+    }
+    if (transition.stage === 1) hint([claimed.accountKey], claimed.priority)
+    if (transition.stage === 2 && (scheduled === null || transition.dueAt < scheduled)) scheduled = transition.dueAt
+    events.settled(claimed, transition, outcome)
+  }
+
+  const policyOf = ({ account }: Lookup): RetryPolicy => ({
+    maxRetries: options.maxRetries,
+    retryDelaysMs: options.retryDelaysMs,
+    inDoubt: account.inDoubt,
+  })
+
+  /** What the lane claimed ahead goes back to its place, as if never claimed. */
+  const giveBack = (lane: Lane, lease: Lease, lookup: Lookup) => {
+    const waiting = lane.buffer
+    lane.buffer = []
+    for (const claimed of waiting) {
+      const done = conclude(lease, lookup, claimed, interrupted(claimed.envelope.to)).finally(() => running.delete(done))
+      running.add(done)
+    }
+  }
+
+  const nextTurn = (): number | null => {
+    let next = scheduled
+    for (const lane of lanes.values()) {
+      if (!lane.ready || lane.claiming) continue
+      const at = Math.max(lane.notBefore, lane.tickAt)
+      // A turn already past is waiting for room, which wakes the loop by itself.
+      if (at > clock.now() && (next === null || at < next)) next = at
+    }
+    return next
+  }
+
+  return {
+    step,
+    hint,
+    runNow(tenantId) {
+      const now = clock.now()
+      if (tenantId === null) runNowAll = now
+      else runNowTenants.set(tenantId, now)
+      for (const lane of lanes.values()) lane.tickAt = 0
+      lastScan = Number.NEGATIVE_INFINITY
+    },
+    reconsider() {
+      for (const lane of lanes.values()) {
+        lane.notBefore = 0
+        lane.tickAt = 0
+      }
+      lastScan = Number.NEGATIVE_INFINITY
+      scheduled = 0
+    },
+    async drain(graceMs) {
+      draining = true
+      const lease = deps.lease()
+      const lookups = await settings.get([...lanes.keys()]).catch(() => new Map<number, Lookup>())
+      for (const lane of lanes.values()) {
+        const lookup = lookups.get(lane.key)
+        if (lease !== null && lookup !== undefined) giveBack(lane, lease, lookup)
+      }
+      const ended = () => Promise.allSettled([...running])
+      await Promise.race([ended(), clock.sleep(graceMs)])
+      abort.abort()
+      await Promise.race([ended(), clock.sleep(2_000)])
+      await Promise.race([settler.idle(), clock.sleep(2_000)])
+    },
+    abandon() {
+      abort.abort()
+      abort = new AbortController()
+      held.clear()
+      for (const lane of lanes.values()) lane.buffer = []
+    },
+    stats() {
+      return { inFlight: slots.used, buffered: bufferedTotal(), lanes: lanes.size }
+    },
+  }
+}
+
+function interrupted(to: readonly string[]): Outcome {
+  const verdicts = to.map(address => ({ address, verdict: 'open' as const, code: null, text: null }))
+  return { verdicts, failure: null, inDoubt: false, reachedData: false, interrupted: true, attempt: null }
+}
+
+/** A bug of ours: tried again like a broken session, so that it neither loses the message nor spins. */
+function unexpected(claimed: ClaimedMessage): Outcome {
+  const failure = { scope: 'session' as const, code: 'internal_error', text: 'internal error' }
+  return { ...interrupted(claimed.envelope.to), interrupted: false, failure }
+}

@@ -1,0 +1,105 @@
+/**
+ * What those are told who wait for a limit: the next 1,000 get their projected turn, once a message and cause; later
+ * ones stay pending. Nothing moves in the queue, the limit acts on the account. With behaviour `error` they fail.
+ */
+import { type Db, rowsParam } from '../db/db.js'
+import { projectTurns } from '../limits/store.js'
+import { endOpen } from '../queue/end.js'
+import { deferredEntry } from '../queue/report-entry.js'
+import type { Priority } from '../messages/message.js'
+import type { Lookup } from './settings.js'
+
+/** Bits of messages.causes. */
+export const Cause = { limit: 1, account: 2 } as const
+
+const MOST = 1_000
+const REASON = 'rate_limit_exceeded'
+
+export interface LimitDeferral {
+  /** Messages newly told. */
+  readonly told: number
+  readonly failed: number
+  /** When the first may go, epoch ms. */
+  readonly firstTurn: number
+}
+
+export async function deferByLimit(db: Db, lookup: Lookup, now: number, steadyNow: number): Promise<LimitDeferral> {
+  const { account, limits } = lookup
+  if (account.limitBehavior === 'error') {
+    const failed = await failWaiting(db, account.key, now)
+    return { told: 0, failed, firstTurn: now }
+  }
+  const rows = await db.read({
+    sql: `select seq, tenant_id, id, account_id, priority, attempts, causes from messages
+      where account_key = $1 and stage = 1 order by priority, seq limit $2`,
+    params: [account.key, MOST],
+  })
+  const turns = await projectTurns(db, limits, steadyNow, Math.max(1, rows.length))
+  const told = rows
+    .map((row, i) => ({ row, turn: turns[i] ?? now }))
+    .filter(({ row }) => (Number(row.causes) & Cause.limit) === 0)
+    .map(({ row, turn }) => ({
+      k: Number(row.seq),
+      t: row.tenant_id as string,
+      d: turn,
+      e: JSON.stringify(
+        deferredEntry(
+          {
+            id: row.id as string,
+            tenantId: row.tenant_id as string,
+            accountId: row.account_id as string,
+            priority: Number(row.priority) as Priority,
+            attempts: Number(row.attempts),
+            recipients: null,
+          },
+          turn,
+          REASON,
+        ),
+      ),
+    }))
+  if (told.length > 0) await tell(db, told, Cause.limit, REASON, now)
+  return { told: told.length, failed: 0, firstTurn: turns[0] ?? now }
+}
+
+/** Marks ready messages deferred for a cause they were not told of yet, with one report each. Shared with pauses. */
+export async function tell(
+  db: Db,
+  rows: readonly { k: number; t: string; d: number; e: string }[],
+  cause: number,
+  reason: string,
+  now: number,
+): Promise<void> {
+  const given = rowsParam(rows)
+  await db.write([
+    {
+      sql: `insert into events (tenant_id, seq, type, at, entry, pending)
+        select g.t, g.k, 'deferred', $2, g.e, 1 from @rows($1: k bigint, t text, e text) g
+        join messages m on m.seq = g.k where m.stage = 1 and (m.causes & $3) = 0`,
+      params: [given, now, cause],
+    },
+    {
+      sql: `update messages set status = 'deferred', deferred_ts = g.d, deferred_reason = $4, causes = causes | $3, updated_at = $2
+        from @rows($1: k bigint, d bigint) g
+        where messages.seq = g.k and messages.stage = 1 and (messages.causes & $3) = 0`,
+      params: [given, now, cause, reason],
+    },
+  ])
+}
+
+async function failWaiting(db: Db, accountKey: number, now: number): Promise<number> {
+  const rows = await db.read({
+    sql: 'select seq from messages where account_key = $1 and stage = 1 order by priority, seq limit $2',
+    params: [accountKey, MOST],
+  })
+  if (rows.length === 0) return 0
+  const ended = await endOpen(db, {
+    now,
+    from: { sql: 'select g.k from @rows($1: k bigint) g', given: rowsParam(rows.map(row => ({ k: Number(row.seq) }))) },
+    stages: [1],
+    status: 'error',
+    type: 'error',
+    code: 'rate_limit_exceeded',
+    error: 'rate_limit_exceeded',
+  })
+  return ended.seqs.length
+}

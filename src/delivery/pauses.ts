@@ -1,0 +1,232 @@
+/**
+ * Accounts whose server will not have them: paused, probed without a message, resumed by themselves (spec section
+ * 4.3). The queue behind keeps its attempts; it is told once, with the server's words, and fails with those words when
+ * the pause outlasts the whole retry schedule.
+ */
+import type { Account } from '../accounts/account.js'
+import { type Db, type Row, rowsParam } from '../db/db.js'
+import type { Clock } from '../lib/clock.js'
+import type { Log } from '../lib/log.js'
+import type { Step } from '../lib/loop.js'
+import type { Priority } from '../messages/message.js'
+import { endOpen } from '../queue/end.js'
+import { deferredEntry } from '../queue/report-entry.js'
+import { SmtpFailure, type MailTransport } from '../smtp/transport.js'
+import { words } from './classify.js'
+import { Cause, tell } from './limit-deferral.js'
+
+export interface PauseOptions {
+  readonly probeFirstMs: number
+  readonly probeMaxMs: number
+  /** The whole retry schedule, ms: a pause longer than this fails what waited through it. */
+  readonly patienceMs: number
+}
+
+export interface PauseDeps {
+  readonly db: Db
+  readonly clock: Clock
+  readonly log: Log
+  readonly transport: MailTransport
+  loadAccounts(keys: readonly number[]): Promise<readonly Account[]>
+  /** The pause of an account changed; caches are stale. */
+  changed(accountKey: number): void
+  /** Reports were written. */
+  told(tenantId: string, accountId: string, deferred: number, failed: number): void
+  probed(ok: boolean): void
+  resumed(accountKey: number): void
+}
+
+export interface Pauses {
+  step(): Promise<Step>
+  /** A delivery found that the account cannot work now. The first to say so pauses it. */
+  pause(account: Account, text: string, code: string | null): Promise<void>
+  stop(): void
+}
+
+const CHUNK = 500
+/** How often the queue behind paused accounts is looked through for newcomers. */
+const TELL_EVERY_MS = 2_000
+
+export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
+  const { db, clock, log, transport, loadAccounts } = deps
+  const stopping = new AbortController()
+  const probing = new Map<number, Promise<void>>()
+  /** Highest seq already told, by account: a long queue is looked through once. */
+  const toldUpTo = new Map<number, number>()
+  let tellAt = 0
+
+  const step = async (): Promise<Step> => {
+    const now = clock.now()
+    const due = await db.read({
+      sql: `select key from accounts where pause_kind = 'failure' and probe_at <= $1 order by probe_at limit 50`,
+      params: [now],
+    })
+    for (const row of due) startProbe(Number(row.key))
+    if (now >= tellAt) {
+      tellAt = now + TELL_EVERY_MS
+      await tellQueues(now)
+    }
+    const [next] = await db.read({
+      sql: `select min(probe_at) as at from accounts where pause_kind = 'failure' and probe_at > $1`,
+      params: [now],
+    })
+    const probeAt = next?.at === null || next?.at === undefined ? null : Number(next.at)
+    return { nextAt: probeAt, again: false }
+  }
+
+  const startProbe = (key: number) => {
+    if (probing.has(key)) return
+    const done = probe(key)
+      .catch(error => log.error(`Probing an account failed: ${(error as Error).message}`))
+      .finally(() => probing.delete(key))
+    probing.set(key, done)
+  }
+
+  const probe = async (key: number) => {
+    const [account] = await loadAccounts([key])
+    if (account?.pause?.kind !== 'failure') return
+    const next = account.pause.probes + 1
+    const wait = Math.min(options.probeMaxMs, options.probeFirstMs * 2 ** Math.min(next, 20))
+    const now = clock.now()
+    // Taken by moving it: of many instances one probes.
+    const [taken] = await db.write([
+      {
+        sql: `update accounts set probe_at = $2, probes = probes + 1 where key = $1 and pause_kind = 'failure'
+          and probe_at <= $3 returning key`,
+        params: [key, now + wait, now],
+      },
+    ])
+    if (taken === undefined || taken.length === 0) return
+    try {
+      await transport.probe(account, stopping.signal)
+    } catch (error) {
+      if (stopping.signal.aborted) return
+      deps.probed(false)
+      await db.write([
+        {
+          sql: `update accounts set pause_reason = $2, pause_code = $3 where key = $1 and pause_kind = 'failure'`,
+          params: [key, reasonOf(error), codeOf(error)],
+        },
+      ])
+      deps.changed(key)
+      return
+    }
+    deps.probed(true)
+    await db.write([
+      {
+        sql: `update accounts set pause_kind = null, pause_since = null, pause_reason = null, pause_code = null,
+          probe_at = null, probes = 0 where key = $1 and pause_kind = 'failure'`,
+        params: [key],
+      },
+    ])
+    toldUpTo.delete(key)
+    log.info(`Account ${account.id} of tenant ${account.tenantId} works again`, named(account))
+    deps.changed(key)
+    deps.resumed(key)
+  }
+
+  const tellQueues = async (now: number) => {
+    const paused = await db.read({
+      sql: `select key, tenant_id, id, pause_since, pause_reason, pause_code, probe_at, on_pause_timeout
+        from accounts where pause_kind = 'failure'`,
+      params: [],
+    })
+    for (const row of paused) {
+      await failTheOutwaited(row, now)
+      await tellNewcomers(row, now)
+    }
+    const keys = new Set(paused.map(row => Number(row.key)))
+    for (const key of toldUpTo.keys()) if (!keys.has(key)) toldUpTo.delete(key)
+  }
+
+  const tellNewcomers = async (account: Row, now: number) => {
+    const key = Number(account.key)
+    const nextAt = Math.max(now, Number(account.probe_at ?? now))
+    for (;;) {
+      const rows = await db.read({
+        sql: `select seq, tenant_id, id, account_id, priority, attempts, causes from messages
+          where account_key = $1 and stage = 1 and seq > $2 order by seq limit $3`,
+        params: [key, toldUpTo.get(key) ?? 0, CHUNK],
+      })
+      const fresh = rows.filter(row => (Number(row.causes) & Cause.account) === 0)
+      if (fresh.length > 0) {
+        const given = fresh.map(row => ({
+          k: Number(row.seq),
+          t: row.tenant_id as string,
+          d: nextAt,
+          e: JSON.stringify(deferredEntry(baseOf(row), nextAt, account.pause_reason as string)),
+        }))
+        await tell(db, given, Cause.account, account.pause_reason as string, now)
+        deps.told(account.tenant_id as string, account.id as string, fresh.length, 0)
+      }
+      if (rows.length > 0) toldUpTo.set(key, Number(rows.at(-1)?.seq))
+      if (rows.length < CHUNK) return
+    }
+  }
+
+  const failTheOutwaited = async (account: Row, now: number) => {
+    const outwaited = now - options.patienceMs
+    if (account.on_pause_timeout === 'hold' || Number(account.pause_since) > outwaited) return
+    for (;;) {
+      const rows = await db.read({
+        sql: 'select seq from messages where account_key = $1 and stage = 1 and due_at <= $2 limit $3',
+        params: [Number(account.key), outwaited, CHUNK],
+      })
+      if (rows.length === 0) return
+      const ended = await endOpen(db, {
+        now,
+        from: { sql: 'select g.k from @rows($1: k bigint) g', given: rowsParam(rows.map(row => ({ k: Number(row.seq) }))) },
+        stages: [1],
+        status: 'error',
+        type: 'error',
+        code: (account.pause_code as string | null) ?? 'account_unavailable',
+        error: `Account paused for too long: ${account.pause_reason}`,
+      })
+      deps.told(account.tenant_id as string, account.id as string, 0, ended.seqs.length)
+      if (ended.seqs.length === 0) return
+    }
+  }
+
+  return {
+    step,
+    async pause(account, text, code) {
+      const now = clock.now()
+      const [rows] = await db.write([
+        {
+          sql: `update accounts set pause_kind = 'failure', pause_since = $2, pause_reason = $3, pause_code = $4,
+            probe_at = $5, probes = 0 where key = $1 and pause_kind is null returning key`,
+          params: [account.key, now, text, code, now + options.probeFirstMs],
+        },
+      ])
+      deps.changed(account.key)
+      if (rows === undefined || rows.length === 0) return
+      tellAt = 0
+      log.error(`Account ${account.id} of tenant ${account.tenantId} is paused: ${text}`, named(account))
+    },
+    stop: () => stopping.abort(),
+  }
+}
+
+function named(account: Account) {
+  return { account_id: account.id, tenant_id: account.tenantId }
+}
+
+function baseOf(row: Row) {
+  return {
+    id: row.id as string,
+    tenantId: row.tenant_id as string,
+    accountId: row.account_id as string,
+    priority: Number(row.priority) as Priority,
+    attempts: Number(row.attempts),
+    recipients: null,
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof SmtpFailure && error.info.reply !== null) return words(error.info.reply)
+  return (error as Error).message
+}
+
+function codeOf(error: unknown): string | null {
+  return error instanceof SmtpFailure && error.info.reply !== null ? String(error.info.reply.code) : null
+}

@@ -1,0 +1,117 @@
+/**
+ * What dispatch needs to know of accounts, tenants and rules, kept in memory while it is true. Every change bumps a
+ * version in the database, which each process reads once a poll: what another instance changed is seen within it.
+ */
+import type { Account } from '../accounts/account.js'
+import type { Db } from '../db/db.js'
+import { type Limit, limitsOf } from '../limits/windows.js'
+import { type Opening, openingAt, type RuleWindow } from '../rules/schedule.js'
+import type { Tenant } from '../tenants/tenant.js'
+
+export interface ScopedRule extends RuleWindow {
+  readonly tenantId: string | null
+  readonly accountId: string | null
+}
+
+/** One account as dispatch sees it. */
+export interface Lookup {
+  readonly account: Account
+  readonly tenant: Tenant
+  readonly limits: readonly Limit[]
+  opening(now: number): Opening
+}
+
+export interface SettingsDeps {
+  readonly db: Db
+  readonly timezone: string
+  loadAccounts(keys: readonly number[]): Promise<readonly Account[]>
+  loadTenants(ids: readonly string[]): Promise<ReadonlyMap<string, Tenant>>
+  loadRules(): Promise<readonly ScopedRule[]>
+}
+
+export interface Settings {
+  readonly schedulerActive: boolean
+  /** Reads the version; forgets everything when it moved. */
+  refresh(): Promise<void>
+  /** Says that something changed: to this process now, to the others by the version. */
+  bump(): Promise<void>
+  forget(): void
+  /** Accounts that are gone are absent. */
+  get(keys: readonly number[]): Promise<ReadonlyMap<number, Lookup>>
+}
+
+export function createSettings({ db, timezone, loadAccounts, loadTenants, loadRules }: SettingsDeps): Settings {
+  let version = ''
+  let active = true
+  let generation = 0
+  let accounts = new Map<number, Lookup>()
+  let rules: Promise<readonly ScopedRule[]> | null = null
+
+  const forget = () => {
+    generation += 1
+    accounts = new Map()
+    rules = null
+  }
+
+  const load = async (keys: readonly number[]): Promise<Lookup[]> => {
+    const loaded = await loadAccounts(keys)
+    rules ??= loadRules()
+    const [tenants, all] = await Promise.all([loadTenants([...new Set(loaded.map(each => each.tenantId))]), rules])
+    return loaded.flatMap(account => {
+      const tenant = tenants.get(account.tenantId)
+      if (tenant === undefined) return []
+      const own = all.filter(rule => covers(rule, account))
+      return [{ account, tenant, limits: limitsOf(account, tenant), opening: now => openingAt(own, now, timezone) }]
+    })
+  }
+
+  return {
+    get schedulerActive() {
+      return active
+    },
+    async refresh() {
+      const rows = await db.read({
+        sql: "select key, value from meta where key in ('settings_version', 'scheduler_active')",
+        params: [],
+      })
+      const meta = new Map(rows.map(row => [row.key, row.value as string]))
+      active = meta.get('scheduler_active') !== '0'
+      const next = meta.get('settings_version') ?? ''
+      if (next !== version) forget()
+      version = next
+    },
+    async bump() {
+      forget()
+      await db.write([
+        {
+          sql: `insert into meta (key, value) values ('settings_version', '1')
+            on conflict (key) do update set value = cast(cast(meta.value as bigint) + 1 as text)`,
+          params: [],
+        },
+      ])
+      forget()
+    },
+    forget,
+    async get(keys) {
+      const found = new Map<number, Lookup>()
+      const missing: number[] = []
+      for (const key of keys) {
+        const known = accounts.get(key)
+        if (known === undefined) missing.push(key)
+        else found.set(key, known)
+      }
+      if (missing.length === 0) return found
+      const began = generation
+      for (const lookup of await load(missing)) {
+        found.set(lookup.account.key, lookup)
+        // Something changed while we read: good for this once, not to be kept.
+        if (began === generation) accounts.set(lookup.account.key, lookup)
+      }
+      return found
+    },
+  }
+}
+
+function covers(rule: ScopedRule, account: Account): boolean {
+  return (rule.tenantId === null || rule.tenantId === account.tenantId) && (rule.accountId === null || rule.accountId === account.id)
+}

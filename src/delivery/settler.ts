@@ -1,0 +1,96 @@
+/**
+ * Gathers what sends came to and settles it in batches: while one unit is being committed the next one fills. Nothing
+ * is dropped while the database is away; the results wait until they are written or the lease is lost.
+ */
+import { type Db, DatabaseUnavailable } from '../db/db.js'
+import type { Clock } from '../lib/clock.js'
+import type { Log } from '../lib/log.js'
+import type { DoubtJournal } from '../queue/doubt-journal.js'
+import type { Lease } from '../queue/lease.js'
+import { settle, type Settlement } from '../queue/settle.js'
+
+const MAX_UNIT = 400
+const RETRY_MS = 500
+
+export interface Settler {
+  /** Resolves true when the settlement is durable, false when the lease was lost and it changed nothing. */
+  add(lease: Lease, settlement: Settlement): Promise<boolean>
+  /** Resolves when nothing is left to write. */
+  idle(): Promise<void>
+  readonly waiting: number
+}
+
+interface Pending {
+  readonly lease: Lease
+  readonly settlement: Settlement
+  done(counted: boolean): void
+}
+
+export interface SettlerDeps {
+  readonly db: Db
+  readonly clock: Clock
+  readonly log: Log
+  readonly journal: DoubtJournal
+  /** Time base of limits and leases on SQLite, epoch ms. */
+  steadyNow(): number
+}
+
+export function createSettler({ db, clock, log, journal, steadyNow }: SettlerDeps): Settler {
+  let queue: Pending[] = []
+  let running: Promise<void> | null = null
+
+  const flush = async () => {
+    // One turn later: results that arrive in the same read of the sockets go together.
+    await new Promise(resolve => setImmediate(resolve))
+    while (queue.length > 0) {
+      const lease = queue[0]!.lease
+      const unit = queue.filter(each => each.lease === lease).slice(0, MAX_UNIT)
+      const taken = new Set(unit)
+      queue = queue.filter(each => !taken.has(each))
+      await write(lease, unit)
+    }
+    running = null
+  }
+
+  const write = async (lease: Lease, unit: readonly Pending[]) => {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        const settled = await settle(db, lease.id, steadyNow(), unit.map(each => each.settlement))
+        journal.settled(lease.id, settled)
+        for (const { settlement, done } of unit) done(settled.has(settlement.transition.seq))
+        return
+      } catch (error) {
+        if (!(error instanceof DatabaseUnavailable)) {
+          // A statement that cannot work: try each alone, so that one odd row does not hold back the others.
+          log.error(`Settling ${unit.length} results failed: ${(error as Error).message}`)
+          if (unit.length > 1) {
+            for (const each of unit) await write(lease, [each])
+            return
+          }
+          if (tries >= 5) {
+            unit[0]!.done(false)
+            return
+          }
+        } else if (tries === 1 || tries % 60 === 0) {
+          log.warning(`Results of ${unit.length} sends wait for the database: ${error.message}`)
+        }
+        await clock.sleep(RETRY_MS)
+      }
+    }
+  }
+
+  return {
+    add(lease, settlement) {
+      return new Promise(done => {
+        queue.push({ lease, settlement, done })
+        running ??= flush()
+      })
+    },
+    async idle() {
+      while (running !== null) await running
+    },
+    get waiting() {
+      return queue.length
+    },
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * The windows in the database: what claims may take (freeSlots, a fragment of the claim's own statement, so that
+ * counting and taking are one), what settles add, and the projection for those who wait.
+ */
+import { type Db, rowsParam, type Statement } from '../db/db.js'
+import { type Bucket, BUCKETS, bucketWidth, type Limit, projectSlots, RING, type Span } from './windows.js'
+
+/**
+ * Locks the scopes for the rest of the unit, in a fixed order: on PostgreSQL two instances must not count the same
+ * free slot. A statement of its own before the claim, whose snapshot then sees all that earlier holders committed.
+ */
+export function lockScopes(limits: readonly Limit[]): Statement[] {
+  const scopes = [...new Set(limits.map(each => each.scope))].sort().map(scope => ({ s: scope }))
+  const given = rowsParam(scopes)
+  return [
+    { sql: 'insert into limit_scopes (scope) select g.s from @rows($1: s text) g where true on conflict do nothing', params: [given] },
+    {
+      sql: 'select scope from limit_scopes where scope in (select g.s from @rows($1: s text) g) order by scope @for_update',
+      params: [given],
+    },
+  ]
+}
+
+/**
+ * SQL for the transactions that may start now: the least over all limits of limit - used - reserved. `limits` names a
+ * @rows parameter of limitRows, `now` one of epoch ms. At most 0 when a window is full.
+ */
+export function freeSlotsSql(limits: string, now: string): string {
+  return `(select min(l.lim
+      - coalesce((select sum(b.used) from limit_buckets b
+          where b.scope = l.scope and b.span = l.span
+            and (b.bucket + 1) * (l.span / ${BUCKETS}) + l.span > @now(${now})), 0)
+      - (select count(*) from messages f where f.stage = 3 and f.account_key = l.account_key)
+      - (select count(*) from accounts a join messages f on f.account_key = a.key
+          where f.stage = 3 and a.tenant_id = l.tenant_id))
+    from @rows(${limits}: scope text, span bigint, lim bigint, account_key bigint, tenant_id text) l)`
+}
+
+/** The parameter of freeSlotsSql. */
+export function limitRows(limits: readonly Limit[]): string {
+  return rowsParam(
+    limits.map(({ scope, span, limit }) => ({
+      scope,
+      span,
+      lim: limit,
+      account_key: scope.startsWith('a:') ? Number(scope.slice(2)) : null,
+      tenant_id: scope.startsWith('t:') ? scope.slice(2) : null,
+    })),
+  )
+}
+
+/**
+ * Counts settled transactions into their buckets at the database's time. `from` is a row source with the columns
+ * scope, span and used; a place of the ring still holding an older bucket starts anew.
+ */
+export function countUsedSql(from: string, now: string): string {
+  return `insert into limit_buckets (scope, span, slot, bucket, used)
+    select u.scope, u.span, (clock.at / (u.span / ${BUCKETS})) % ${RING}, clock.at / (u.span / ${BUCKETS}), sum(u.used)
+    -- read once: place and bucket must be of the same instant
+    from (select @now(${now}) as at) clock cross join ${from} u
+    where u.used > 0 group by u.scope, u.span, clock.at
+    order by u.scope, u.span
+    on conflict (scope, span, slot) do update set
+      used = case when limit_buckets.bucket = excluded.bucket then limit_buckets.used + excluded.used else excluded.used end,
+      bucket = excluded.bucket`
+}
+
+/** When the next `count` waiting messages may expect their turn: the latest over all limits, ascending. */
+export async function projectTurns(db: Db, limits: readonly Limit[], now: number, count: number): Promise<number[]> {
+  let turns: number[] = new Array(count).fill(now)
+  for (const { scope, span, limit } of limits) {
+    const { buckets, inFlight } = await useOf(db, scope, span, now)
+    const times = projectSlots(limit, span, buckets, inFlight, now, count)
+    turns = turns.map((turn, i) => Math.max(turn, times[i] ?? now))
+  }
+  return turns
+}
+
+async function useOf(db: Db, scope: string, span: Span, now: number): Promise<{ buckets: Bucket[]; inFlight: number }> {
+  const rows = await db.read({
+    sql: `select bucket, used from limit_buckets where scope = $1 and span = $2 and (bucket + 1) * $3 + $2 > @now($4)`,
+    params: [scope, span, bucketWidth(span), now],
+  })
+  const [flight] = await db.read({
+    sql: scope.startsWith('a:')
+      ? 'select count(*) as n from messages where stage = 3 and account_key = $1'
+      : `select count(*) as n from accounts a join messages f on f.account_key = a.key
+          where f.stage = 3 and a.tenant_id = $1`,
+    params: [scope.startsWith('a:') ? Number(scope.slice(2)) : scope.slice(2)],
+  })
+  return {
+    buckets: rows.map(row => ({ bucket: Number(row.bucket), used: Number(row.used) })),
+    inFlight: Number(flight?.n ?? 0),
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * Claims due messages under a lease. Everything that holds a message back acts here, before the claim, in the same
+ * statement: limits, rules (the tick), suspended batches. Nothing is claimed and put back.
+ */
+import { type Db, type Row, rowsParam, type Statement } from '../db/db.js'
+import { freeSlotsSql, limitRows, lockScopes } from '../limits/store.js'
+import type { Limit } from '../limits/windows.js'
+import type { Content, Envelope, Priority, RecipientState } from '../messages/message.js'
+
+export interface ClaimRequest {
+  readonly accountKey: number
+  /** At most so many. */
+  readonly limit: number
+  /** 0 takes only immediate ones, 3 all. */
+  readonly maxPriority: number
+  /** Only what was due by then, epoch ms (a rule's tick); null: all that is ready. */
+  readonly dueBy: number | null
+  readonly suspendedBatches: readonly string[]
+  readonly limits: readonly Limit[]
+}
+
+/** A claimed row, without its content. */
+export interface Claimed {
+  readonly seq: number
+  readonly tenantId: string
+  readonly id: string
+  readonly accountKey: number
+  readonly accountId: string
+  readonly priority: Priority
+  readonly batchCode: string | null
+  /** Attempts made before this one. */
+  readonly attempts: number
+  readonly accepted: number
+  readonly recipients: readonly RecipientState[] | null
+  readonly dueAt: number
+  readonly expiresAt: number | null
+  readonly createdAt: number
+  readonly causes: number
+  readonly lease: number
+}
+
+/** A claimed message with all that its delivery needs: plain data. */
+export interface ClaimedMessage extends Claimed {
+  readonly content: Content
+  readonly envelope: Envelope
+}
+
+// Above every instant and inside both databases' integers.
+const ALWAYS = 9_000_000_000_000_000
+
+const COLUMNS = `seq, tenant_id, id, account_key, account_id, priority, batch_code, attempts, accepted, recipients,
+  due_at, expires_at, created_at, causes`
+
+/** One unit for all requests; answers one list a request, in the order (priority, seq). */
+export async function claimDue(db: Db, lease: number, now: number, requests: readonly ClaimRequest[]): Promise<Claimed[][]> {
+  const locks = lockScopes(requests.flatMap(request => request.limits))
+  const limited = requests.some(request => request.limits.length > 0)
+  const unit = requests.map(request => claimOne(lease, now, request))
+  const results = await db.write(limited ? [...locks, ...unit] : unit)
+  return results.slice(limited ? locks.length : 0).map(rows =>
+    rows
+      .map(row => claimedFrom(row, lease))
+      // RETURNING promises no order.
+      .sort((a, b) => a.priority - b.priority || a.seq - b.seq),
+  )
+}
+
+function claimOne(lease: number, now: number, request: ClaimRequest): Statement {
+  const { accountKey, limit, maxPriority, dueBy, suspendedBatches, limits } = request
+  const params: (string | number)[] = [lease, now, accountKey, maxPriority, limit]
+  const conditions: string[] = []
+  if (dueBy !== null) conditions.push(`and due_at <= $${params.push(Math.min(dueBy, ALWAYS))}`)
+  if (suspendedBatches.length > 0) {
+    const given = `$${params.push(rowsParam(suspendedBatches.map(batch => ({ b: batch }))))}`
+    conditions.push(`and (batch_code is null or batch_code not in (select g.b from @rows(${given}: b text) g))`)
+  }
+  const most =
+    limits.length === 0 ? '$5' : `(select @least($5, case when s.free > 0 then s.free else 0 end)
+      from (select ${freeSlotsSql(`$${params.push(limitRows(limits))}`, '$2')} as free) s)`
+  return {
+    // The CTE is materialized: PostgreSQL may otherwise run a locking subselect twice and claim more than the limit.
+    // The lease must still stand: a process frozen past it has been declared dead and must not claim under it.
+    sql: `with due as @materialized (
+        select seq from messages where account_key = $3 and stage = 1 and priority <= $4 ${conditions.join(' ')}
+          and exists (select 1 from leases l where l.id = $1 and l.until > @now($2))
+        order by priority, seq limit ${most} @skip_locked)
+      update messages set status = 'sending', stage = 3, lease = $1, updated_at = $2
+      where seq in (select seq from due)
+      returning ${COLUMNS}`,
+    params,
+  }
+}
+
+/** The contents of claimed rows, by seq. A row without content was deleted meanwhile. */
+export async function loadContents(db: Db, seqs: readonly number[]): Promise<Map<number, { content: Content; envelope: Envelope }>> {
+  const rows = await db.read({
+    sql: 'select c.seq, c.content from @rows($1: k bigint) g join contents c on c.seq = g.k',
+    params: [rowsParam(seqs.map(seq => ({ k: seq })))],
+  })
+  return new Map(
+    rows.map(row => {
+      const { envelope, ...content } = JSON.parse(row.content as string) as Content & { envelope: Envelope }
+      return [Number(row.seq), { content, envelope }]
+    }),
+  )
+}
+
+export function claimedFrom(row: Row, lease: number): Claimed {
+  return {
+    seq: Number(row.seq),
+    tenantId: row.tenant_id as string,
+    id: row.id as string,
+    accountKey: Number(row.account_key),
+    accountId: row.account_id as string,
+    priority: Number(row.priority) as Priority,
+    batchCode: row.batch_code as string | null,
+    attempts: Number(row.attempts),
+    accepted: Number(row.accepted),
+    recipients: row.recipients === null ? null : (JSON.parse(row.recipients as string) as RecipientState[]),
+    dueAt: Number(row.due_at),
+    expiresAt: row.expires_at === null ? null : Number(row.expires_at),
+    createdAt: Number(row.created_at),
+    causes: Number(row.causes),
+    lease,
+  }
+}

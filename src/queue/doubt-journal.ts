@@ -1,0 +1,162 @@
+/**
+ * The doubt journal: which claims may have sent their final dot. An entry is written before each dot and means
+ * something only while its claim is unsettled. No fsync a message: it must survive the death of the process, not of
+ * the machine; after that every unsettled claim counts as journalled (see epoch).
+ *
+ * SQLite: one unsynced append to a file beside the database. PostgreSQL: an insert without waiting for the disk,
+ * many at once.
+ */
+import { closeSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { uptime } from 'node:os'
+import { basename, dirname, join } from 'node:path'
+import { type Db, rowsParam } from '../db/db.js'
+
+export interface DoubtJournal {
+  /** Journals one claim. Returns at once (file) or resolves once the database has it. Throws when it cannot. */
+  append(lease: number, seq: number): void | Promise<void>
+  /** These claims are settled; a later claim of the same message starts without doubt. */
+  settled(lease: number, seqs: Iterable<number>): void
+  /** The claims of this lease that are journalled and not settled. */
+  read(lease: number): Promise<ReadonlySet<number>>
+  /** The lease is over and its claims are settled: forget its entries. */
+  forget(lease: number): Promise<void>
+  close(): void
+}
+
+/** Lines after which a new file is begun, so that files stay small. */
+const ROTATE_AFTER = 200_000
+
+interface OpenFile {
+  readonly fd: number
+  readonly name: string
+  readonly lease: number
+  readonly part: number
+  lines: number
+}
+
+/** `path`: the database's; the files are `<path>-doubt.<lease>.<part>`, a line `seq` a dot, `-seq` a settle. */
+export function createFileJournal(path: string): DoubtJournal {
+  const dir = dirname(path)
+  const prefix = `${basename(path)}-doubt.`
+  const unsettled = new Set<number>()
+  let file: OpenFile | null = null
+
+  const filesOf = (lease: number) =>
+    readdirSync(dir)
+      .filter(name => name.startsWith(`${prefix}${lease}.`))
+      .sort((a, b) => Number(a.split('.').at(-1)) - Number(b.split('.').at(-1)))
+
+  const fileFor = (lease: number): OpenFile => {
+    if (file !== null && file.lease === lease && file.lines < ROTATE_AFTER) return file
+    const old = file
+    const part = old?.lease === lease ? old.part + 1 : 0
+    if (part === 0) unsettled.clear()
+    const name = `${prefix}${lease}.${part}`
+    const fd = openSync(join(dir, name), 'a', 0o600)
+    // What is still open moves along before the old file goes: a reply may take ten minutes.
+    if (unsettled.size > 0) writeSync(fd, [...unsettled].map(seq => `${seq}\n`).join(''))
+    file = { fd, name, lease, part, lines: unsettled.size }
+    if (old !== null) {
+      closeSync(old.fd)
+      if (old.lease === lease) rmSync(join(dir, old.name), { force: true })
+    }
+    return file
+  }
+
+  const close = () => {
+    if (file !== null) closeSync(file.fd)
+    file = null
+  }
+
+  return {
+    append(lease, seq) {
+      const current = fileFor(lease)
+      // Synchronous on purpose: 2 µs, and the dot may leave when it returns.
+      writeSync(current.fd, `${seq}\n`)
+      current.lines += 1
+      unsettled.add(seq)
+    },
+    settled(lease, seqs) {
+      if (file?.lease !== lease) return
+      let lines = ''
+      for (const seq of seqs) {
+        if (!unsettled.delete(seq)) continue
+        lines += `-${seq}\n`
+        file.lines += 1
+      }
+      if (lines !== '') writeSync(file.fd, lines)
+    },
+    async read(lease) {
+      const seqs = new Set<number>()
+      for (const name of filesOf(lease)) {
+        for (const line of readFileSync(join(dir, name), 'utf8').split('\n')) {
+          if (line.startsWith('-')) seqs.delete(Number(line.slice(1)))
+          else if (line !== '') seqs.add(Number(line))
+        }
+      }
+      return seqs
+    },
+    async forget(lease) {
+      if (file?.lease === lease) close()
+      for (const name of filesOf(lease)) rmSync(join(dir, name), { force: true })
+    },
+    close,
+  }
+}
+
+export function createTableJournal(db: Db): DoubtJournal {
+  let waiting: { lease: number; seq: number }[] = []
+  let flush: Promise<void> | null = null
+
+  // Everything asked for while one insert is under way goes with the next: a round trip for many, not for each.
+  const flushSoon = (): Promise<void> => {
+    flush ??= Promise.resolve().then(async () => {
+      const rows = waiting
+      waiting = []
+      flush = null
+      await db.writeRelaxed([
+        {
+          sql: `insert into doubts (seq, lease) select g.k, g.l from @rows($1: k bigint, l bigint) g where true
+            on conflict do nothing`,
+          params: [rowsParam(rows.map(({ lease, seq }) => ({ k: seq, l: lease })))],
+        },
+      ])
+    })
+    return flush
+  }
+
+  return {
+    append(lease, seq) {
+      waiting.push({ lease, seq })
+      return flushSoon()
+    },
+    // The settle itself deletes the entry, in its own transaction.
+    settled() {},
+    async read(lease) {
+      const rows = await db.read({ sql: 'select seq from doubts where lease = $1', params: [lease] })
+      return new Set(rows.map(row => Number(row.seq)))
+    },
+    async forget(lease) {
+      await db.write([{ sql: 'delete from doubts where lease = $1', params: [lease] }])
+    },
+    close() {},
+  }
+}
+
+/**
+ * What stays the same from the moment a journal entry is written to the moment it can be trusted: the boot of this
+ * machine for a file, the start of the server for a table (a crash of PostgreSQL may lose unsynced commits).
+ */
+export async function currentEpoch(db: Db): Promise<string> {
+  if (db.dialect === 'postgres') {
+    const [row] = await db.read({ sql: 'select extract(epoch from pg_postmaster_start_time())::text as at', params: [] })
+    return `postgres ${row?.at}`
+  }
+  try {
+    return `boot ${(await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()}`
+  } catch {
+    // No boot id on this system: the time of boot, rough enough that a moment's drift does not change it.
+    return `boot ${Math.round((Date.now() / 1000 - uptime()) / 600)}`
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * Ends open messages without an attempt: expired, cancelled, account deleted, over the limit with behaviour `error`,
+ * a pause that outlasted the retries, discarded doubts. A message that some server accepted for a recipient already
+ * ends as sent, whatever becomes of the rest; the others as `status`.
+ */
+import type { Db, Row } from '../db/db.js'
+import type { Priority, RecipientState } from '../messages/message.js'
+import { errorEntry, sentEntry } from './report-entry.js'
+
+export interface EndRequest {
+  /** Epoch ms. */
+  readonly now: number
+  /** A select of seqs whose $1 is `given`. */
+  readonly from: { readonly sql: string; readonly given: string }
+  /** Only rows still at one of these stages. */
+  readonly stages: readonly number[]
+  readonly status: 'error' | 'cancelled'
+  /** Event type. */
+  readonly type: 'error' | 'cancelled'
+  readonly code: string
+  readonly error: string
+}
+
+export interface Ended {
+  readonly seqs: readonly number[]
+  readonly tenantIds: readonly string[]
+}
+
+export async function endOpen(db: Db, request: EndRequest): Promise<Ended> {
+  const { now, from, stages } = request
+  const stageList = stages.join(', ')
+  const rows = await db.read({
+    sql: `select m.seq, m.tenant_id, m.id, m.account_id, m.priority, m.attempts, m.accepted, m.recipients
+      from messages m where m.seq in (${from.sql}) and m.stage in (${stageList})`,
+    params: [from.given],
+  })
+  if (rows.length === 0) return { seqs: [], tenantIds: [] }
+  const ends = rows.map(row => endRow(row, request))
+  const given = JSON.stringify(ends)
+  // Conditions once more inside the unit: between the two a row may have been claimed, and then its attempt decides.
+  const [, , updated] = await db.write([
+    {
+      sql: `select m.seq from messages m join @rows($1: k bigint, acc bigint) g on m.seq = g.k
+        where m.stage in (${stageList}) and m.accepted = g.acc order by m.seq ${db.dialect === 'postgres' ? 'for update of m' : ''}`,
+      params: [given],
+    },
+    {
+      sql: `insert into events (tenant_id, seq, type, at, entry, pending)
+        select g.t, g.k, g.y, $2, g.e, 1 from @rows($1: k bigint, t text, y text, e text, acc bigint) g
+        join messages m on m.seq = g.k where m.stage in (${stageList}) and m.accepted = g.acc`,
+      params: [given, now],
+    },
+    {
+      sql: `update messages set status = g.s, stage = 0, error = g.err, code = g.c, recipients = g.r,
+          error_at = case when g.s = 'sent' then null else $2 end, sent_at = case when g.s = 'sent' then $2 else null end,
+          deferred_ts = null, deferred_reason = null, updated_at = $2
+        from @rows($1: k bigint, s text, err text, c text, r text, acc bigint) g
+        where messages.seq = g.k and messages.stage in (${stageList}) and messages.accepted = g.acc
+        returning messages.seq, messages.tenant_id`,
+      params: [given, now],
+    },
+  ])
+  return {
+    seqs: (updated ?? []).map(row => Number(row.seq)),
+    tenantIds: [...new Set((updated ?? []).map(row => row.tenant_id as string))],
+  }
+}
+
+function endRow(row: Row, { now, status, type, code, error }: EndRequest) {
+  const recipients = row.recipients === null ? null : (JSON.parse(row.recipients as string) as RecipientState[])
+  const closed = recipients?.map(each => (each.status === 'open' ? { ...each, status: 'refused' as const, code, reply: error } : each)) ?? null
+  const base = {
+    id: row.id as string,
+    tenantId: row.tenant_id as string,
+    accountId: row.account_id as string,
+    priority: Number(row.priority) as Priority,
+    attempts: Number(row.attempts),
+    recipients: closed,
+  }
+  const sent = Number(row.accepted) > 0
+  return {
+    k: Number(row.seq),
+    t: base.tenantId,
+    acc: Number(row.accepted),
+    s: sent ? 'sent' : status,
+    y: sent ? 'sent' : type,
+    err: sent ? null : error,
+    c: sent ? null : code,
+    r: closed === null ? null : JSON.stringify(closed),
+    e: JSON.stringify(sent ? sentEntry(base, now) : errorEntry(base, now, error, code)),
+  }
+}

@@ -1,0 +1,152 @@
+/**
+ * Takes accepted messages into the queue. One unit, so that what is answered `queued` is durable and nothing else is
+ * left behind. The id is the idempotency key (spec section 2, "Same id again"): the conditions live in the upsert.
+ */
+import { randomInt } from 'node:crypto'
+import { type Db, type Row, rowsParam, type Statement } from '../db/db.js'
+import type { Message } from '../messages/message.js'
+import { Stage } from './stage.js'
+
+export type EnqueueAnswer = 'queued' | 'in_progress' | 'already_sent' | 'quota_exceeded'
+
+export interface EnqueueOptions {
+  /** Epoch ms. */
+  readonly now: number
+  /** Most open messages by tenant; a tenant not named has no quota. */
+  readonly quota?: ReadonlyMap<string, number>
+}
+
+/** One answer a message, in order. Of two equal ids in one call the last content wins and both are `queued`. */
+export async function enqueue(
+  db: Db,
+  messages: readonly Message[],
+  { now, quota }: EnqueueOptions,
+): Promise<EnqueueAnswer[]> {
+  const last = new Map<string, Message>()
+  for (const message of messages) last.set(keyOf(message.tenantId, message.id), message)
+  const refused = quota === undefined || quota.size === 0 ? new Set<string>() : await overQuota(db, last, quota)
+  const accepted = refused.size === 0 ? [...last.values()] : [...last].filter(([key]) => !refused.has(key)).map(each => each[1])
+  const written = accepted.length === 0 ? new Set<string>() : await insert(db, accepted, now)
+  const blocked = written.size === accepted.length ? new Map<string, Row>() : await blockers(db, accepted, written)
+
+  return messages.map(message => {
+    const key = keyOf(message.tenantId, message.id)
+    if (refused.has(key)) return 'quota_exceeded'
+    if (written.has(key)) return 'queued'
+    // Ended between the two queries counts as sent too: the client's retry will tell them apart.
+    return blocked.get(key)?.stage === Stage.claimed ? 'in_progress' : 'already_sent'
+  })
+}
+
+// Tenant ids hold no space, so the pair stays unambiguous.
+function keyOf(tenantId: string, id: string): string {
+  return `${tenantId} ${id}`
+}
+
+async function insert(db: Db, messages: readonly Message[], now: number): Promise<Set<string>> {
+  // Marks the rows this unit writes, so that contents follow exactly those and no refused one.
+  const submission = randomInt(2 ** 47)
+  const rows = messages.map(message => ({
+    t: message.tenantId,
+    i: message.id,
+    k: message.accountKey,
+    a: message.accountId,
+    p: message.priority,
+    b: message.batchCode,
+    d: message.notBefore !== null && message.notBefore > now ? message.notBefore : null,
+    x: message.expiresAt,
+  }))
+  const contents = messages.map(message => ({
+    t: message.tenantId,
+    i: message.id,
+    c: JSON.stringify({ ...message.content, envelope: message.envelope }),
+  }))
+  const unit: Statement[] = [
+    // Error or cancelled with nothing accepted: a new submission, at the end of the queue. Its old reports stay owed.
+    {
+      sql: `delete from messages where stage = 0 and accepted = 0 and (tenant_id, id) in
+        (select g.t, g.i from @rows($1: t text, i text) g)`,
+      params: [rowsParam(rows)],
+    },
+    // Still open and nothing accepted: content replaced, place in the queue kept, attempts reset.
+    {
+      sql: `insert into messages (tenant_id, id, account_key, account_id, status, stage, priority, batch_code,
+          due_at, expires_at, submission, deferred_ts, created_at, updated_at)
+        select g.t, g.i, g.k, g.a, case when g.d is null then 'pending' else 'deferred' end,
+          case when g.d is null then 1 else 2 end, g.p, g.b, coalesce(g.d, $2), g.x, $3, g.d, $2, $2
+        from @rows($1: t text, i text, k bigint, a text, p bigint, b text, d bigint, x bigint) g
+        where true
+        on conflict (tenant_id, id) do update set
+          account_key = excluded.account_key, account_id = excluded.account_id, status = excluded.status,
+          stage = excluded.stage, priority = excluded.priority, batch_code = excluded.batch_code,
+          due_at = excluded.due_at, expires_at = excluded.expires_at, submission = excluded.submission,
+          deferred_ts = excluded.deferred_ts, deferred_reason = null, causes = 0, attempts = 0, recipients = null,
+          error = null, code = null, updated_at = excluded.updated_at
+        where messages.stage in (1, 2) and messages.accepted = 0
+        returning tenant_id, id`,
+      params: [rowsParam(rows), now, submission],
+    },
+    {
+      sql: `insert into contents (seq, content)
+        select m.seq, g.c from @rows($1: t text, i text, c text) g
+        join messages m on m.tenant_id = g.t and m.id = g.i where m.submission = $2
+        on conflict (seq) do update set content = excluded.content`,
+      params: [rowsParam(contents), submission],
+    },
+  ]
+  const [, returned] = await db.write(unit)
+  return new Set((returned ?? []).map(row => keyOf(row.tenant_id as string, row.id as string)))
+}
+
+async function blockers(db: Db, messages: readonly Message[], written: ReadonlySet<string>): Promise<Map<string, Row>> {
+  const asked = messages
+    .filter(message => !written.has(keyOf(message.tenantId, message.id)))
+    .map(message => ({ t: message.tenantId, i: message.id }))
+  const rows = await db.read({
+    sql: `select m.tenant_id, m.id, m.stage from @rows($1: t text, i text) g
+      join messages m on m.tenant_id = g.t and m.id = g.i`,
+    params: [rowsParam(asked)],
+  })
+  return new Map(rows.map(row => [keyOf(row.tenant_id as string, row.id as string), row]))
+}
+
+/**
+ * The keys that would take their tenant over its quota. Counted before the insert and not under a lock: two requests
+ * at the same instant may together pass it by what one of them brings, which a quota against runaway clients can bear.
+ */
+async function overQuota(
+  db: Db,
+  messages: ReadonlyMap<string, Message>,
+  quota: ReadonlyMap<string, number>,
+): Promise<Set<string>> {
+  const refused = new Set<string>()
+  for (const [tenantId, limit] of quota) {
+    const mine = [...messages].filter(([, message]) => message.tenantId === tenantId)
+    if (mine.length === 0) continue
+    const known = await db.read({
+      sql: `select m.id from @rows($1: i text) g join messages m on m.tenant_id = $2 and m.id = g.i
+        where m.stage > 0`,
+      params: [rowsParam(mine.map(([, message]) => ({ i: message.id }))), tenantId],
+    })
+    const replaced = new Set(known.map(row => row.id))
+    let room = limit - (await countOpenUpTo(db, tenantId, limit))
+    for (const [key, message] of mine) {
+      // Replacing an open message takes no new place.
+      if (replaced.has(message.id)) continue
+      if (room > 0) room -= 1
+      else refused.add(key)
+    }
+  }
+  return refused
+}
+
+async function countOpenUpTo(db: Db, tenantId: string, most: number): Promise<number> {
+  const [row] = await db.read({
+    sql: `select count(*) as n from (
+        select 1 as one from accounts a join messages m on m.account_key = a.key
+        where a.tenant_id = $1 and (m.stage = 1 or m.stage = 2 or m.stage = 3) limit $2
+      ) counted`,
+    params: [tenantId, most],
+  })
+  return Number(row?.n ?? 0)
+}

@@ -1,0 +1,119 @@
+/** What a client or an operator does to messages already in the queue. Conditions in the SQL: a claimed row is let be. */
+import { type Db, rowsParam } from '../db/db.js'
+import { endOpen } from './end.js'
+
+export interface Deleted {
+  readonly removed: number
+  readonly notFound: readonly string[]
+  readonly unauthorized: readonly string[]
+  /** Being sent right now. */
+  readonly inProgress: readonly string[]
+}
+
+/** No report follows, and none that is still owed goes out. `tenantId` null: an admin, any tenant's. */
+export async function deleteMessages(
+  db: Db,
+  { tenantId, ids }: { tenantId: string | null; ids: readonly string[] },
+): Promise<Deleted> {
+  const asked = [...new Set(ids)]
+  const given = rowsParam(asked.map(id => ({ i: id })))
+  const mine = tenantId === null ? '' : 'and m.tenant_id = $2'
+  const params = tenantId === null ? [given] : [given, tenantId]
+  const [, removed] = await db.write([
+    {
+      sql: `delete from events where pending = 1 and seq in (select m.seq from messages m
+        where m.id in (select g.i from @rows($1: i text) g) and m.stage <> 3 ${mine})`,
+      params,
+    },
+    {
+      sql: `delete from messages where seq in (select m.seq from messages m
+        where m.id in (select g.i from @rows($1: i text) g) and m.stage <> 3 ${mine}) returning id`,
+      params,
+    },
+  ])
+  const gone = new Set((removed ?? []).map(row => row.id as string))
+  const left = asked.filter(id => !gone.has(id))
+  if (left.length === 0) return { removed: removed?.length ?? 0, notFound: [], unauthorized: [], inProgress: [] }
+  const rows = await db.read({
+    sql: 'select m.id, m.tenant_id from messages m where m.id in (select g.i from @rows($1: i text) g)',
+    params: [rowsParam(left.map(id => ({ i: id })))],
+  })
+  const own = new Set(rows.filter(row => tenantId === null || row.tenant_id === tenantId).map(row => row.id as string))
+  const foreign = new Set(rows.map(row => row.id as string))
+  return {
+    removed: removed?.length ?? 0,
+    inProgress: left.filter(id => own.has(id)).sort(),
+    // Told apart for old clients; a foreign id and an unknown one look alike to a tenant, who must not probe for ids.
+    unauthorized: [],
+    notFound: left.filter(id => !own.has(id) && (tenantId !== null || !foreign.has(id))).sort(),
+  }
+}
+
+export type Operated = 'done' | 'not_found' | 'wrong_state'
+
+export interface Target {
+  readonly tenantId: string
+  readonly id: string
+  readonly now: number
+}
+
+/** failed or cancelled: tried again from the start, only for recipients that no server accepted. */
+export async function retryMessage(db: Db, { tenantId, id, now }: Target): Promise<Operated> {
+  // Recipients refused before are asked again: the operator says that the cause is mended.
+  return change(db, tenantId, id, {
+    sql: `update messages set status = 'pending', stage = 1, attempts = 0, due_at = $3, error = null, error_at = null,
+        code = null, deferred_ts = null, deferred_reason = null, causes = 0, recipients = null, expires_at = null,
+        reported_at = null, updated_at = $3
+      where tenant_id = $1 and id = $2 and stage = 0 and accepted = 0 and status in ('error', 'cancelled') returning seq`,
+    params: [tenantId, id, now],
+  })
+}
+
+/** In doubt: send again, knowing that the server may have it already. */
+export async function releaseMessage(db: Db, { tenantId, id, now }: Target): Promise<Operated> {
+  return change(db, tenantId, id, {
+    sql: `update messages set status = 'pending', stage = 1, due_at = $3, updated_at = $3
+      where tenant_id = $1 and id = $2 and stage = 4 returning seq`,
+    params: [tenantId, id, now],
+  })
+}
+
+/** Waiting: never sent, reported cancelled. */
+export async function cancelMessage(db: Db, target: Target): Promise<Operated> {
+  return end(db, target, [1, 2], { status: 'cancelled', type: 'cancelled', code: 'cancelled', error: 'cancelled on request' })
+}
+
+/** In doubt: given up, reported as an error. */
+export async function discardMessage(db: Db, target: Target): Promise<Operated> {
+  return end(db, target, [4], {
+    status: 'error',
+    type: 'error',
+    code: 'in_doubt_discarded',
+    error: 'discarded while in doubt: the server may have taken the message',
+  })
+}
+
+async function end(
+  db: Db,
+  { tenantId, id, now }: Target,
+  stages: readonly number[],
+  words: { status: 'error' | 'cancelled'; type: 'error' | 'cancelled'; code: string; error: string },
+): Promise<Operated> {
+  const [row] = await db.read({ sql: 'select seq from messages where tenant_id = $1 and id = $2', params: [tenantId, id] })
+  if (row === undefined) return 'not_found'
+  const from = { sql: 'select g.k from @rows($1: k bigint) g', given: rowsParam([{ k: Number(row.seq) }]) }
+  const ended = await endOpen(db, { now, from, stages, ...words })
+  return ended.seqs.length > 0 ? 'done' : 'wrong_state'
+}
+
+async function change(
+  db: Db,
+  tenantId: string,
+  id: string,
+  statement: { sql: string; params: (string | number)[] },
+): Promise<Operated> {
+  const [rows] = await db.write([statement])
+  if (rows !== undefined && rows.length > 0) return 'done'
+  const known = await db.read({ sql: 'select 1 from messages where tenant_id = $1 and id = $2', params: [tenantId, id] })
+  return known.length > 0 ? 'wrong_state' : 'not_found'
+}

@@ -1,0 +1,88 @@
+/**
+ * Frees the claims of dead workers. Each is settled under the dead lease, so that the worker's own late settle and
+ * this one exclude each other row by row; the lease itself goes last, so a rescuer that dies is followed by another.
+ */
+import type { Db } from '../db/db.js'
+import type { Limit } from '../limits/windows.js'
+import type { Log } from '../lib/log.js'
+import { claimedFrom, type Claimed } from './claim.js'
+import type { DoubtJournal } from './doubt-journal.js'
+import type { DeadLease } from './lease.js'
+import { settle, type Settlement } from './settle.js'
+import { type RetryPolicy, rescueTransition } from './transition.js'
+
+const CHUNK = 500
+
+export interface RescueDeps {
+  readonly db: Db
+  readonly log: Log
+  readonly journal: DoubtJournal
+  /** Today's epoch; another one in the lease means that its journal cannot be trusted. */
+  readonly epoch: string
+  /** Policy and limits of an account; null when the account is gone. */
+  settingsOf(accountKey: number): Promise<{ policy: RetryPolicy; limits: readonly Limit[] } | null>
+  readonly fallback: RetryPolicy
+}
+
+export interface Rescued {
+  readonly freed: number
+  readonly inDoubt: number
+  readonly accountKeys: readonly number[]
+  readonly tenantIds: readonly string[]
+}
+
+export async function rescue(deps: RescueDeps, dead: DeadLease, now: number): Promise<Rescued> {
+  const { db, log, journal } = deps
+  const trusted = dead.epoch === deps.epoch
+  const journalled = await journal.read(dead.id)
+  const tally = { freed: 0, inDoubt: 0 }
+  const accountKeys = new Set<number>()
+  const tenantIds = new Set<string>()
+  for (let rows = await claimsOf(db, dead.id); rows.length > 0; rows = await claimsOf(db, dead.id)) {
+    const settlements: Settlement[] = []
+    for (const { claimed, to } of rows) {
+      const settings = await deps.settingsOf(claimed.accountKey)
+      const doubt = !trusted || journalled.has(claimed.seq)
+      const transition = rescueTransition(claimed, to, doubt, settings?.policy ?? deps.fallback, now)
+      settlements.push({ transition, tenantId: claimed.tenantId, limits: settings?.limits ?? [] })
+      if (doubt) tally.inDoubt += 1
+      else tally.freed += 1
+      accountKeys.add(claimed.accountKey)
+      tenantIds.add(claimed.tenantId)
+    }
+    await settle(db, dead.id, now, settlements)
+  }
+  await db.write([{ sql: 'delete from leases where id = $1', params: [dead.id] }])
+  await journal.forget(dead.id)
+  const { freed, inDoubt } = tally
+  if (freed + inDoubt > 0) {
+    log.warning(`Freed ${freed + inDoubt} messages claimed by ${dead.holder}, which ended without settling them; ${inDoubt} in doubt`)
+  }
+  return { freed, inDoubt, accountKeys: [...accountKeys], tenantIds: [...tenantIds] }
+}
+
+/** Up to 500 unsettled claims of a lease, with their envelopes. */
+export async function claimsOf(db: Db, lease: number): Promise<{ claimed: Claimed; to: readonly string[] }[]> {
+  const rows = await db.read({
+    sql: `select m.seq, m.tenant_id, m.id, m.account_key, m.account_id, m.priority, m.batch_code, m.attempts, m.accepted,
+        m.recipients, m.due_at, m.expires_at, m.created_at, m.causes, c.content
+      from messages m left join contents c on c.seq = m.seq
+      where m.stage = 3 and m.lease = $1 order by m.seq limit $2`,
+    params: [lease, CHUNK],
+  })
+  return rows.map(row => ({
+    claimed: claimedFrom(row, lease),
+    to: row.content === null ? [] : (JSON.parse(row.content as string) as { envelope: { to: string[] } }).envelope.to,
+  }))
+}
+
+/** True when some claim names a lease that no longer stands: only a bug or a hand in the database leaves one. */
+export async function orphanedLeases(db: Db): Promise<DeadLease[]> {
+  const rows = await db.read({
+    sql: `select distinct m.lease as id from messages m
+      where m.stage = 3 and not exists (select 1 from leases l where l.id = m.lease)`,
+    params: [],
+  })
+  return rows.map(row => ({ id: Number(row.id), holder: 'an unknown worker', epoch: 'unknown' }))
+}
+

@@ -1,0 +1,100 @@
+/**
+ * Ends claims: state, event (history, attempt and outbox in one row) and limit use in one transaction. A settle counts
+ * only under its own lease: every statement carries the condition and the last one ends the lease, so a lost lease
+ * writes nothing; the rescuer may already have given the message to someone else.
+ */
+import { type Db, rowsParam, type Statement } from '../db/db.js'
+import { countUsedSql } from '../limits/store.js'
+import type { Limit } from '../limits/windows.js'
+import type { Transition } from './transition.js'
+
+export interface Settlement {
+  readonly transition: Transition
+  readonly tenantId: string
+  /** Windows to count this attempt in. */
+  readonly limits: readonly Limit[]
+}
+
+/** Answers the seqs that were still ours. `now`: epoch ms for SQLite, whose database has no clock of its own. */
+export async function settle(db: Db, lease: number, now: number, settlements: readonly Settlement[]): Promise<Set<number>> {
+  const unit: Statement[] = []
+  const keys = rowsParam(settlements.map(({ transition }) => ({ k: transition.seq })))
+  if (db.dialect === 'postgres') {
+    unit.push({
+      sql: `select m.seq from messages m where m.seq in (select g.k from @rows($1: k bigint) g) and m.lease = $2
+        order by m.seq @for_update`,
+      params: [keys, lease],
+    })
+    // The doubt ends with the settle that tells how it went.
+    unit.push({
+      sql: 'delete from doubts where lease = $2 and seq in (select g.k from @rows($1: k bigint) g)',
+      params: [keys, lease],
+    })
+  }
+  const events = settlements.filter(({ transition }) => transition.event !== null || transition.attempt !== null)
+  if (events.length > 0) unit.push(insertEvents(events, lease, now))
+  const used = settlements.filter(({ transition, limits }) => transition.used > 0 && limits.length > 0)
+  if (used.length > 0) unit.push(countUsed(used, lease, now))
+  unit.push({
+    sql: `update messages set status = g.status, stage = g.stage, due_at = g.due_at, attempts = g.n, accepted = g.acc,
+        recipients = g.rcpt, deferred_ts = g.def_ts, deferred_reason = g.def_why, sent_at = g.sent, error_at = g.err_at,
+        error = g.err, code = g.errcode, lease = null, updated_at = $3
+      from @rows($1: k bigint, status text, stage bigint, due_at bigint, n bigint, acc bigint, rcpt text, def_ts bigint,
+        def_why text, sent bigint, err_at bigint, err text, errcode text) g
+      where messages.seq = g.k and messages.lease = $2 and messages.stage = 3
+      returning messages.seq`,
+    params: [rowsParam(settlements.map(({ transition }) => wireRow(transition))), lease, now],
+  })
+  const results = await db.write(unit)
+  return new Set((results.at(-1) ?? []).map(row => Number(row.seq)))
+}
+
+function wireRow(t: Transition) {
+  return {
+    k: t.seq,
+    status: t.status,
+    stage: t.stage,
+    due_at: t.dueAt,
+    n: t.attempts,
+    acc: t.accepted,
+    rcpt: t.recipients === null ? null : JSON.stringify(t.recipients),
+    def_ts: t.deferredTs,
+    def_why: t.deferredReason,
+    sent: t.sentAt,
+    err_at: t.errorAt,
+    err: t.error,
+    errcode: t.code,
+  }
+}
+
+function insertEvents(settlements: readonly Settlement[], lease: number, now: number): Statement {
+  const rows = settlements.map(({ transition, tenantId }) => ({
+    k: transition.seq,
+    t: tenantId,
+    y: transition.event?.type ?? 'attempt',
+    e: JSON.stringify(transition.event?.entry ?? {}),
+    a: transition.attempt === null ? null : JSON.stringify(transition.attempt),
+    p: transition.event?.reported === true ? 1 : 0,
+  }))
+  return {
+    sql: `insert into events (tenant_id, seq, type, at, entry, attempt, pending)
+      select g.t, g.k, g.y, $3, g.e, g.a, g.p
+      from @rows($1: k bigint, t text, y text, e text, a text, p bigint) g
+      join messages m on m.seq = g.k and m.lease = $2 and m.stage = 3`,
+    params: [rowsParam(rows), lease, now],
+  }
+}
+
+function countUsed(settlements: readonly Settlement[], lease: number, now: number): Statement {
+  const rows = settlements.flatMap(({ transition, limits }) =>
+    limits.map(({ scope, span }) => ({ k: transition.seq, scope, span, used: transition.used })),
+  )
+  return {
+    sql: countUsedSql(
+      `(select g.scope, g.span, g.used from @rows($1: k bigint, scope text, span bigint, used bigint) g
+        join messages m on m.seq = g.k and m.lease = $2 and m.stage = 3)`,
+      '$3',
+    ),
+    params: [rowsParam(rows), lease, now],
+  }
+}

@@ -1,0 +1,197 @@
+/** nextTransition: what becomes of a message after an attempt. Pure; the whole retry and in-doubt policy. */
+import type { RecipientState, Status } from '../messages/message.js'
+import type { Claimed } from './claim.js'
+import type { AttemptRecord, Outcome, RecipientVerdict } from './outcome.js'
+import { deferredEntry, type EntryBase, errorEntry, inDoubtEntry, type ReportEntry, sentEntry } from './report-entry.js'
+import { Stage } from './stage.js'
+
+export interface RetryPolicy {
+  /** Attempts after the first. */
+  readonly maxRetries: number
+  /** Wait before each; a short list repeats its last. */
+  readonly retryDelaysMs: readonly number[]
+  /** What an attempt in doubt leads to: another attempt, or waiting for an operator. */
+  readonly inDoubt: 'retry' | 'hold'
+}
+
+/** The row as it will stand, and what is told of it. */
+export interface Transition {
+  readonly seq: number
+  readonly status: Status
+  readonly stage: Stage
+  readonly dueAt: number
+  readonly attempts: number
+  readonly accepted: number
+  readonly recipients: readonly RecipientState[] | null
+  readonly deferredTs: number | null
+  readonly deferredReason: string | null
+  readonly sentAt: number | null
+  readonly errorAt: number | null
+  readonly error: string | null
+  readonly code: string | null
+  readonly event: { readonly type: string; readonly entry: ReportEntry; readonly reported: boolean } | null
+  readonly attempt: AttemptRecord | null
+  /** Transactions to count against the limits: 0 or 1. */
+  readonly used: number
+}
+
+/** `now` in epoch ms; `random` in [0, 1) for the jitter of ±10 %. `to` is the whole envelope. */
+export function nextTransition(
+  claimed: Claimed,
+  to: readonly string[],
+  outcome: Outcome,
+  policy: RetryPolicy,
+  now: number,
+  random: () => number,
+): Transition {
+  const recipients = merge(to, claimed.recipients, outcome.verdicts)
+  const row = rowOf(claimed, recipients, outcome)
+  if (outcome.inDoubt && policy.inDoubt === 'hold') return holdInDoubt(row, claimed, now)
+
+  const open = recipients.filter(each => each.status === 'open')
+  if (open.length === 0) return finish(row, claimed, recipients, now)
+  // Interrupted, or the account cannot work now: back to its place, the attempt not spent.
+  if (outcome.interrupted || (outcome.failure?.scope === 'account' && !outcome.inDoubt)) return giveBack(row, claimed)
+  const spent = outcome.failure !== null || outcome.verdicts.some(each => each.verdict === 'transient')
+  // Nothing failed and some were not asked yet: a further transaction at once.
+  if (!spent) return giveBack(row, claimed)
+
+  const last = outcome.failure?.text ?? lastWords(outcome.verdicts)
+  const code = outcome.failure?.code ?? lastCode(outcome.verdicts)
+  const attempts = claimed.attempts + 1
+  if (attempts > policy.maxRetries) {
+    const words = `Max retries (${policy.maxRetries}) exceeded: ${last}`
+    const given = recipients.map(each => (each.status === 'open' ? { ...each, status: 'refused' as const, code: each.code ?? code, reply: words } : each))
+    return finish({ ...row, attempts, recipients: given }, claimed, given, now)
+  }
+  const dueAt = now + retryDelay(policy.retryDelaysMs, claimed.attempts, random)
+  const deferred = { ...row, status: 'deferred' as const, stage: Stage.waiting, attempts, dueAt, deferredTs: dueAt, deferredReason: last }
+  const base = baseOf(claimed, attempts, recipients)
+  return outcome.inDoubt
+    ? { ...deferred, event: { type: 'in_doubt', entry: inDoubtEntry(base, now), reported: true } }
+    : { ...deferred, event: { type: 'deferred', entry: deferredEntry(base, dueAt, last), reported: true } }
+}
+
+/** How long after the n-th failure (0 the first) the next attempt comes, ms, with ±10 % so that a crowd spreads. */
+export function retryDelay(delays: readonly number[], failures: number, random: () => number): number {
+  const delay = delays[Math.min(failures, delays.length - 1)] ?? 60_000
+  return Math.round(delay * (0.9 + random() * 0.2))
+}
+
+/** A claim that a crash left: its worker is gone. `journalled`: the final dot may have been sent. */
+export function rescueTransition(
+  claimed: Claimed,
+  to: readonly string[],
+  journalled: boolean,
+  policy: RetryPolicy,
+  now: number,
+): Transition {
+  const outcome: Outcome = {
+    verdicts: [],
+    failure: journalled ? { scope: 'session', code: null, text: CRASH_WORDS } : null,
+    inDoubt: journalled,
+    // It may have reached DATA; the limits must never be passed, so it counts.
+    reachedData: true,
+    interrupted: !journalled,
+    attempt: null,
+  }
+  // No wait: the server did not fail, we did.
+  return nextTransition(claimed, to, outcome, { ...policy, retryDelaysMs: [0] }, now, () => 0.5)
+}
+
+const CRASH_WORDS = 'the process ended between the final dot and the reply: the server may have taken the message'
+
+function rowOf(claimed: Claimed, recipients: readonly RecipientState[], outcome: Outcome): Transition {
+  return {
+    seq: claimed.seq,
+    status: 'pending',
+    stage: Stage.ready,
+    dueAt: claimed.dueAt,
+    attempts: claimed.attempts,
+    accepted: recipients.filter(each => each.status === 'accepted').length,
+    // Kept only once it tells more than the row itself; the usual message has nothing to add.
+    recipients: differ(recipients) || claimed.recipients !== null ? recipients : null,
+    deferredTs: null,
+    deferredReason: null,
+    sentAt: null,
+    errorAt: null,
+    error: null,
+    code: null,
+    event: null,
+    attempt: outcome.attempt,
+    used: outcome.reachedData ? 1 : 0,
+  }
+}
+
+function giveBack(row: Transition, claimed: Claimed): Transition {
+  return { ...row, status: 'pending', stage: Stage.ready, attempts: claimed.attempts }
+}
+
+function holdInDoubt(row: Transition, claimed: Claimed, now: number): Transition {
+  const attempts = claimed.attempts + 1
+  const base = baseOf(claimed, attempts, row.recipients ?? [])
+  return {
+    ...row,
+    status: 'in_doubt',
+    stage: Stage.doubt,
+    attempts,
+    event: { type: 'in_doubt', entry: inDoubtEntry(base, now), reported: true },
+  }
+}
+
+function finish(row: Transition, claimed: Claimed, recipients: readonly RecipientState[], now: number): Transition {
+  const attempts = Math.max(row.attempts, claimed.attempts + (row.attempt === null ? 0 : 1))
+  const base = baseOf(claimed, attempts, recipients)
+  const ended = { ...row, stage: Stage.ended, attempts }
+  if (row.accepted > 0) {
+    return { ...ended, status: 'sent', sentAt: now, event: { type: 'sent', entry: sentEntry(base, now), reported: true } }
+  }
+  const refused = recipients.findLast(each => each.status === 'refused')
+  const error = refused?.reply ?? 'refused'
+  const code = refused?.code ?? null
+  return {
+    ...ended,
+    status: 'error',
+    errorAt: now,
+    error,
+    code,
+    event: { type: 'error', entry: errorEntry(base, now, error, code), reported: true },
+  }
+}
+
+function baseOf(claimed: Claimed, attempts: number, recipients: readonly RecipientState[]): EntryBase {
+  const { id, tenantId, accountId, priority } = claimed
+  return { id, tenantId, accountId, priority, attempts, recipients: differ(recipients) ? recipients : null }
+}
+
+function merge(
+  to: readonly string[],
+  known: readonly RecipientState[] | null,
+  verdicts: readonly RecipientVerdict[],
+): RecipientState[] {
+  const before = new Map(known?.map(each => [each.address, each]))
+  const told = new Map(verdicts.map(each => [each.address, each]))
+  return to.map(address => {
+    const state = before.get(address) ?? { address, status: 'open' as const, code: null, reply: null }
+    const verdict = told.get(address)
+    if (state.status !== 'open' || verdict === undefined) return state
+    const { code, text } = verdict
+    if (verdict.verdict === 'accepted') return { address, status: 'accepted', code, reply: text }
+    if (verdict.verdict === 'refused') return { address, status: 'refused', code, reply: text }
+    return { address, status: 'open', code: code ?? state.code, reply: text ?? state.reply }
+  })
+}
+
+function differ(recipients: readonly RecipientState[]): boolean {
+  const [first] = recipients
+  if (first === undefined) return false
+  return recipients.some(({ status, code }) => status !== first.status || code !== first.code)
+}
+
+function lastWords(verdicts: readonly RecipientVerdict[]): string {
+  return verdicts.findLast(each => each.verdict === 'transient')?.text ?? 'not accepted'
+}
+
+function lastCode(verdicts: readonly RecipientVerdict[]): string | null {
+  return verdicts.findLast(each => each.verdict === 'transient')?.code ?? null
+}
