@@ -1,0 +1,48 @@
+/** `mail-proxy <instance> migrate`: brings the database to this version's schema, or tells what that would do. */
+import type { Command } from 'commander'
+import { migrate, migrationStatus, refuseNewer } from '../../db/migrate.js'
+import type { CliIo } from '../context.js'
+import { databaseMayExist, withInstanceDatabase } from '../database.js'
+import { settingsOfKnownInstance } from '../settings.js'
+
+interface MigrateOptions {
+  readonly status?: boolean
+  readonly dryRun?: boolean
+  readonly json?: boolean
+}
+
+export function addMigrate(program: Command, io: CliIo, instance: string): void {
+  program
+    .command('migrate')
+    .description('bring the database to the schema of this version')
+    .option('--status', 'only tell which schema the database has')
+    .option('--dry-run', 'only tell what would be applied')
+    .option('--json', 'answer as JSON')
+    .action(async (options: MigrateOptions) => {
+      const { config } = settingsOfKnownInstance(io, instance)
+      const looksOnly = options.status === true || options.dryRun === true
+      if (looksOnly && !databaseMayExist(config)) {
+        io.out(options.json ? '{"current":0,"latest":null,"applied":0}\n' : 'there is no database yet\n')
+        return
+      }
+      const outcome = await withInstanceDatabase(config, { exclusive: !looksOnly }, async db => {
+        const before = await migrationStatus(db)
+        if (looksOnly) return { ...before, applied: 0 }
+        const after = await migrate(db)
+        return { ...after, applied: after.current - before.current }
+      })
+      if (options.dryRun) refuseNewer(outcome)
+      io.out(options.json ? `${JSON.stringify(outcome)}\n` : `${asText(outcome, options)}\n`)
+    })
+}
+
+function asText(
+  { current, latest, applied }: { current: number; latest: number; applied: number },
+  { status, dryRun }: MigrateOptions,
+): string {
+  if (dryRun) {
+    return current === latest ? 'nothing to apply' : `would apply migrations ${current + 1} to ${latest}`
+  }
+  if (status) return `schema ${current} of ${latest}`
+  return applied === 0 ? `schema ${current}, nothing to apply` : `schema ${current}, ${applied} applied`
+}

@@ -1,0 +1,40 @@
+/** `mail-proxy serve`: the instance `default` in the foreground, from flags and environment alone. */
+import type { Command } from 'commander'
+import type { CliIo } from '../context.js'
+import { type CreateService, serveUntilSignal } from '../serving.js'
+import { type Flags, settingsFromEnvironment } from '../settings.js'
+
+export function addServe(program: Command, io: CliIo, createService: CreateService): void {
+  addServingOptions(program.command('serve'))
+    .description('serve in the foreground, configured by flags and environment')
+    .action(async (options: ServingOptions) => {
+      await serveUntilSignal(settingsFromEnvironment(io, toFlags(options)), io, createService)
+    })
+}
+
+export interface ServingOptions {
+  readonly host?: string
+  readonly port?: string
+  readonly role?: string
+  readonly databaseUrl?: string
+  readonly insecureNoAuth?: boolean
+}
+
+export function addServingOptions(command: Command): Command {
+  return command
+    .option('--host <address>', 'address to listen on')
+    .option('-p, --port <number>', 'port to listen on')
+    .option('--role <role>', 'all, api or worker')
+    .option('--database-url <url>', 'SQLite file or postgresql://…')
+    .option('--insecure-no-auth', 'no authentication at all; only with a loopback --host')
+}
+
+export function toFlags(options: ServingOptions): Flags {
+  const flags: Flags = {}
+  if (options.host !== undefined) flags['server.host'] = options.host
+  if (options.port !== undefined) flags['server.port'] = options.port
+  if (options.role !== undefined) flags['server.role'] = options.role
+  if (options.databaseUrl !== undefined) flags['database.url'] = options.databaseUrl
+  if (options.insecureNoAuth === true) flags['server.insecureNoAuth'] = 'true'
+  return flags
+}

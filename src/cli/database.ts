@@ -1,0 +1,37 @@
+/** A database opened for the length of one command. */
+import { existsSync } from 'node:fs'
+import type { Config } from '../config.js'
+import type { Db } from '../db/db.js'
+import { openDatabase } from '../db/open.js'
+import { createLogger } from '../lib/logger.js'
+
+/** Opens, works and closes. `exclusive` is for what must not happen beside a running service. */
+export async function withInstanceDatabase<T>(
+  config: Config,
+  { exclusive }: { readonly exclusive: boolean },
+  work: (db: Db) => Promise<T>,
+): Promise<T> {
+  // A command's answer goes to stdout; what the database says of itself only disturbs there.
+  const log = createLogger({ level: 'error', format: 'text', write: () => {} })
+  const db = await openDatabase(config, { log, exclusive })
+  try {
+    return await work(db)
+  } finally {
+    await db.close()
+  }
+}
+
+/** False for a SQLite file that is yet to be made: a command that only looks must not make it. */
+export function databaseMayExist({ database }: Config): boolean {
+  return database.dialect === 'postgres' || existsSync(database.url)
+}
+
+/** The database's address without its password. */
+export function showDatabase({ database }: Config): string {
+  if (database.dialect === 'sqlite') return database.url
+  const url = new URL(database.url)
+  if (url.password !== '') url.password = '***'
+  // Parameters may carry a password or a key's path too.
+  url.search = ''
+  return url.toString()
+}

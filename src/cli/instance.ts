@@ -1,0 +1,79 @@
+/**
+ * The folder of an instance: `~/.mail-proxy/<name>/` with its database, `config.ini`, `key`, `token`, `pid` and `log`.
+ * The folder has mode 0700 and what is written here 0600.
+ */
+import { existsSync, unlinkSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { createPrivate, readIfThere, writePrivate } from '../lib/private-file.js'
+import type { Environment } from '../load-config.js'
+import { UsageError } from './errors.js'
+
+/** The instance that `serve` runs. */
+export const DEFAULT_INSTANCE = 'default'
+
+/** First words of the command line; no instance can have such a name. */
+export const COMMAND_NAMES = ['serve', 'start', 'stop', 'restart', 'status', 'list', 'delete', 'help'] as const
+
+/** Where the instance's files are. Throws UsageError on a name that cannot be one. */
+export function instanceFolder(name: string, env: Environment, home: string): string {
+  if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/.test(name)) {
+    throw new UsageError(`${JSON.stringify(name.slice(0, 80))} cannot be an instance: 1 to 64 of A-Z a-z 0-9 _ . -`)
+  }
+  if ((COMMAND_NAMES as readonly string[]).includes(name)) {
+    throw new UsageError(`"${name}" is a command and cannot be an instance`)
+  }
+  const base = env.GMP_INSTANCES_DIR?.trim() ?? ''
+  return join(base === '' ? join(home, '.mail-proxy') : resolve(base), name)
+}
+
+export function folderExists(dir: string): boolean {
+  return existsSync(dir)
+}
+
+/** Text of config.ini, or undefined when the instance has none. */
+export function readConfigIni(dir: string): string | undefined {
+  return readIfThere(join(dir, 'config.ini')) ?? undefined
+}
+
+export function tokenPath(dir: string): string {
+  return join(dir, 'token')
+}
+
+/** The admin token in the folder; null when none is kept here. */
+export function readToken(dir: string): string | null {
+  return readIfThere(tokenPath(dir))?.trim() || null
+}
+
+export function writeToken(dir: string, token: string): void {
+  writePrivate(tokenPath(dir), `${token}\n`)
+}
+
+/** Keeps the token unless the folder has one; false when it has. */
+export function keepFirstToken(dir: string, token: string): boolean {
+  return createPrivate(tokenPath(dir), `${token}\n`)
+}
+
+export function removeToken(dir: string): void {
+  unlinkSync(tokenPath(dir))
+}
+
+/** What a serving process tells about itself. */
+export interface Running {
+  readonly pid: number
+  readonly url: string
+}
+
+/** First line the process id, second the address, so that the file is also what other tools expect of a pid file. */
+export function writeRunning(dir: string, { pid, url }: Running): void {
+  writePrivate(join(dir, 'pid'), `${pid}\n${url}\n`)
+}
+
+export function readRunning(dir: string): Running | null {
+  const [pid = '', url = ''] = readIfThere(join(dir, 'pid'))?.split('\n') ?? []
+  return /^[1-9]\d{0,9}$/.test(pid) ? { pid: Number(pid), url } : null
+}
+
+/** Removes the pid file if it is still this process's: a successor may have written its own. */
+export function removeRunning(dir: string, pid: number): void {
+  if (readRunning(dir)?.pid === pid) unlinkSync(join(dir, 'pid'))
+}

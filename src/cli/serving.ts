@@ -1,0 +1,151 @@
+/**
+ * The life of a serving process: prepare the database, start the service, wait for a signal, stop. The process ends by
+ * itself only when it cannot start as configured; a PostgreSQL that is away is waited for.
+ */
+import type { Config } from '../config.js'
+import { DatabaseUnavailable, type Db } from '../db/db.js'
+import { migrate } from '../db/migrate.js'
+import { openDatabase } from '../db/open.js'
+import { systemClock } from '../lib/clock.js'
+import { ConfigError } from '../lib/errors.js'
+import type { Log } from '../lib/log.js'
+import { createLogger } from '../lib/logger.js'
+import { VERSION } from '../lib/version.js'
+import type { LoadedConfig } from '../load-config.js'
+import { makeFirstToken } from './admin-token.js'
+import type { CliIo } from './context.js'
+import { CliError, errorLine } from './errors.js'
+import { removeRunning, tokenPath, writeRunning } from './instance.js'
+import { welcome } from './welcome.js'
+
+/** The part of the service that the command line knows. */
+export interface Service {
+  start(): Promise<{ url: string }>
+  stop(): Promise<void>
+}
+
+export type CreateService = (config: Config, log: Log) => Service | Promise<Service>
+
+/** Serves until SIGTERM or SIGINT. A second signal ends the process at once. */
+export async function serveUntilSignal(loaded: LoadedConfig, io: CliIo, createService: CreateService): Promise<void> {
+  const { config, warnings } = loaded
+  const log = createLogger(config.logging)
+  for (const warning of warnings) log.warning(warning)
+  const stopping = new AbortController()
+  const deaf = [
+    io.onSignal(signal => {
+      if (stopping.signal.aborted) io.exitNow(signal === 'SIGINT' ? 130 : 143)
+      log.info(`Stopping on ${signal}`)
+      stopping.abort()
+    }),
+    // What nobody caught belongs to one message or request. Its lease or time-out brings that back, so the others are
+    // not made to wait for a restart.
+    io.onUncaught(error => log.error(`Uncaught: ${describe(error)}`)),
+  ]
+  try {
+    const madeToken = await prepareDatabase(config, log, stopping.signal)
+    if (stopping.signal.aborted) return
+    await runService(config, io, log, createService, madeToken, stopping.signal)
+  } finally {
+    for (const stopListening of deaf) stopListening()
+  }
+}
+
+async function runService(
+  config: Config,
+  io: CliIo,
+  log: Log,
+  createService: CreateService,
+  madeToken: string | null,
+  stop: AbortSignal,
+): Promise<void> {
+  const { dir, name } = config.instance
+  const service = await createService(config, log)
+  let url: string
+  try {
+    url = (await service.start()).url
+  } catch (error) {
+    await service.stop().catch(() => {
+      // It never started; what matters is why.
+    })
+    throw explainStart(error, config)
+  }
+  log.info(`mail-proxy ${VERSION} instance ${name} listens on ${url}`, { version: VERSION, instance: name, url })
+  if (dir !== null) writeRunning(dir, { pid: io.pid, url })
+  if (madeToken !== null && dir !== null) io.err(welcome(madeToken, tokenPath(dir), url))
+  try {
+    await aborted(stop)
+  } finally {
+    await service.stop()
+    if (dir !== null) removeRunning(dir, io.pid)
+    log.info('Stopped')
+  }
+}
+
+/** Brings the schema up to date and makes the admin token where one is needed; returns it if it was just made. */
+async function prepareDatabase(config: Config, log: Log, stop: AbortSignal): Promise<string | null> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await withDatabase(config, log, async db => {
+        await migrate(db)
+        const { apiToken, insecureNoAuth } = config.server
+        if (apiToken !== null || insecureNoAuth || config.instance.dir === null) return null
+        return await makeFirstToken(db, config.instance.dir)
+      })
+    } catch (error) {
+      if (!isPassing(error, config)) throw error
+      const waitMs = Math.min(30_000, 1000 * 2 ** Math.min(tries - 1, 5))
+      log.warning(`The database cannot be reached, next try in ${waitMs / 1000} s: ${errorText(error)}`)
+      await systemClock.sleep(waitMs, stop)
+      if (stop.aborted) return null
+    }
+  }
+}
+
+async function withDatabase<T>(config: Config, log: Log, work: (db: Db) => Promise<T>): Promise<T> {
+  const db = await openDatabase(config, { log, exclusive: true })
+  try {
+    return await work(db)
+  } finally {
+    await db.close()
+  }
+}
+
+/** SQLSTATE 28…: who we say we are is refused, 3D000: no such database. Waiting mends neither. */
+function isPassing(error: unknown, { database }: Config): boolean {
+  if (database.dialect === 'sqlite' || !(error instanceof DatabaseUnavailable)) return false
+  const code = (error.cause as { code?: unknown } | undefined)?.code
+  return typeof code !== 'string' || !/^(28|3D)/.test(code)
+}
+
+function explainStart(error: unknown, { server: { host, port } }: Config): unknown {
+  switch ((error as NodeJS.ErrnoException | null)?.code) {
+    case 'EADDRINUSE':
+      return new CliError(
+        `port ${port} on ${host} is in use: stop what listens there, or choose another port with --port or GMP_PORT`,
+        { cause: error },
+      )
+    case 'EACCES':
+      return new CliError(`port ${port} may not be used by this user: choose one above 1023 with --port or GMP_PORT`, {
+        cause: error,
+      })
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+      return new ConfigError(`${host} is no address of this machine: set --host or GMP_HOST`, { cause: error })
+    default:
+      return error
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise(resolve => signal.addEventListener('abort', () => resolve(), { once: true }))
+}
+
+function errorText(error: unknown): string {
+  return errorLine(error).slice('Error: '.length)
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+}

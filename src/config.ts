@@ -1,0 +1,79 @@
+/** The service's settings: one frozen object, read once at start. The only reader of the environment is main.ts. */
+
+export interface Config {
+  readonly instance: { readonly name: string; readonly dir: string | null }
+  /** SQLite file path, or `postgresql://…`. */
+  readonly database: { readonly url: string; readonly dialect: 'sqlite' | 'postgres'; readonly poolSize: number }
+  readonly server: {
+    readonly host: string
+    readonly port: number
+    readonly role: 'all' | 'api' | 'worker'
+    /** No authentication at all; only with an explicit flag, on loopback. */
+    readonly insecureNoAuth: boolean
+    readonly apiToken: string | null
+    readonly metricsToken: string | null
+    readonly maxBodyBytes: number
+    readonly requestsPerMinute: number
+    readonly ui: boolean
+  }
+  readonly scheduler: { readonly active: boolean; readonly timezone: string; readonly testMode: boolean }
+  readonly queue: {
+    readonly loopIntervalMs: number
+    readonly defaultPriority: 0 | 1 | 2 | 3
+    readonly batchSizePerAccount: number
+    readonly maxRetries: number
+    readonly retryDelaysMs: readonly number[]
+    readonly leaseMs: number
+    readonly maxConcurrentSends: number
+    readonly minFreeMb: number
+    readonly retentionMs: number
+    readonly commandLogRetentionMs: number
+    readonly stopTimeoutMs: number
+  }
+  readonly smtp: {
+    readonly connectTimeoutMs: number
+    readonly commandTimeoutMs: number
+    readonly finalReplyTimeoutMs: number
+    /** Name said in EHLO; null: the host's. */
+    readonly heloName: string | null
+    /** First wait between probes of a paused account, and the longest. */
+    readonly probeFirstMs: number
+    readonly probeMaxMs: number
+    readonly slowSendMs: number
+  }
+  readonly reports: {
+    readonly syncIntervalMs: number
+    readonly url: string | null
+    readonly user: string | null
+    readonly password: string | null
+    readonly token: string | null
+    readonly timeoutMs: number
+    readonly giveUpMs: number
+    readonly maxConcurrent: number
+  }
+  readonly attachments: {
+    readonly baseDir: string | null
+    readonly baseUrl: string | null
+    readonly timeoutMs: number
+  }
+  readonly cache: {
+    /** null: no disk tier. */
+    readonly diskDir: string | null
+    readonly memoryMaxBytes: number
+    readonly memoryTtlMs: number
+    readonly diskMaxBytes: number
+    readonly diskTtlMs: number
+    /** Larger contents go to disk, smaller ones stay in memory. */
+    readonly diskThresholdBytes: number
+  }
+  readonly network: { readonly allowPrivate: boolean; readonly allowed: readonly string[] }
+  readonly logging: {
+    readonly level: 'debug' | 'info' | 'warning' | 'error'
+    readonly format: 'text' | 'json'
+    readonly deliveryActivity: boolean
+  }
+  /** 32 bytes; null: none given, the instance folder's key file decides. */
+  readonly encryptionKey: Buffer | null
+  /** The lines of config.ini's [volumes] section as written: `volume.NAME.backend|config|account_id` → text. */
+  readonly volumes: Readonly<Record<string, string>>
+}

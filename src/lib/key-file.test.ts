@@ -1,0 +1,49 @@
+import { mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { ConfigError } from './errors.js'
+import { loadKey, loadOrMakeKey } from './key-file.js'
+import { createPrivate, readIfThere, writePrivate } from './private-file.js'
+
+let dir: string
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'gmp-key-'))
+})
+afterEach(() => rmSync(dir, { recursive: true, force: true }))
+
+it('makes the key once, for the owner alone', () => {
+  const folder = join(dir, 'new')
+  expect(loadKey(folder)).toBeNull()
+  const key = loadOrMakeKey(folder)
+  expect(key).toHaveLength(32)
+  expect(loadOrMakeKey(folder)).toEqual(key)
+  expect(loadKey(folder)).toEqual(key)
+  expect(statSync(join(folder, 'key')).mode & 0o777).toBe(0o600)
+  expect(statSync(folder).mode & 0o777).toBe(0o700)
+})
+
+it('refuses a damaged key and does not replace it', () => {
+  writeFileSync(join(dir, 'key'), 'c2hvcnQ=\n')
+  expect(() => loadOrMakeKey(dir)).toThrow(ConfigError)
+  expect(readIfThere(join(dir, 'key'))).toBe('c2hvcnQ=\n')
+})
+
+it('writes whole files, leaves no drafts and keeps the first', () => {
+  const path = join(dir, 'token')
+  expect(createPrivate(path, 'one')).toBe(true)
+  expect(createPrivate(path, 'two')).toBe(false)
+  expect(readIfThere(path)).toBe('one')
+  writePrivate(path, 'three')
+  expect(readIfThere(path)).toBe('three')
+  expect(readdirSync(dir)).toEqual(['token'])
+})
+
+it('replaces a planted symlink and does not write through it', () => {
+  const victim = join(dir, 'victim')
+  writeFileSync(victim, 'mine')
+  symlinkSync(victim, join(dir, 'token'))
+  writePrivate(join(dir, 'token'), 'secret')
+  expect(readIfThere(victim)).toBe('mine')
+  expect(readIfThere(join(dir, 'token'))).toBe('secret')
+})
