@@ -1,0 +1,142 @@
+/**
+ * One POST of a delivery report. Never throws: what comes back is an answer or the cause of its absence, and neither
+ * holds a credential. Redirects are answers like any other; TLS certificates are verified.
+ */
+import { Agent, buildConnector, type Dispatcher, request } from 'undici'
+import type { Clock } from '../lib/clock.js'
+import { GuardError, type NetworkGuard } from '../lib/network-guard.js'
+import type { Endpoint } from './endpoint.js'
+import { signWebhook } from './sign.js'
+
+const MAX_ANSWER_BYTES = 1_000_000
+
+export interface Posting {
+  readonly endpoint: Endpoint
+  /** Stable over retries of the same batch. */
+  readonly id: string
+  readonly body: string
+  readonly signingSecrets: readonly string[]
+}
+
+export type PostResult =
+  | { readonly answered: true; readonly status: number; readonly body: string }
+  | { readonly answered: false; readonly cause: string }
+
+export interface Poster {
+  /** Ends within timeoutMs, at once when the signal aborts. */
+  post(posting: Posting, signal: AbortSignal): Promise<PostResult>
+  close(): Promise<void>
+}
+
+export interface PosterDeps {
+  readonly clock: Clock
+  readonly guard: NetworkGuard
+  readonly timeoutMs: number
+  /** In place of the service's own connections: the first for trusted endpoints, the second behind the guard. */
+  readonly dispatchers?: { readonly trusted: Dispatcher; readonly guarded: Dispatcher }
+}
+
+export function createPoster({ clock, guard, timeoutMs, dispatchers }: PosterDeps): Poster {
+  // The deadline of the whole request is the clock's, so that headers and body that trickle in do not extend it.
+  const common = { headersTimeout: 0, bodyTimeout: timeoutMs, keepAliveMaxTimeout: 30_000 }
+  const trusted = dispatchers?.trusted ?? new Agent({ ...common, connect: { timeout: timeoutMs } })
+  const guarded = dispatchers?.guarded ?? new Agent({ ...common, connect: guardedConnector(guard, timeoutMs) })
+
+  return {
+    async post(posting, signal) {
+      const ended = new AbortController()
+      const stop = () => ended.abort(new Error('stopped'))
+      signal.addEventListener('abort', stop, { once: true })
+      if (signal.aborted) stop()
+      void clock.sleep(timeoutMs, ended.signal).then(() => ended.abort(new Error('timeout')))
+      try {
+        return await exchange(posting, posting.endpoint.trusted ? trusted : guarded, clock, ended.signal)
+      } catch (error) {
+        const timedOut = ended.signal.aborted && !signal.aborted
+        return { answered: false, cause: timedOut ? `no answer within ${timeoutMs / 1000} s` : causeOf(error) }
+      } finally {
+        signal.removeEventListener('abort', stop)
+        ended.abort(new Error('ended'))
+      }
+    },
+    async close() {
+      await Promise.all([trusted.destroy(), guarded.destroy()])
+    },
+  }
+}
+
+async function exchange(
+  { endpoint, id, body, signingSecrets }: Posting,
+  dispatcher: Dispatcher,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<PostResult> {
+  if (endpoint.url === null) return { answered: false, cause: 'the endpoint is not an http or https URL' }
+  const answer = await request(endpoint.url, {
+    method: 'POST',
+    dispatcher,
+    signal,
+    body,
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json',
+      'accept-encoding': 'identity',
+      'user-agent': 'genro-mail-proxy',
+      ...(endpoint.authorization === null ? {} : { authorization: endpoint.authorization }),
+      ...(signingSecrets.length === 0 ? {} : signWebhook(signingSecrets, id, clock.now(), body)),
+    },
+  })
+  const status = answer.statusCode
+  if (status < 200 || status > 299) {
+    // The status says it all: a failing server does not get to hold the place with a body that never ends.
+    answer.body.on('error', () => {}).destroy()
+    return { answered: true, status, body: '' }
+  }
+  const text = await readBounded(answer.body)
+  return text === null
+    ? { answered: false, cause: `HTTP ${status} with an answer over ${MAX_ANSWER_BYTES} bytes` }
+    : { answered: true, status, body: text }
+}
+
+async function readBounded(body: Dispatcher.ResponseData['body']): Promise<string | null> {
+  const chunks: Buffer[] = []
+  let sizeBytes = 0
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    sizeBytes += chunk.length
+    // Leaving the loop destroys the body and with it the connection.
+    if (sizeBytes > MAX_ANSWER_BYTES) return null
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+/**
+ * Connects to addresses the guard has judged, never to the name: neither a DNS answer that changes in between nor an
+ * IP literal in the URL (for which Node asks no lookup function) gets past it.
+ */
+function guardedConnector(guard: NetworkGuard, timeout: number): buildConnector.connector {
+  const connect = buildConnector({ timeout })
+  return (options, callback) => {
+    guard.lookup(options.hostname).then(
+      addresses => {
+        const tryNext = (index: number) => {
+          const { address } = addresses[index]!
+          connect({ ...options, hostname: address }, (error, socket) => {
+            if (error !== null && index + 1 < addresses.length) tryNext(index + 1)
+            else if (error !== null) callback(error, null)
+            else callback(null, socket)
+          })
+        }
+        tryNext(0)
+      },
+      (error: Error) => callback(error, null),
+    )
+  }
+}
+
+/** A code and no text: messages of the network stack may quote what they were given. */
+function causeOf(error: unknown): string {
+  if (error instanceof GuardError) return 'the endpoint has no address this service may connect to'
+  const { code, name, cause } = error as { code?: unknown; name?: unknown; cause?: { code?: unknown } }
+  return String(code ?? cause?.code ?? name ?? 'unknown failure')
+}

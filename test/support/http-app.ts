@@ -1,0 +1,119 @@
+/** The HTTP house over a fresh database, asked without a socket. The dispatcher and the reporter are not running. */
+import { randomBytes } from 'node:crypto'
+import type { FastifyInstance } from 'fastify'
+import type { Account } from '../../src/accounts/account.js'
+import { setAdminToken } from '../../src/http/admin-token.js'
+import { buildApp, type Routes } from '../../src/http/app.js'
+import type { AccountTest, HttpDeps } from '../../src/http/deps.js'
+import { createSealer } from '../../src/lib/seal.js'
+import type { Sealer } from '../../src/lib/sealer.js'
+import { type Environment, loadConfig } from '../../src/load-config.js'
+import { ensureDefaultTenant } from '../../src/tenants/store.js'
+import { createFakeClock, type FakeClock } from './fake-clock.js'
+import { silentLog } from './silent-log.js'
+import { type dialects, openTempDb, type TempDb } from './temp-db.js'
+
+export const ADMIN = 'admin-token-of-the-tests'
+
+export interface Asked {
+  readonly token?: string | null
+  readonly body?: unknown
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+export interface HttpApp {
+  readonly app: FastifyInstance
+  readonly temp: TempDb
+  readonly clock: FakeClock
+  readonly sealer: Sealer
+  /** Lines of the log at ERROR. */
+  readonly errors: string[]
+  /** Names of the wake hints, in order. */
+  readonly hints: string[]
+  /** What the process says of itself; a test may change it. */
+  readonly process: { schedulerActive: boolean; draining: boolean; freeMb: number | null; problems: string[] }
+  probe: (account: Account) => Promise<AccountTest>
+  /** As the admin, unless a token (or null: none) is given. */
+  call(
+    method: string,
+    url: string,
+    asked?: Asked,
+  ): Promise<{ status: number; body: any; headers: Record<string, unknown> }>
+  /** A tenant with its key. */
+  addTenant(id: string, fields?: object): Promise<string>
+  close(): Promise<void>
+}
+
+export interface HttpAppOptions {
+  readonly env?: Environment
+  readonly flags?: Readonly<Record<string, string>>
+  /** In place of the service's own. */
+  readonly routes?: readonly Routes[]
+}
+
+export async function openHttpApp(
+  dialect: (typeof dialects)[number],
+  { env = {}, flags = {}, routes }: HttpAppOptions = {},
+): Promise<HttpApp> {
+  const temp = await openTempDb(dialect)
+  const clock = createFakeClock()
+  const sealer = createSealer(randomBytes(32))
+  const errors: string[] = []
+  const hints: string[] = []
+  const process = { schedulerActive: true, draining: false, freeMb: null as number | null, problems: [] as string[] }
+  const { config } = loadConfig({ flags, env, instanceDir: temp.dir, readFile: () => '' })
+  await ensureDefaultTenant(temp.db, clock.now())
+  if (config.server.apiToken === null) await setAdminToken(temp.db, ADMIN)
+  const deps: HttpDeps = {
+    config,
+    db: temp.db,
+    clock,
+    log: { ...silentLog, error: message => void errors.push(message) },
+    sealer,
+    wake: {
+      queue: () => void hints.push('queue'),
+      reports: () => void hints.push('reports'),
+      runNow: () => void hints.push('runNow'),
+      settings: () => void hints.push('settings'),
+    },
+    version: '1.2.3',
+    startedAt: clock.now(),
+    status: () => process,
+    ready: async () => ({ ok: process.problems.length === 0, problems: process.problems }),
+    metricsText: async () => 'gmp_pending_messages 0\n',
+    nextOpening: () => null,
+    freeDiskMb: () => process.freeMb,
+    probeAccount: account => http.probe(account),
+  }
+  const app = buildApp(deps, routes)
+  const http: HttpApp = {
+    app,
+    temp,
+    clock,
+    sealer,
+    errors,
+    hints,
+    process,
+    probe: async () => ({ ok: true, conversation: [] }),
+    async call(method, url, { token = ADMIN, body, headers = {} } = {}) {
+      const answer = await app.inject({
+        method: method as 'GET',
+        url,
+        headers: { ...(token === null ? {} : { 'x-api-token': token }), ...headers },
+        ...(body === undefined ? {} : { payload: typeof body === 'string' ? body : JSON.stringify(body) }),
+      })
+      const json = method !== 'HEAD' && String(answer.headers['content-type']).startsWith('application/json')
+      return { status: answer.statusCode, body: json ? answer.json() : answer.body, headers: answer.headers }
+    },
+    async addTenant(id, fields = {}) {
+      const { body } = await http.call('POST', '/tenant', { body: { id, ...fields } })
+      return body.api_key
+    },
+    async close() {
+      await app.close()
+      await temp.drop()
+    },
+  }
+  await app.ready()
+  return http
+}

@@ -1,0 +1,62 @@
+/** The service as a process of its own, for stories in which it is killed, frozen or shares a database with others. */
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
+
+export interface ServiceProcess {
+  readonly url: string
+  readonly pid: number
+  /** All it wrote so far, stdout and stderr. */
+  output(): string
+  kill(signal: NodeJS.Signals): void
+  /** Resolves with the exit code, null when a signal ended it. */
+  readonly exited: Promise<number | null>
+}
+
+export interface ProcessOptions {
+  /** Home and instance folder; the same one for a restart. */
+  readonly dir: string
+  readonly env?: Record<string, string>
+  readonly args?: readonly string[]
+  readonly startTimeoutMs?: number
+}
+
+/** Starts `mail-proxy serve` and resolves when it listens; rejects with its output when it ends before. */
+export async function startProcess({ dir, env, args = [], startTimeoutMs = 30_000 }: ProcessOptions): Promise<ServiceProcess> {
+  const child = spawn(process.execPath, [MAIN, 'serve', ...args], {
+    env: { PATH: process.env.PATH, HOME: dir, GMP_INSTANCES_DIR: join(dir, 'instances'), GMP_HOST: '127.0.0.1', GMP_PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let text = ''
+  const exited = new Promise<number | null>(done => child.once('exit', code => done(code)))
+  const url = await new Promise<string>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL')
+      reject(new Error(`not listening within ${startTimeoutMs} ms:\n${text}`))
+    }, startTimeoutMs)
+    const hear = (chunk: Buffer) => {
+      text += chunk.toString()
+      const found = /listens on (http:\S+)/.exec(text)
+      if (found === null) return
+      clearTimeout(timer)
+      resolve(found[1]!)
+    }
+    child.stdout.on('data', hear)
+    child.stderr.on('data', hear)
+    void exited.then(code => {
+      clearTimeout(timer)
+      reject(new Error(`ended with ${code} before it listened:\n${text}`))
+    })
+  })
+  return { url, pid: child.pid!, output: () => text, kill: signal => void child.kill(signal), exited }
+}
+
+export async function tempDir(): Promise<{ dir: string; remove(): Promise<void> }> {
+  const dir = await mkdtemp(join(tmpdir(), 'gmp-process-'))
+  return { dir, remove: () => rm(dir, { recursive: true, force: true }) }
+}
+
