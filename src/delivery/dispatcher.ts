@@ -35,7 +35,6 @@ export interface DispatchOptions {
 
 /** What others are told; metrics, log, reports and pauses hang on here. */
 export interface DispatchEvents {
-  claimed(count: number, claimed: Claimed): void
   attempted(claimed: ClaimedMessage, outcome: Outcome, durationMs: number): void
   settled(claimed: ClaimedMessage, transition: Transition, outcome: Outcome): void
   /** The server will not have this account now. Resolves when the pause is recorded. */
@@ -292,7 +291,6 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
         held.add(row.seq)
         lane.buffer.push({ ...row, ...content })
       }
-      if (rows[0] !== undefined) events.claimed(rows.length, rows[0])
     }
   }
 

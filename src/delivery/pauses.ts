@@ -4,6 +4,7 @@
  * the pause outlasts the whole retry schedule.
  */
 import type { Account } from '../accounts/account.js'
+import { claimProbes, noteFailedProbe, pauseByFailure, resumeAfterProbe } from '../accounts/pause.js'
 import { type Db, type Row, rowsParam } from '../db/db.js'
 import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
@@ -32,6 +33,7 @@ export interface PauseDeps {
   changed(accountKey: number): void
   /** Reports were written. */
   told(tenantId: string, accountId: string, deferred: number, failed: number): void
+  paused(account: Account): void
   probed(ok: boolean): void
   resumed(accountKey: number): void
 }
@@ -44,6 +46,9 @@ export interface Pauses {
 }
 
 const CHUNK = 500
+const PROBES_AT_ONCE = 50
+/** A probe that takes longer than this is another instance's to repeat. */
+const PROBE_LIMIT_MS = 120_000
 /** How often the queue behind paused accounts is looked through for newcomers. */
 const TELL_EVERY_MS = 2_000
 
@@ -57,11 +62,9 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
 
   const step = async (): Promise<Step> => {
     const now = clock.now()
-    const due = await db.read({
-      sql: `select key from accounts where pause_kind = 'failure' and probe_at <= $1 order by probe_at limit 50`,
-      params: [now],
-    })
-    for (const row of due) startProbe(Number(row.key))
+    // Taken by moving it: of many instances one probes, and another one should that one die.
+    const due = await claimProbes(db, { now, again: now + PROBE_LIMIT_MS, limit: PROBES_AT_ONCE - probing.size })
+    for (const key of due) startProbe(key)
     if (now >= tellAt) {
       tellAt = now + TELL_EVERY_MS
       await tellQueues(now)
@@ -85,40 +88,19 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
   const probe = async (key: number) => {
     const [account] = await loadAccounts([key])
     if (account?.pause?.kind !== 'failure') return
-    const next = account.pause.probes + 1
-    const wait = Math.min(options.probeMaxMs, options.probeFirstMs * 2 ** Math.min(next, 20))
-    const now = clock.now()
-    // Taken by moving it: of many instances one probes.
-    const [taken] = await db.write([
-      {
-        sql: `update accounts set probe_at = $2, probes = probes + 1 where key = $1 and pause_kind = 'failure'
-          and probe_at <= $3 returning key`,
-        params: [key, now + wait, now],
-      },
-    ])
-    if (taken === undefined || taken.length === 0) return
     try {
       await transport.probe(account, stopping.signal)
     } catch (error) {
       if (stopping.signal.aborted) return
       deps.probed(false)
-      await db.write([
-        {
-          sql: `update accounts set pause_reason = $2, pause_code = $3 where key = $1 and pause_kind = 'failure'`,
-          params: [key, reasonOf(error), codeOf(error)],
-        },
-      ])
+      const now = clock.now()
+      const wait = Math.min(options.probeMaxMs, options.probeFirstMs * 2 ** Math.min(account.pause.probes + 1, 20))
+      await noteFailedProbe(db, { key, now, reason: reasonOf(error), code: codeOf(error), probeAt: now + wait })
       deps.changed(key)
       return
     }
     deps.probed(true)
-    await db.write([
-      {
-        sql: `update accounts set pause_kind = null, pause_since = null, pause_reason = null, pause_code = null,
-          probe_at = null, probes = 0 where key = $1 and pause_kind = 'failure'`,
-        params: [key],
-      },
-    ])
+    if (!(await resumeAfterProbe(db, key))) return
     toldUpTo.delete(key)
     log.info(`Account ${account.id} of tenant ${account.tenantId} works again`, named(account))
     deps.changed(key)
@@ -191,15 +173,11 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
     step,
     async pause(account, text, code) {
       const now = clock.now()
-      const [rows] = await db.write([
-        {
-          sql: `update accounts set pause_kind = 'failure', pause_since = $2, pause_reason = $3, pause_code = $4,
-            probe_at = $5, probes = 0 where key = $1 and pause_kind is null returning key`,
-          params: [account.key, now, text, code, now + options.probeFirstMs],
-        },
-      ])
+      const probeAt = now + options.probeFirstMs
+      const first = await pauseByFailure(db, { key: account.key, now, reason: text, code, probeAt })
       deps.changed(account.key)
-      if (rows === undefined || rows.length === 0) return
+      if (!first) return
+      deps.paused(account)
       tellAt = 0
       log.error(`Account ${account.id} of tenant ${account.tenantId} is paused: ${text}`, named(account))
     },

@@ -5,13 +5,9 @@
 import type { Account } from '../accounts/account.js'
 import type { Db } from '../db/db.js'
 import { type Limit, limitsOf } from '../limits/windows.js'
-import { type Opening, openingAt, type RuleWindow } from '../rules/schedule.js'
+import type { Rule } from '../rules/rule.js'
+import { type Opening, openingAt } from '../rules/schedule.js'
 import type { Tenant } from '../tenants/tenant.js'
-
-export interface ScopedRule extends RuleWindow {
-  readonly tenantId: string | null
-  readonly accountId: string | null
-}
 
 /** One account as dispatch sees it. */
 export interface Lookup {
@@ -26,7 +22,7 @@ export interface SettingsDeps {
   readonly timezone: string
   loadAccounts(keys: readonly number[]): Promise<readonly Account[]>
   loadTenants(ids: readonly string[]): Promise<ReadonlyMap<string, Tenant>>
-  loadRules(): Promise<readonly ScopedRule[]>
+  loadRules(): Promise<readonly Rule[]>
 }
 
 export interface Settings {
@@ -45,7 +41,7 @@ export function createSettings({ db, timezone, loadAccounts, loadTenants, loadRu
   let active = true
   let generation = 0
   let accounts = new Map<number, Lookup>()
-  let rules: Promise<readonly ScopedRule[]> | null = null
+  let rules: Promise<readonly Rule[]> | null = null
 
   const forget = () => {
     generation += 1
@@ -112,6 +108,6 @@ export function createSettings({ db, timezone, loadAccounts, loadTenants, loadRu
   }
 }
 
-function covers(rule: ScopedRule, account: Account): boolean {
+function covers(rule: Rule, account: Account): boolean {
   return (rule.tenantId === null || rule.tenantId === account.tenantId) && (rule.accountId === null || rule.accountId === account.id)
 }

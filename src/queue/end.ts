@@ -52,7 +52,8 @@ export async function endOpen(db: Db, request: EndRequest): Promise<Ended> {
     },
     {
       sql: `update messages set status = g.s, stage = 0, error = g.err, code = g.c, recipients = g.r,
-          error_at = case when g.s = 'sent' then null else $2 end, sent_at = case when g.s = 'sent' then $2 else null end,
+          error_at = case when g.s = 'sent' then null else cast($2 as bigint) end,
+          sent_at = case when g.s = 'sent' then cast($2 as bigint) else null end,
           deferred_ts = null, deferred_reason = null, updated_at = $2
         from @rows($1: k bigint, s text, err text, c text, r text, acc bigint) g
         where messages.seq = g.k and messages.stage in (${stageList}) and messages.accepted = g.acc

@@ -1,0 +1,107 @@
+/**
+ * Pauses of accounts. A failure pause is made by delivery and ended by a probe; a manual one by an operator, who has
+ * the last word: it is neither probed nor lifted by what delivery finds.
+ */
+import type { Db } from '../db/db.js'
+import type { AccountPause } from './account.js'
+import { pauseFrom } from './row.js'
+
+export interface Failure {
+  readonly key: number
+  /** Epoch ms. */
+  readonly now: number
+  /** The server's words. */
+  readonly reason: string
+  readonly code: string | null
+  /** When to probe next, epoch ms. */
+  readonly probeAt: number
+}
+
+/** An operator's pause, in place of one by failure. False when there is no such account. */
+export async function pauseByOperator(
+  db: Db,
+  { key, now, reason }: { key: number; now: number; reason: string },
+): Promise<boolean> {
+  return changes(
+    db,
+    `update accounts set pause_kind = 'manual', pause_reason = $3, pause_code = null, probe_at = null, probes = 0,
+        pause_since = case when pause_kind = 'manual' then pause_since else $2 end
+      where key = $1 returning key`,
+    [key, now, reason],
+  )
+}
+
+/** Ends any pause. False when the account was not paused. */
+export async function resumeByOperator(db: Db, key: number): Promise<boolean> {
+  return changes(db, `${CLEAR} where key = $1 and pause_kind is not null returning key`, [key])
+}
+
+/** True when this call paused the account: of many sends that fail at once, one tells the operator. */
+export async function pauseByFailure(db: Db, { key, now, reason, code, probeAt }: Failure): Promise<boolean> {
+  return changes(
+    db,
+    `update accounts set pause_kind = 'failure', pause_since = $2, pause_reason = $3, pause_code = $4, probe_at = $5, probes = 0
+      where key = $1 and pause_kind is null returning key`,
+    [key, now, reason, code, probeAt],
+  )
+}
+
+/** The probe failed too: the pause goes on with the newest words. */
+export async function noteFailedProbe(db: Db, { key, reason, code, probeAt }: Failure): Promise<void> {
+  await changes(
+    db,
+    `update accounts set pause_reason = $2, pause_code = $3, probe_at = $4, probes = probes + 1
+      where key = $1 and pause_kind = 'failure' returning key`,
+    [key, reason, code, probeAt],
+  )
+}
+
+/** The probe succeeded. True when this call ended the pause. */
+export async function resumeAfterProbe(db: Db, key: number): Promise<boolean> {
+  return changes(db, `${CLEAR} where key = $1 and pause_kind = 'failure' returning key`, [key])
+}
+
+/** Takes the accounts whose probe is due; no other instance gets them before `again`, epoch ms. */
+export async function claimProbes(
+  db: Db,
+  { now, again, limit }: { now: number; again: number; limit: number },
+): Promise<number[]> {
+  const [rows] = await db.write([
+    {
+      sql: `with due as @materialized (
+          select key from accounts where pause_kind = 'failure' and probe_at <= $1 order by probe_at limit $3 @skip_locked)
+        update accounts set probe_at = $2 where key in (select key from due) returning key`,
+      params: [now, again, limit],
+    },
+  ])
+  return rows!.map(row => Number(row.key))
+}
+
+export interface PausedAccount extends AccountPause {
+  readonly key: number
+  readonly tenantId: string
+  readonly id: string
+}
+
+/** The paused accounts, the longest paused first; null: of all tenants. */
+export async function listPaused(db: Db, tenantId: string | null, limit: number): Promise<PausedAccount[]> {
+  const rows = await db.read({
+    sql: `select key, tenant_id, id, pause_kind, pause_since, pause_reason, pause_code, probe_at, probes from accounts
+      where pause_kind is not null ${tenantId === null ? '' : 'and tenant_id = $2'} order by pause_since, key limit $1`,
+    params: tenantId === null ? [limit] : [limit, tenantId],
+  })
+  return rows.map(row => ({
+    key: Number(row.key),
+    tenantId: row.tenant_id as string,
+    id: row.id as string,
+    ...pauseFrom(row)!,
+  }))
+}
+
+const CLEAR = `update accounts set pause_kind = null, pause_since = null, pause_reason = null, pause_code = null,
+  probe_at = null, probes = 0`
+
+async function changes(db: Db, sql: string, params: (string | number | null)[]): Promise<boolean> {
+  const [rows] = await db.write([{ sql, params }])
+  return rows!.length === 1
+}

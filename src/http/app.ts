@@ -1,0 +1,154 @@
+/**
+ * The HTTP house: `buildApp` wires authentication, parsing, validation, errors and routes, and never listens.
+ * Order of a request: token (before a byte of the body is read) → request limit → body → tenant → fields → handler.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import fastify, { type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify'
+import { AppError } from '../lib/errors.js'
+import { useAudit } from './audit.js'
+import { createAuthenticator } from './auth.js'
+import './caller.js'
+import { letBodiesWait } from './continue.js'
+import type { HttpDeps } from './deps.js'
+import { createErrorHandler, failureBody } from './error-handler.js'
+import { documentRoute, useOpenapi } from './openapi.js'
+import { useBodyParser } from './parse-body.js'
+import { createRequestLimit } from './request-limit.js'
+import { createRouteTable } from './route-table.js'
+import { allRoutes } from './routes/index.js'
+import { checkScope } from './scope.js'
+import { compileValidator } from './validate.js'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Takes new messages: refused while draining and when the disk is nearly full. */
+    submission?: boolean
+  }
+}
+
+/** The app as route files see it: schemas type the handlers. */
+export type App = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>
+
+/** A route file's export: adds its routes. */
+export type Routes = (app: App, deps: HttpDeps) => void
+
+/** From the first byte to the last of a request: what is slower is cut, whoever sends it. */
+const REQUEST_TIMEOUT_MS = 120_000
+const HEADERS_TIMEOUT_MS = 15_000
+
+export function buildApp(deps: HttpDeps, routes: readonly Routes[] = allRoutes): FastifyInstance {
+  const { config } = deps
+  const onError = createErrorHandler(deps)
+  const app = fastify({
+    logger: false,
+    bodyLimit: config.server.maxBodyBytes,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: 72_000,
+    return503OnClosing: false,
+    forceCloseConnections: 'idle',
+    http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: 5000, maxHeaderSize: 16 * 1024 },
+    // Message ids have up to 255 characters, each up to 12 once percent-encoded.
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 4096 },
+    frameworkErrors: (error, request, reply) => onError(error, request, reply as never),
+    clientErrorHandler: refuseMalformed,
+  }).withTypeProvider<TypeBoxTypeProvider>()
+
+  app.setValidatorCompiler(compileValidator)
+  // Response schemas document and type; they do not filter what a handler answers.
+  app.setSerializerCompiler(() => value => JSON.stringify(value))
+  app.setErrorHandler(onError)
+
+  const table = createRouteTable()
+  app.addHook('onRoute', route => {
+    if (route.url.startsWith('/docs')) route.config = { ...route.config, access: 'public' }
+    table.add(route)
+    documentRoute(route)
+  })
+  app.setNotFoundHandler((request, reply) => {
+    const allowed = table.methodsOf(request.url)
+    if (allowed.length > 0) reply.header('allow', allowed.join(', '))
+    const refusal =
+      allowed.length > 0
+        ? new AppError('method_not_allowed', 'Method Not Allowed')
+        : new AppError('not_found', 'Not Found')
+    onError(refusal, request, reply)
+  })
+
+  letBodiesWait(app.server)
+  useSecurityHeaders(app)
+  useAuthentication(app, deps)
+  useBodyParser(app, config.server)
+  app.decorateRequest('tenantScope', null)
+  app.addHook('preValidation', checkScope)
+  useAudit(app, deps)
+
+  app.register(async scope => {
+    await useOpenapi(scope as unknown as FastifyInstance, deps)
+    for (const add of routes) add(scope as App, deps)
+  })
+  return app as unknown as FastifyInstance
+}
+
+function useAuthentication(app: App, deps: HttpDeps): void {
+  const { config, clock } = deps
+  const authenticator = createAuthenticator(deps)
+  const limit = createRequestLimit(config.server.requestsPerMinute, clock)
+  app.decorateRequest('caller')
+  app.decorate('forgetTokens', authenticator.forget)
+  app.decorate('isAdminToken', authenticator.isAdminToken)
+  app.addHook('onRequest', async request => {
+    const { access = 'admin', submission = false } = request.routeOptions.config
+    if (access === 'public' || request.is404) return
+    request.caller = await authenticator.authenticate(request, access)
+    limit.take(request.caller)
+    if (submission) refuseSubmission(deps)
+  })
+}
+
+function refuseSubmission({ config, status, freeDiskMb }: HttpDeps): void {
+  if (status().draining) {
+    throw new AppError('draining', 'The service is shutting down', { retryAfterSeconds: 10 })
+  }
+  const free = freeDiskMb()
+  if (free !== null && free < config.queue.minFreeMb) {
+    throw new AppError('disk_full', `Less than ${config.queue.minFreeMb} MB of disk are free`, {
+      retryAfterSeconds: 60,
+    })
+  }
+}
+
+function useSecurityHeaders(app: App): void {
+  app.addHook('onRequest', async (_request, reply) => {
+    reply.headers({
+      'x-content-type-options': 'nosniff',
+      'x-frame-options': 'DENY',
+      'referrer-policy': 'no-referrer',
+      'cross-origin-resource-policy': 'same-origin',
+      'cache-control': 'no-store',
+      'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+    })
+  })
+}
+
+/** What is no HTTP at all gets no more than a line; Fastify never sees it. */
+function refuseMalformed(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+  const [status, code, text] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? (['431 Request Header Fields Too Large', 'bad_request', 'The headers are too large'] as const)
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? (['408 Request Timeout', 'bad_request', 'The request took too long'] as const)
+        : (['400 Bad Request', 'bad_request', 'This is not HTTP'] as const)
+  const body = JSON.stringify(failureBody(new AppError(code, text)))
+  socket.end(
+    `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  )
+}

@@ -1,0 +1,54 @@
+/**
+ * What the HTTP house needs from the rest of the service. The composition root (service.ts) supplies it; tests supply
+ * a small one. Whatever blocks or may fail is a promise, the rest are facts of this process that cost nothing to ask.
+ */
+import type { Account } from '../accounts/account.js'
+import type { Config } from '../config.js'
+import type { Db } from '../db/db.js'
+import type { Clock } from '../lib/clock.js'
+import type { Log } from '../lib/log.js'
+import type { Sealer } from '../lib/sealer.js'
+import type { Wake } from '../lib/wake.js'
+
+export interface HttpDeps {
+  readonly config: Config
+  readonly db: Db
+  readonly clock: Clock
+  readonly log: Log
+  readonly sealer: Sealer
+  readonly wake: Wake
+  readonly version: string
+  /** When this process started, epoch ms. */
+  readonly startedAt: number
+  status(): ProcessStatus
+  /** Database reachable, migrations applied, not draining. Never rejects. */
+  ready(): Promise<Readiness>
+  /** The Prometheus text exposition, version 0.0.4. */
+  metricsText(): Promise<string>
+  /** Free space of the database's disk as last measured; null where it cannot be told (a remote database). */
+  freeDiskMb(): number | null
+  /** When the account's rules let it send next, epoch ms; null: they do now; Infinity: never. */
+  nextOpening(accountKey: number, now: number): number | null | Promise<number | null>
+  /** Connects and logs in as a delivery would, without a message. Never rejects for what the server answered. */
+  probeAccount(account: Account): Promise<AccountTest>
+}
+
+export interface ProcessStatus {
+  /** The whole scheduler's switch (suspend and activate without tenant). */
+  readonly schedulerActive: boolean
+  /** True once a stop was asked for: nothing new is accepted. */
+  readonly draining: boolean
+}
+
+export interface Readiness {
+  readonly ok: boolean
+  /** What is missing, in sentences without secrets. */
+  readonly problems: readonly string[]
+}
+
+export interface AccountTest {
+  readonly ok: boolean
+  /** The SMTP conversation, secrets masked. */
+  readonly conversation: readonly string[]
+  readonly error?: string
+}

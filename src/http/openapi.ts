@@ -1,0 +1,48 @@
+/** OpenAPI 3.1 at /openapi.json, made of the very schemas that validate, and a page at /docs that shows it. */
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import type { FastifyInstance, RouteOptions } from 'fastify'
+import type { Access } from './auth.js'
+import { Failure } from './schemas.js'
+
+/** Scripts and styles of our own origin only; swagger-ui sets styles on elements, hence 'unsafe-inline' for those. */
+const DOCS_CSP =
+  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; " +
+  "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+export async function useOpenapi(app: FastifyInstance, { version }: { readonly version: string }): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'genro-mail-proxy',
+        version,
+        description: 'A durable mail queue between applications and their SMTP accounts.',
+      },
+      components: {
+        securitySchemes: {
+          token: { type: 'apiKey', in: 'header', name: 'X-API-Token' },
+          bearer: { type: 'http', scheme: 'bearer' },
+        },
+      },
+    },
+  })
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    uiConfig: { url: '/openapi.json', validatorUrl: null, deepLinking: true, persistAuthorization: false },
+    staticCSP: DOCS_CSP,
+    logLevel: 'silent',
+  })
+}
+
+/** Adds to each documented route what all have: who may call it, and what a failure looks like. */
+export function documentRoute(route: RouteOptions): void {
+  const { schema } = route
+  if (schema === undefined || route.method === 'HEAD') {
+    route.schema = { ...schema, hide: true }
+    return
+  }
+  const access: Access = route.config?.access ?? 'admin'
+  if (access !== 'public') schema.security ??= [{ token: [] }, { bearer: [] }]
+  schema.response = { default: Failure, ...(schema.response as object | undefined) }
+}

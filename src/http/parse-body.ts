@@ -1,0 +1,202 @@
+/**
+ * Reads and parses request bodies: any content type but multipart, JSON whatever it is called, empty is `{}`.
+ * Up to 1 MB it is parsed here, above that in a thread, whose result comes back in chunks: a route that takes many
+ * messages reads them with `messageChunks(request)`, at most 500 at a time, and lets the loop breathe between.
+ */
+import type { Readable } from 'node:stream'
+import { setImmediate as breathe } from 'node:timers/promises'
+import { deserialize } from 'node:v8'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { AppError } from '../lib/errors.js'
+import { askForBody } from './continue.js'
+import { InvalidJson, parseJson } from './parse-json.js'
+import { createParsePool, type ParsedBody } from './parse-pool.js'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The route reads `messages` by `messageChunks`, and may be as large as the settings allow. */
+    manyMessages?: boolean
+  }
+  interface FastifyRequest {
+    largeBody: ParsedBody | null
+  }
+}
+
+const INLINE_BYTES = 1024 * 1024
+/** No other command is ever that long, and what it holds is one piece of work for the event loop. */
+const COMMAND_BYTES = 4 * 1024 * 1024
+const CHUNK_MESSAGES = 500
+/** Large bodies in memory at once, in units of the largest one allowed. */
+const MAX_LARGE_AT_ONCE = 8
+
+/**
+ * The `messages` of the body in order, at most 500 at a time. Nothing is left to release when the caller stops early.
+ * Yields nothing when `messages` is no array; the route's schema has refused that by then.
+ */
+export async function* messageChunks(request: FastifyRequest): AsyncGenerator<readonly unknown[]> {
+  const large = request.largeBody
+  if (large !== null) {
+    for (const [index, chunk] of large.chunks.entries()) {
+      if (index > 0) await breathe()
+      yield deserialize(chunk) as unknown[]
+    }
+    return
+  }
+  const messages = (request.body as { messages?: unknown }).messages
+  if (!Array.isArray(messages)) return
+  for (let start = 0; start < messages.length; start += CHUNK_MESSAGES) {
+    if (start > 0) await breathe()
+    yield messages.length <= CHUNK_MESSAGES ? messages : messages.slice(start, start + CHUNK_MESSAGES)
+  }
+}
+
+/** How many `messages` the body has. */
+export function messageCount(request: FastifyRequest): number {
+  if (request.largeBody !== null) return request.largeBody.count
+  const messages = (request.body as { messages?: unknown }).messages
+  return Array.isArray(messages) ? messages.length : 0
+}
+
+export function useBodyParser(app: FastifyInstance, { maxBodyBytes }: { readonly maxBodyBytes: number }): void {
+  const pool = createParsePool()
+  let largeBytes = 0
+  app.decorateRequest('largeBody', null)
+  app.addHook('onClose', () => pool.close())
+
+  app.addHook('onRequest', async ({ raw }) => {
+    const type = raw.headers['content-type']
+    if (type === undefined) return
+    if (/^\s*multipart\//i.test(type)) {
+      throw new AppError('unsupported_media_type', 'Multipart bodies are not read: send JSON')
+    }
+    // Fastify refuses a content type that is no media type; old clients send all sorts.
+    raw.headers['content-type'] = 'application/json'
+  })
+
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', async (request: FastifyRequest, payload: Readable) => {
+    const { manyMessages = false } = request.routeOptions.config
+    const limit = manyMessages ? maxBodyBytes : Math.min(maxBodyBytes, COMMAND_BYTES)
+    let counted = 0
+    // Room for large bodies is taken as they arrive, by what has arrived.
+    const onLarge = (bytes: number) => {
+      counted += bytes
+      largeBytes += bytes
+      if (largeBytes > MAX_LARGE_AT_ONCE * maxBodyBytes) {
+        throw new AppError('too_many_requests', 'Too many large bodies at once', { retryAfterSeconds: 5 })
+      }
+    }
+    try {
+      const body = await readBody(request, payload, limit, onLarge)
+      if (!Array.isArray(body)) return parseJson(body as Buffer)
+      const parsed = await pool.parse(body as Uint8Array[], manyMessages)
+      request.largeBody = manyMessages ? parsed : null
+      return parsed.value
+    } catch (error) {
+      if (error instanceof InvalidJson) throw invalidJson(error)
+      throw error
+    } finally {
+      largeBytes -= counted
+    }
+  })
+
+  app.addHook('preValidation', async request => {
+    // Commands read fields of an object; a request without any body is one with an empty object.
+    if (request.body === undefined && !/^(GET|HEAD)$/.test(request.method)) request.body = {}
+  })
+}
+
+/** A small body whole; a large one as blocks that own their memory. */
+function readBody(
+  request: FastifyRequest,
+  payload: Readable,
+  limit: number,
+  onLarge: (bytes: number) => void,
+): Promise<Buffer | Uint8Array[]> {
+  const declared = Number(request.headers['content-length'] ?? 0)
+  if (declared > limit) return Promise.reject(tooLarge(limit))
+  askForBody(request.raw)
+  return new Promise((resolve, reject) => {
+    let size = 0
+    const small: Buffer[] = []
+    let blocks: BlockList | null = null
+    const stop = (error: Error) => {
+      payload.removeAllListeners('data').removeAllListeners('end')
+      payload.resume()
+      reject(error)
+    }
+    payload.on('data', (data: Buffer) => {
+      size += data.length
+      if (size > limit) return stop(tooLarge(limit))
+      try {
+        if (blocks !== null) {
+          onLarge(data.length)
+          blocks.add(data)
+        } else {
+          small.push(data)
+          if (size <= INLINE_BYTES) return
+          onLarge(size)
+          blocks = createBlockList()
+          for (const each of small.splice(0)) blocks.add(each)
+        }
+      } catch (error) {
+        stop(error as Error)
+      }
+    })
+    payload.on('end', () =>
+      resolve(blocks === null ? (small.length === 1 ? small[0]! : Buffer.concat(small)) : blocks.finish()),
+    )
+    const cut = () => reject(new AppError('bad_request', 'The request ended before its body was complete'))
+    payload.on('aborted', cut)
+    payload.on('error', cut)
+  })
+}
+
+interface BlockList {
+  add(data: Uint8Array): void
+  finish(): Uint8Array[]
+}
+
+/** Copies in small steps as the data comes: one copy of 50 MB at the end would hold the event loop for 10 ms. */
+function createBlockList(): BlockList {
+  const blocks: Uint8Array[] = []
+  let used = INLINE_BYTES
+  return {
+    add(data) {
+      let at = 0
+      while (at < data.length) {
+        if (used === INLINE_BYTES) {
+          blocks.push(Buffer.allocUnsafeSlow(INLINE_BYTES))
+          used = 0
+        }
+        const part = data.subarray(at, at + INLINE_BYTES - used)
+        blocks.at(-1)!.set(part, used)
+        used += part.length
+        at += part.length
+      }
+    },
+    finish() {
+      blocks.push(blocks.pop()!.subarray(0, used))
+      return blocks
+    },
+  }
+}
+
+function tooLarge(limit: number): AppError {
+  const mb = limit / (1024 * 1024)
+  return new AppError(
+    'body_too_large',
+    `The body is larger than ${Number.isInteger(mb) ? `${mb} MB` : `${limit} bytes`}`,
+    {
+      details: { max_bytes: limit },
+    },
+  )
+}
+
+function invalidJson({ reason, position }: InvalidJson): AppError {
+  return new AppError('invalid_json', reason, {
+    detail: [
+      { type: 'json_invalid', loc: ['body', position], msg: 'JSON decode error', input: {}, ctx: { error: reason } },
+    ],
+  })
+}

@@ -1,0 +1,40 @@
+import { describe, expect, it } from 'vitest'
+import { InvalidJson, parseJson } from './parse-json.js'
+
+const parse = (text: string) => parseJson(Buffer.from(text))
+
+describe('parseJson', () => {
+  it('an empty body is an empty object', () => {
+    expect([parse(''), parse(' \r\n\t')]).toEqual([{}, {}])
+  })
+
+  it('a byte order mark is skipped', () => {
+    expect(parse('\ufeff{"a":1}')).toEqual({ a: 1 })
+  })
+
+  it('what is no UTF-8 is refused', () => {
+    expect(() => parseJson(Buffer.from([0x22, 0xff, 0x22]))).toThrow(InvalidJson)
+  })
+
+  it('the position of the fault is told, the text is not', () => {
+    try {
+      parse('{"password":"hunter2",}')
+      expect.unreachable()
+    } catch (error) {
+      expect(error).toMatchObject({ reason: 'The body is not valid JSON', position: 22 })
+    }
+  })
+
+  it('64 levels are read, 65 are not, and 500,000 do not exhaust the stack', () => {
+    const nested = (levels: number) => `${'['.repeat(levels)}${']'.repeat(levels)}`
+    expect(() => parse(nested(64))).not.toThrow()
+    expect(() => parse(nested(65))).toThrow(/nested deeper/)
+    expect(() => parse(nested(500_000))).toThrow(InvalidJson)
+  })
+
+  it('__proto__ keys are dropped at any depth, however they are spelled', () => {
+    const value = parse('{"a":[{"__proto__":{"evil":1},"\\u005f\\u005fproto__":2,"b":3}]}') as { a: object[] }
+    expect(Object.getOwnPropertyNames(value.a[0])).toEqual(['b'])
+    expect(Object.assign({}, value.a[0])).toEqual({ b: 3 })
+  })
+})

@@ -1,0 +1,119 @@
+/** The instance's own settings. The API token that is set here replaces the admin token. */
+import { Type } from '@fastify/type-provider-typebox'
+import { AppError } from '../../lib/errors.js'
+import { readAdminTokenHash, setAdminToken } from '../admin-token.js'
+import type { Routes } from '../app.js'
+import { changeInstance, readInstance } from '../instance.js'
+import { MASK } from '../mask.js'
+import { AnyObject, Flag, Given, Int, Line, Ok } from '../schemas.js'
+import { isoTime, withoutNulls } from '../wire-time.js'
+
+const InstanceUpdate = Type.Object(
+  {
+    name: Given(Line(255)),
+    api_token: Given(Type.String({ minLength: 1, maxLength: 1000, pattern: '^[\\u0021-\\u007e]+$' })),
+    bounce_enabled: Given(Flag),
+    bounce_imap_host: Given(Line(253)),
+    bounce_imap_port: Given(Int(1, 65_535)),
+    bounce_imap_user: Given(Line(320)),
+    bounce_imap_password: Given(Line(4096)),
+    bounce_imap_folder: Given(Line(255)),
+    bounce_imap_ssl: Given(Flag),
+    bounce_poll_interval: Given(Int(1, 86_400)),
+    bounce_return_path: Given(Line(320)),
+  },
+  { title: 'InstanceUpdate' },
+)
+
+const tags = ['instance']
+
+export const instanceRoutes: Routes = (app, { config, db, sealer, clock, wake, startedAt }) => {
+  app.get(
+    '/instance',
+    {
+      config: { access: 'admin' },
+      schema: { tags, summary: "The instance's settings, secrets masked", response: { 200: AnyObject } },
+    },
+    async () => {
+      const instance = await readInstance(db, startedAt)
+      const hasToken = config.server.apiToken !== null || (await readAdminTokenHash(db)) !== null
+      return withoutNulls({
+        ok: true,
+        id: 1,
+        name: instance.name,
+        api_token: hasToken ? MASK : null,
+        bounce_enabled: instance.bounceEnabled,
+        bounce_imap_host: instance.bounceImapHost,
+        bounce_imap_port: instance.bounceImapPort,
+        bounce_imap_user: instance.bounceImapUser,
+        bounce_imap_folder: instance.bounceImapFolder,
+        bounce_imap_ssl: instance.bounceImapSsl,
+        bounce_poll_interval: instance.bouncePollInterval,
+        bounce_return_path: instance.bounceReturnPath,
+        created_at: isoTime(instance.createdAt),
+        updated_at: isoTime(instance.updatedAt),
+      })
+    },
+  )
+
+  app.put(
+    '/instance',
+    {
+      config: { access: 'admin', audit: 'updateInstance' },
+      schema: {
+        tags,
+        summary: 'Change the fields given; null is not given',
+        body: InstanceUpdate,
+        response: { 200: Ok },
+      },
+    },
+    async request => {
+      const { body } = request
+      const token = body.api_token === MASK ? null : (body.api_token ?? null)
+      if (token !== null && config.server.apiToken !== null) {
+        throw new AppError('command_failed', 'api_token is set by GMP_API_TOKEN and cannot be changed here')
+      }
+      await changeInstance(
+        db,
+        sealer,
+        {
+          name: body.name ?? undefined,
+          bounceEnabled: body.bounce_enabled ?? undefined,
+          bounceImapHost: body.bounce_imap_host ?? undefined,
+          bounceImapPort: body.bounce_imap_port ?? undefined,
+          bounceImapUser: body.bounce_imap_user ?? undefined,
+          bounceImapPassword: body.bounce_imap_password === MASK ? undefined : (body.bounce_imap_password ?? undefined),
+          bounceImapFolder: body.bounce_imap_folder ?? undefined,
+          bounceImapSsl: body.bounce_imap_ssl ?? undefined,
+          bouncePollInterval: body.bounce_poll_interval ?? undefined,
+          bounceReturnPath: body.bounce_return_path ?? undefined,
+        },
+        clock.now(),
+      )
+      if (token !== null) {
+        await setAdminToken(db, token)
+        app.forgetTokens()
+      }
+      wake.settings()
+      return { ok: true as const }
+    },
+  )
+
+  app.post(
+    '/instance/reload-bounce',
+    {
+      config: { access: 'admin', audit: 'reloadBounce' },
+      schema: {
+        tags,
+        summary: 'Check the bounce settings',
+        response: { 200: Type.Object({ ok: Type.Literal(true), error: Type.Null() }) },
+      },
+    },
+    async () => {
+      const { bounceEnabled, bounceImapHost } = await readInstance(db, startedAt)
+      if (bounceEnabled && !bounceImapHost)
+        throw new AppError('command_failed', 'Bounce enabled but imap_host not configured')
+      return { ok: true as const, error: null }
+    },
+  )
+}

@@ -1,0 +1,241 @@
+/** Messages: submitting, listing, looking at one, and what an operator may do to one. */
+import { Type } from '@fastify/type-provider-typebox'
+import type { Db } from '../../db/db.js'
+import { AppError } from '../../lib/errors.js'
+import { acceptMessages, MAX_MESSAGES, refuseTooMany } from '../../messages/accept.js'
+import { findMessage, ownersOf } from '../../messages/find.js'
+import { listMessages } from '../../messages/list.js'
+import { priorityOf } from '../../messages/priority.js'
+import {
+  cancelMessage,
+  discardMessage,
+  type Operated,
+  releaseMessage,
+  retryMessage,
+  type Target,
+} from '../../queue/operate.js'
+import type { App } from '../app.js'
+import { audit, createIdDigest } from '../audit.js'
+import type { HttpDeps } from '../deps.js'
+import { messageChunks, messageCount } from '../parse-body.js'
+import { AnyId, Flag, Given, Int, OkWith, TenantBody, TenantQuery, UnixTime } from '../schemas.js'
+import { wrongField } from '../validate.js'
+import { answerAccepted } from './accepted-answer.js'
+import { Cursor, MessageRecord, Rejected, SubmittedMessage, Warning } from './message-schemas.js'
+
+const IdParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 255 }) })
+
+export function messageRoutes(app: App, deps: HttpDeps): void {
+  addSubmission(app, deps)
+  addReading(app, deps)
+  addOperations(app, deps)
+}
+
+function addSubmission(app: App, deps: HttpDeps): void {
+  const { db, clock, sealer, wake, config } = deps
+  const acceptDeps = { db, clock, sealer, wake, defaultPriority: config.queue.defaultPriority }
+  app.post(
+    '/commands/add-messages',
+    {
+      config: { access: 'tenant', manyMessages: true, submission: true, audit: 'addMessages' },
+      schema: {
+        summary: 'Submit messages',
+        description: `Up to ${MAX_MESSAGES} messages, each judged alone; what the answer calls queued is durable. A retry is idempotent.`,
+        tags: ['messages'],
+        querystring: Type.Object({ tenant_id: Type.Optional(AnyId), strict: Type.Optional(Flag) }),
+        body: Type.Object({
+          messages: Type.Array(SubmittedMessage),
+          default_priority: Given(Type.Union([Int(), Type.String({ maxLength: 20 })])),
+          tenant_id: Given(AnyId),
+        }),
+        response: {
+          200: OkWith({
+            queued: Type.Integer(),
+            rejected: Type.Array(Rejected),
+            warnings: Type.Optional(Type.Array(Warning)),
+          }),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { default_priority: given } = request.body
+      const defaultPriority = given === undefined || given === null ? null : priorityOf(given)
+      if (given != null && defaultPriority === null) {
+        throw wrongField('default_priority', 'Input should be 0 to 3 or immediate, high, medium, low')
+      }
+      refuseTooMany(messageCount(request))
+      const digest = createIdDigest()
+      try {
+        const options = { defaultPriority, strict: request.query.strict === true, tenantId: request.tenantScope }
+        const chunks = noting(messageChunks(request), digest.add)
+        const accepted = await acceptMessages(acceptDeps, request.caller, chunks, options)
+        const { status, body } = answerAccepted(accepted)
+        // The failures are documented as every route's default response.
+        return reply.code(status as 200).send(body as never)
+      } finally {
+        audit(request, { ...digest.result(), default_priority: given ?? undefined })
+      }
+    },
+  )
+}
+
+/** Passes the chunks on and tells the ids, for the command log. */
+async function* noting(chunks: AsyncIterable<readonly unknown[]>, note: (id: string) => void) {
+  for await (const chunk of chunks) {
+    for (const message of chunk) {
+      const id = (message as { id?: unknown } | null)?.id
+      note(typeof id === 'string' ? id.slice(0, 255) : '')
+    }
+    yield chunk
+  }
+}
+
+function addReading(app: App, { db, clock, nextOpening }: HttpDeps): void {
+  app.get(
+    '/messages',
+    {
+      config: { access: 'tenant' },
+      schema: {
+        summary: 'List messages, newest first',
+        description:
+          'A page may be short, or empty, and still have a next_cursor: a call looks at a bounded number of messages. ' +
+          'Long contents are left out (message_omitted); GET /messages/{id} shows them.',
+        tags: ['messages'],
+        querystring: Type.Object({
+          tenant_id: Type.Optional(AnyId),
+          status: Type.Optional(
+            Type.Union(
+              (['pending', 'deferred', 'sending', 'sent', 'error', 'cancelled', 'in_doubt'] as const).map(status =>
+                Type.Literal(status),
+              ),
+            ),
+          ),
+          account_id: Type.Optional(AnyId),
+          batch_code: Type.Optional(AnyId),
+          active_only: Type.Optional(Flag),
+          include_history: Type.Optional(Flag),
+          q: Type.Optional(Type.String({ maxLength: 200, description: 'Part of the id, the subject or an address' })),
+          since: Type.Optional(UnixTime),
+          until: Type.Optional(UnixTime),
+          limit: Type.Optional(Int(1, 1000)),
+          cursor: Type.Optional(Cursor),
+        }),
+        response: {
+          200: OkWith({
+            messages: Type.Array(MessageRecord),
+            next_cursor: Type.Union([Type.String(), Type.Null()]),
+          }),
+        },
+      },
+    },
+    async ({ query, tenantScope }) => {
+      const page = await listMessages(db, {
+        tenantId: tenantScope,
+        status: query.status,
+        accountId: query.account_id,
+        batchCode: query.batch_code,
+        activeOnly: query.active_only,
+        text: query.q,
+        since: query.since === undefined ? undefined : query.since * 1000,
+        until: query.until === undefined ? undefined : query.until * 1000,
+        includeHistory: query.include_history,
+        limit: query.limit ?? 1000,
+        before: query.cursor === undefined ? null : Number(query.cursor),
+      })
+      const next_cursor = page.next === null ? null : String(page.next)
+      return { ok: true as const, messages: page.messages, next_cursor }
+    },
+  )
+
+  app.get(
+    '/messages/:id',
+    {
+      config: { access: 'tenant' },
+      schema: {
+        summary: 'One message: recipients, SMTP attempts, history, and what it waits for',
+        tags: ['messages'],
+        params: IdParams,
+        querystring: TenantQuery,
+        response: { 200: OkWith(MessageRecord.properties) },
+      },
+    },
+    async ({ params: { id }, tenantScope }) => {
+      const tenantId = await tenantOf(db, tenantScope, id)
+      const found = await findMessage(db, { tenantId, id, now: clock.now(), nextOpening })
+      if (found === null) throw notFound(id)
+      return { ok: true as const, ...found }
+    },
+  )
+}
+
+interface Operation {
+  readonly run: (db: Db, target: Target) => Promise<Operated>
+  readonly summary: string
+  /** Said when the message is not in a state for it. */
+  readonly refusal: string
+}
+
+const OPERATIONS: Readonly<Record<string, Operation>> = {
+  retry: {
+    run: retryMessage,
+    summary: 'Try a failed or cancelled message again',
+    refusal: 'only a failed or cancelled message that no server accepted can be tried again',
+  },
+  cancel: {
+    run: cancelMessage,
+    summary: 'Cancel a waiting message',
+    refusal: 'only a waiting message can be cancelled',
+  },
+  release: {
+    run: releaseMessage,
+    summary: 'Send a message in doubt again',
+    refusal: 'only a message held in doubt can be released',
+  },
+  discard: {
+    run: discardMessage,
+    summary: 'Give up a message in doubt',
+    refusal: 'only a message held in doubt can be discarded',
+  },
+}
+
+function addOperations(app: App, { db, clock, wake }: HttpDeps): void {
+  for (const [name, { run, summary, refusal }] of Object.entries(OPERATIONS)) {
+    app.post(
+      `/messages/:id/${name}`,
+      {
+        config: { access: 'tenant', audit: `${name}Message` },
+        schema: {
+          summary,
+          tags: ['messages'],
+          params: IdParams,
+          querystring: TenantQuery,
+          body: TenantBody,
+          response: { 200: OkWith({ id: Type.String(), tenant_id: Type.String(), status: Type.String() }) },
+        },
+      },
+      async ({ params: { id }, tenantScope }) => {
+        const tenantId = await tenantOf(db, tenantScope, id)
+        const result = await run(db, { tenantId, id, now: clock.now() })
+        if (result === 'not_found') throw notFound(id)
+        if (result === 'wrong_state') throw new AppError('command_failed', refusal)
+        const [row] = await db.read({
+          sql: 'select status, stage, account_key, priority from messages where tenant_id = $1 and id = $2',
+          params: [tenantId, id],
+        })
+        if (row !== undefined && Number(row.stage) > 0) wake.queue([Number(row.account_key)], Number(row.priority))
+        else wake.reports([tenantId])
+        return { ok: true as const, id, tenant_id: tenantId, status: (row?.status as string | undefined) ?? 'deleted' }
+      },
+    )
+  }
+}
+
+async function tenantOf(db: Db, scope: string | null, id: string): Promise<string> {
+  const tenantId = scope ?? (await ownersOf(db, [id])).get(id)
+  if (tenantId === undefined) throw notFound(id)
+  return tenantId
+}
+
+function notFound(id: string): AppError {
+  return new AppError('not_found', `Message '${id}' not found`)
+}

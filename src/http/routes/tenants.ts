@@ -1,0 +1,227 @@
+/** Tenants and their API keys. */
+import { Type } from '@fastify/type-provider-typebox'
+import { AppError } from '../../lib/errors.js'
+import { deleteTenant } from '../../tenants/delete.js'
+import { revokeKeys, rotateKey } from '../../tenants/keys.js'
+import {
+  createTenant,
+  getTenant,
+  listSyncStates,
+  listTenants,
+  tenantExists,
+  updateTenant,
+} from '../../tenants/store.js'
+import type { Routes } from '../app.js'
+import { AnyId, Flag, Given, Int, Ok, OkWith, UnixTime } from '../schemas.js'
+import {
+  refuseForeignFields,
+  TenantInfo,
+  TenantPayload,
+  TenantUpdate,
+  tenantInfo,
+  tenantPatch,
+  withoutGivenNulls,
+} from '../tenant-record.js'
+import { wrongField } from '../validate.js'
+import { withoutNulls } from '../wire-time.js'
+
+const TenantPath = Type.Object({ tenant_id: AnyId })
+const ApiKey = Type.String({ description: 'Shown this once' })
+const tags = ['tenants']
+
+const SyncStatus = Type.Object({
+  id: Type.String(),
+  name: Type.Optional(Type.String()),
+  active: Type.Boolean(),
+  client_base_url: Type.Optional(Type.String()),
+  last_sync_ts: Type.Optional(Type.Number()),
+  next_sync_due: Type.Boolean(),
+  in_dnd: Type.Boolean(),
+})
+
+export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake }) => {
+  const notFound = (id: string) => new AppError('not_found', `Tenant '${id}' not found`)
+
+  app.post(
+    '/tenant',
+    {
+      config: { access: 'admin', audit: 'addTenant' },
+      schema: {
+        tags,
+        summary: 'Create a tenant (answers its API key), or change the fields given',
+        body: TenantPayload,
+        response: { 200: OkWith({ api_key: Type.Optional(ApiKey) }) },
+      },
+    },
+    async request => {
+      const { id, ...given } = request.body
+      const options = { now: clock.now(), trusted: true }
+      const before = await getTenant(db, sealer, id)
+      const patch = tenantPatch(given, before)
+      const key = before === null ? await createTenant(db, sealer, id, patch, options) : null
+      if (key === null && !(await updateTenant(db, sealer, id, patch, options))) throw notFound(id)
+      app.forgetTokens()
+      wake.settings()
+      return key === null ? { ok: true as const } : { ok: true as const, api_key: key }
+    },
+  )
+
+  app.get(
+    '/tenants',
+    {
+      config: { access: 'admin' },
+      schema: {
+        tags,
+        summary: 'All tenants',
+        querystring: Type.Object({ active_only: Type.Optional(Flag) }),
+        response: { 200: OkWith({ tenants: Type.Array(TenantInfo) }) },
+      },
+    },
+    async request => {
+      const tenants = await listTenants(db, sealer, { activeOnly: request.query.active_only ?? false })
+      return { ok: true as const, tenants: tenants.map(tenantInfo) }
+    },
+  )
+
+  app.get(
+    '/tenants/sync-status',
+    {
+      config: { access: 'admin' },
+      schema: {
+        tags,
+        summary: 'When each tenant was last told, and whether it is due',
+        response: { 200: OkWith({ tenants: Type.Array(SyncStatus), sync_interval_seconds: Type.Number() }) },
+      },
+    },
+    async () => {
+      const now = clock.now()
+      const { syncIntervalMs } = config.reports
+      const tenants = (await listSyncStates(db)).map(state => {
+        const inDnd = state.quietUntil !== null && state.quietUntil > now
+        const last = state.lastSyncAt
+        return {
+          ...withoutNulls({
+            name: state.name,
+            client_base_url: state.clientBaseUrl,
+            last_sync_ts: last === null ? null : last / 1000,
+          }),
+          id: state.id,
+          active: state.active,
+          next_sync_due: !inDnd && (last === null || now - last >= syncIntervalMs),
+          in_dnd: inDnd,
+        }
+      })
+      return { ok: true as const, tenants, sync_interval_seconds: syncIntervalMs / 1000 }
+    },
+  )
+
+  app.get(
+    '/tenant/:tenant_id',
+    {
+      config: { access: 'tenant' },
+      schema: {
+        tags,
+        summary: 'One tenant, secrets masked',
+        params: TenantPath,
+        response: { 200: OkWith(TenantInfo.properties) },
+      },
+    },
+    async request => {
+      const { tenant_id: id } = request.params
+      const tenant = await getTenant(db, sealer, id)
+      if (tenant === null) throw notFound(id)
+      return { ok: true as const, ...tenantInfo(tenant) }
+    },
+  )
+
+  app.put(
+    '/tenant/:tenant_id',
+    {
+      config: { access: 'tenant', audit: 'updateTenant' },
+      schema: {
+        tags,
+        summary: 'Change the fields given; null is not given',
+        params: TenantPath,
+        body: TenantUpdate,
+        response: { 200: Ok },
+      },
+    },
+    async request => {
+      const { tenant_id: id } = request.params
+      const before = await getTenant(db, sealer, id)
+      if (before === null) throw notFound(id)
+      const patch = tenantPatch(withoutGivenNulls(request.body), before)
+      const trusted = request.caller.kind === 'admin'
+      if (!trusted) refuseForeignFields(patch, before)
+      if (!(await updateTenant(db, sealer, id, patch, { now: clock.now(), trusted }))) throw notFound(id)
+      wake.settings()
+      return { ok: true as const }
+    },
+  )
+
+  app.delete(
+    '/tenant/:tenant_id',
+    {
+      config: { access: 'admin', audit: 'deleteTenant' },
+      schema: {
+        tags,
+        summary: 'Delete a tenant with its accounts, messages and reports',
+        params: TenantPath,
+        response: { 200: Ok },
+      },
+    },
+    async request => {
+      const { tenant_id: id } = request.params
+      const deleted = deleteTenant(db, id, clock.now())
+      if (!(await deleted)) throw notFound(id)
+      app.forgetTokens()
+      wake.settings()
+      return { ok: true as const }
+    },
+  )
+
+  app.post(
+    '/tenant/:tenant_id/api-key',
+    {
+      config: { access: 'admin', audit: 'createApiKey' },
+      schema: {
+        tags,
+        summary: 'A new API key; the ones before end now or after the overlap',
+        params: TenantPath,
+        querystring: Type.Object({ expires_at: Given(UnixTime), overlap_seconds: Given(Int(0, 31_536_000)) }),
+        body: Type.Object({ expires_at: Given(UnixTime), overlap_seconds: Given(Int(0, 31_536_000)) }),
+        response: { 200: OkWith({ api_key: ApiKey }) },
+      },
+    },
+    async request => {
+      const { tenant_id: id } = request.params
+      const expires = request.body.expires_at ?? request.query.expires_at ?? null
+      const overlap = request.body.overlap_seconds ?? request.query.overlap_seconds ?? 0
+      const now = clock.now()
+      if (expires !== null && expires * 1000 <= now) throw wrongField('expires_at', 'Input should be a time to come')
+      const key = await rotateKey(db, id, {
+        now,
+        expiresAt: expires === null ? null : expires * 1000,
+        overlapMs: overlap * 1000,
+      })
+      app.forgetTokens()
+      if (key === null) throw notFound(id)
+      return { ok: true as const, api_key: key }
+    },
+  )
+
+  app.delete(
+    '/tenant/:tenant_id/api-key',
+    {
+      config: { access: 'admin', audit: 'deleteApiKey' },
+      schema: { tags, summary: 'End all API keys of a tenant', params: TenantPath, response: { 200: Ok } },
+    },
+    async request => {
+      const { tenant_id: id } = request.params
+      if (!(await tenantExists(db, id))) throw notFound(id)
+      await revokeKeys(db, id)
+      app.forgetTokens()
+      return { ok: true as const }
+    },
+  )
+}

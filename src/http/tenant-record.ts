@@ -1,0 +1,156 @@
+/** A tenant on the wire: what may be given and by whom, what comes back with its secrets masked. */
+import { type Static, Type } from '@fastify/type-provider-typebox'
+import { AppError } from '../lib/errors.js'
+import type { TenantPatch } from '../tenants/store.js'
+import type { ClientAuth, Tenant } from '../tenants/tenant.js'
+import { MASK, maskSecrets } from './mask.js'
+import { AnyObject, Flag, Given, Int, Line, NewId } from './schemas.js'
+import { wrongField } from './validate.js'
+import { isoTime, withoutNulls } from './wire-time.js'
+
+const Auth = Type.Object({
+  method: Given(Type.Union([Type.Literal('none'), Type.Literal('bearer'), Type.Literal('basic')])),
+  token: Given(Line(4096)),
+  user: Given(Line(1000)),
+  password: Given(Line(4096)),
+})
+
+const fields = {
+  name: Given(Line(255)),
+  client_auth: Given(Auth),
+  client_base_url: Given(Line(2000)),
+  client_sync_path: Given(Line(1000)),
+  client_attachment_path: Given(Line(1000)),
+  rate_limits: Given(Type.Object({ hourly: Given(Int(0, 1_000_000_000)), daily: Given(Int(0, 1_000_000_000)) })),
+  large_file_config: Given(AnyObject),
+  active: Given(Flag),
+  max_queued_messages: Given(Int(0)),
+  attachment_root: Given(Line(4096)),
+  signing_secrets: Given(Type.Array(Line(1000), { maxItems: 2, description: 'Standard Webhooks secrets; write-only' })),
+}
+
+export const TenantPayload = Type.Object({ id: NewId, ...fields }, { title: 'Tenant' })
+export const TenantUpdate = Type.Object(fields, { title: 'TenantUpdate' })
+export type TenantFields = Static<typeof TenantUpdate>
+
+export const TenantInfo = Type.Object(
+  {
+    id: Type.String(),
+    name: Type.Optional(Type.String()),
+    client_auth: Type.Optional(Type.Unknown()),
+    client_base_url: Type.Optional(Type.String()),
+    client_sync_path: Type.Optional(Type.String()),
+    client_attachment_path: Type.Optional(Type.String()),
+    rate_limits: Type.Optional(Type.Unknown()),
+    large_file_config: Type.Optional(Type.Unknown()),
+    active: Type.Boolean(),
+    max_queued_messages: Type.Optional(Type.Integer()),
+    attachment_root: Type.Optional(Type.String()),
+    suspended_batches: Type.Optional(Type.Array(Type.String())),
+    created_at: Type.String(),
+    updated_at: Type.String(),
+  },
+  { title: 'TenantInfo' },
+)
+
+export function tenantInfo(tenant: Tenant): Static<typeof TenantInfo> {
+  const { rateHourly: hourly, rateDaily: daily, suspendedBatches } = tenant
+  return withoutNulls({
+    id: tenant.id,
+    name: tenant.name,
+    client_auth: maskSecrets(tenant.clientAuth),
+    client_base_url: tenant.clientBaseUrl,
+    client_sync_path: tenant.clientSyncPath,
+    client_attachment_path: tenant.clientAttachmentPath,
+    rate_limits: hourly === null && daily === null ? null : withoutNulls({ hourly, daily }),
+    large_file_config: maskSecrets(tenant.largeFileConfig),
+    active: tenant.active,
+    max_queued_messages: tenant.maxQueuedMessages,
+    attachment_root: tenant.attachmentRoot,
+    suspended_batches: suspendedBatches.length === 0 ? null : [...suspendedBatches],
+    created_at: isoTime(tenant.createdAt),
+    updated_at: isoTime(tenant.updatedAt),
+  }) as Static<typeof TenantInfo>
+}
+
+/** null sets a field back. `before` supplies the secrets that came masked. Throws 422 for what cannot work. */
+export function tenantPatch(given: TenantFields, before: Tenant | null): TenantPatch {
+  const { rate_limits: rates, signing_secrets: secrets } = given
+  return {
+    name: given.name,
+    active: given.active === null ? true : given.active,
+    clientBaseUrl: httpUrl(given.client_base_url),
+    clientSyncPath: path('client_sync_path', given.client_sync_path),
+    clientAttachmentPath: path('client_attachment_path', given.client_attachment_path),
+    clientAuth:
+      given.client_auth == null ? given.client_auth : clientAuth(given.client_auth, before?.clientAuth ?? null),
+    largeFileConfig: given.large_file_config,
+    rateHourly: rates == null ? rates : noZero(rates.hourly),
+    rateDaily: rates == null ? rates : noZero(rates.daily),
+    maxQueuedMessages: given.max_queued_messages === 0 ? null : given.max_queued_messages,
+    attachmentRoot: given.attachment_root,
+    signingSecrets: secrets === null ? [] : secrets?.includes(MASK) ? undefined : secrets,
+  }
+}
+
+/** What a tenant's own key may change (spec section 2); naming the rest with the value it has is no change. */
+export function refuseForeignFields(patch: TenantPatch, before: Tenant): void {
+  const reserved = ['active', 'rateHourly', 'rateDaily', 'maxQueuedMessages', 'attachmentRoot'] as const
+  if (reserved.some(field => patch[field] !== undefined && patch[field] !== before[field])) {
+    throw new AppError('forbidden', 'Admin token required, tenant tokens not allowed for this operation', {
+      details: { admin_fields: ['active', 'rate_limits', 'max_queued_messages', 'attachment_root'] },
+    })
+  }
+  const store = patch.largeFileConfig?.storage_url
+  if (typeof store === 'string' && /^\s*file:/i.test(store) && store !== before.largeFileConfig?.storage_url) {
+    throw wrongField('large_file_config', 'file:// stores can be set by the admin only')
+  }
+}
+
+/** As PUT has it: null is not given. */
+export function withoutGivenNulls(given: TenantFields): TenantFields {
+  return withoutNulls(given) as TenantFields
+}
+
+function clientAuth(given: Static<typeof Auth>, before: ClientAuth | null): ClientAuth {
+  switch (given.method ?? 'none') {
+    case 'bearer': {
+      const token = given.token === MASK && before?.method === 'bearer' ? before.token : given.token
+      if (!token) throw wrongField('client_auth', 'bearer needs a token')
+      return { method: 'bearer', token }
+    }
+    case 'basic': {
+      const password = given.password === MASK && before?.method === 'basic' ? before.password : given.password
+      if (!given.user) throw wrongField('client_auth', 'basic needs a user')
+      return { method: 'basic', user: given.user, password: password ?? '' }
+    }
+    default:
+      return { method: 'none' }
+  }
+}
+
+function httpUrl(given: string | null | undefined): string | null | undefined {
+  if (given == null) return given
+  if (given === '') return null
+  const url = URL.canParse(given) ? new URL(given) : null
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+    throw wrongField('client_base_url', 'Input should be an http:// or https:// URL', 'url_parsing')
+  }
+  if (url.username !== '' || url.password !== '')
+    throw wrongField('client_base_url', 'credentials belong into client_auth')
+  if (url.search !== '' || url.hash !== '')
+    throw wrongField('client_base_url', 'a query or fragment cannot be extended by a path')
+  return given
+}
+
+/** A path is appended to the base URL: anything else could turn into another host (`@evil`, `.evil`, `:1`). */
+function path(field: string, given: string | null | undefined): string | null | undefined {
+  if (given == null) return given
+  if (given === '') return null
+  if (!given.startsWith('/') || /\s/.test(given)) throw wrongField(field, 'Input should be a path that starts with /')
+  return given
+}
+
+function noZero(value: number | null | undefined): number | null | undefined {
+  return value === 0 ? null : value
+}

@@ -1,0 +1,45 @@
+/** What time makes stale: expired messages, reported ones past their retention, old audit records. Small units each. */
+import type { Db } from '../db/db.js'
+import type { Clock } from '../lib/clock.js'
+import type { Step } from '../lib/loop.js'
+import { expireDue } from '../queue/due.js'
+import { cleanupMessages } from '../queue/prune.js'
+
+export interface JanitorDeps {
+  readonly db: Db
+  readonly clock: Clock
+  readonly retentionMs: number
+  readonly commandLogRetentionMs: number
+  expired(tenantIds: readonly string[], count: number): void
+}
+
+const EXPIRE_CHUNK = 500
+/** Messages a step purges at most: a million are gone in minutes and no claim waits for more than a few ms. */
+const PRUNE_CHUNK = 500
+const PRUNE_EVERY_MS = 30_000
+const LOG_CHUNK = 1_000
+
+export function createJanitor({ db, clock, retentionMs, commandLogRetentionMs, expired }: JanitorDeps): { step(): Promise<Step> } {
+  let pruneAt = 0
+  return {
+    async step() {
+      const now = clock.now()
+      const ended = await expireDue(db, now, EXPIRE_CHUNK)
+      if (ended.seqs.length > 0) expired(ended.tenantIds, ended.seqs.length)
+      if (ended.seqs.length === EXPIRE_CHUNK) return { nextAt: null, again: true }
+      if (now >= pruneAt) {
+        const removed = await cleanupMessages(db, { tenantId: null, olderThanMs: retentionMs, now, limit: PRUNE_CHUNK })
+        await db.write([
+          {
+            sql: 'delete from command_log where id in (select id from command_log where at < $1 order by at limit $2)',
+            params: [now - commandLogRetentionMs, LOG_CHUNK],
+          },
+        ])
+        pruneAt = removed === PRUNE_CHUNK ? 0 : now + PRUNE_EVERY_MS
+        // Breathing space between chunks of a large purge.
+        if (removed === PRUNE_CHUNK) return { nextAt: now + 20, again: false }
+      }
+      return { nextAt: null, again: false }
+    },
+  }
+}

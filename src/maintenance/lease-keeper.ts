@@ -1,0 +1,87 @@
+/**
+ * Keeps this process's lease alive and frees the claims of those that died. A lease that is lost (the process was
+ * frozen, or the database away for longer than the lease) is replaced by a new one; what was claimed under the old one
+ * is no longer ours.
+ */
+import type { Db } from '../db/db.js'
+import type { Clock } from '../lib/clock.js'
+import type { Log } from '../lib/log.js'
+import type { Step } from '../lib/loop.js'
+import { declareDead, type Lease, takeLease } from '../queue/lease.js'
+import { orphanedLeases, rescue, type RescueDeps, type Rescued } from '../queue/rescue.js'
+
+export interface LeaseKeeperDeps {
+  readonly db: Db
+  readonly clock: Clock
+  readonly log: Log
+  readonly holder: string
+  readonly leaseMs: number
+  steadyNow(): number
+  /** Asked anew for each lease: the database server may have been restarted. */
+  epoch(): Promise<string>
+  rescueDeps(epoch: string): RescueDeps
+  /** The lease in force changed; null: lost. */
+  changed(lease: Lease | null): void
+  rescued(result: Rescued): void
+}
+
+export interface LeaseKeeper {
+  readonly lease: Lease | null
+  /** Frees what a crash left (`alone`: all leases are dead ones) and takes the first lease. */
+  begin(alone: boolean): Promise<void>
+  step(): Promise<Step>
+  /** Ends the lease when nothing is claimed under it any more; otherwise it is left to run out. */
+  end(): Promise<void>
+}
+
+/** Renewals in a lease's time: three may fail before it runs out. */
+const RENEWALS = 4
+
+export function createLeaseKeeper(deps: LeaseKeeperDeps): LeaseKeeper {
+  const { db, clock, log, leaseMs, steadyNow } = deps
+  let lease: Lease | null = null
+  let epoch = ''
+
+  const take = async () => {
+    epoch = await deps.epoch()
+    lease = await takeLease({ db, clock, leaseMs, holder: deps.holder, epoch }, steadyNow())
+    deps.changed(lease)
+  }
+
+  const freeTheDead = async (alone: boolean) => {
+    const dead = await declareDead(db, steadyNow(), alone)
+    for (const each of dead) deps.rescued(await rescue(deps.rescueDeps(epoch), each, clock.now()))
+  }
+
+  return {
+    get lease() {
+      return lease
+    },
+    async begin(alone) {
+      epoch = await deps.epoch()
+      await freeTheDead(alone)
+      for (const each of await orphanedLeases(db)) deps.rescued(await rescue(deps.rescueDeps(epoch), each, clock.now()))
+      await take()
+    },
+    async step() {
+      if (lease !== null && !(await lease.renew(steadyNow()))) {
+        log.error('The lease of this process was lost; what it had claimed is freed and may be sent by another')
+        lease = null
+        deps.changed(null)
+      }
+      if (lease === null) await take()
+      await freeTheDead(false)
+      return { nextAt: clock.now() + leaseMs / RENEWALS, again: false }
+    },
+    async end() {
+      const held = lease
+      lease = null
+      if (held === null) return
+      const left = await db.read({ sql: 'select 1 from messages where stage = 3 and lease = $1 limit 1', params: [held.id] })
+      // Something could not be settled: left alone, the lease runs out and the rescuer decides by the journal.
+      if (left.length > 0) return
+      await held.end()
+      await deps.rescueDeps(epoch).journal.forget(held.id)
+    },
+  }
+}

@@ -1,0 +1,228 @@
+/**
+ * Takes submitted messages in: parsed, given a tenant and an account, stored durably. Each is judged alone; what is
+ * refused leaves no trace. Not atomic: when the database fails half-way the request fails, the units before stand, and
+ * sending it again is harmless because ids are idempotency keys.
+ */
+import type { Db } from '../db/db.js'
+import type { Clock } from '../lib/clock.js'
+import { AppError } from '../lib/errors.js'
+import type { Sealer } from '../lib/sealer.js'
+import type { Wake } from '../lib/wake.js'
+import { type EnqueueAnswer, enqueue } from '../queue/enqueue.js'
+import { sealAttachmentAuth } from './attachment-auth.js'
+import type { RefusalCode } from './fields.js'
+import type { Message, Priority } from './message.js'
+import { type ParsedMessage, parseMessage } from './parse.js'
+import { type Destination, resolveDestinations } from './resolve.js'
+import type { FieldWarning } from './unknown-fields.js'
+
+/** The most that one request may bring. */
+export const MAX_MESSAGES = 10_000
+/** One unit of the database: large enough to share its cost, small enough that claims get in between. */
+const UNIT = 500
+/** A request full of unknown fields gets its answer all the same, not one larger than itself. */
+const MAX_WARNINGS = 1_000
+
+export interface AcceptDeps {
+  readonly db: Db
+  readonly clock: Clock
+  readonly sealer: Sealer
+  readonly wake: Pick<Wake, 'queue'>
+  /** The instance's, for messages and requests without their own. */
+  readonly defaultPriority: Priority
+}
+
+/** Who submits: limited to one tenant, or an admin. */
+export type Submitter = { readonly kind: 'admin' } | { readonly kind: 'tenant'; readonly tenantId: string }
+
+export interface AcceptOptions {
+  /** The request's; null: the instance's. */
+  readonly defaultPriority: Priority | null
+  /** Unknown fields refuse a message instead of warning. */
+  readonly strict: boolean
+  /** For messages that name no tenant; null: the submitter's own, or found by the account. */
+  readonly tenantId: string | null
+}
+
+export type RejectionCode =
+  | RefusalCode
+  | 'unauthorized'
+  | 'tenant_not_found'
+  | 'tenant_inactive'
+  | 'account_not_found'
+  | 'already_sent'
+  | 'in_progress'
+  | 'quota_exceeded'
+
+export interface Rejection {
+  readonly id: string | null
+  /** A sentence for a person. */
+  readonly reason: string
+  readonly code: RejectionCode
+  readonly field?: string
+}
+
+export interface Accepted {
+  /** Durable by now. Of two equal ids both count. */
+  readonly queued: number
+  /** In the order of the request. */
+  readonly rejected: readonly Rejection[]
+  readonly warnings: readonly FieldWarning[]
+}
+
+/** Throws AppError for more than MAX_MESSAGES; of a stream that only shows on the way, so count first where possible. */
+export async function acceptMessages(
+  deps: AcceptDeps,
+  submitter: Submitter,
+  chunks: AsyncIterable<readonly unknown[]> | readonly unknown[],
+  options: AcceptOptions,
+): Promise<Accepted> {
+  if (Array.isArray(chunks)) refuseTooMany(chunks.length)
+  let seen = 0
+  let queued = 0
+  const rejected: Rejection[] = []
+  const warnings: FieldWarning[] = []
+  for await (const unit of unitsOf(chunks)) {
+    seen += unit.length
+    refuseTooMany(seen)
+    const accepted = await acceptUnit(deps, submitter, unit, options)
+    queued += accepted.queued
+    rejected.push(...accepted.rejected)
+    warnings.push(...accepted.warnings.slice(0, MAX_WARNINGS - warnings.length))
+  }
+  return { queued, rejected, warnings }
+}
+
+/** The predecessor's words for too many, with its limit raised. */
+export function refuseTooMany(count: number): void {
+  if (count <= MAX_MESSAGES) return
+  const error = `Cannot enqueue more than ${MAX_MESSAGES} messages at once`
+  throw new AppError('bad_request', error, { detail: { error, rejected: null } })
+}
+
+async function* unitsOf(chunks: AsyncIterable<readonly unknown[]> | readonly unknown[]) {
+  const source = Symbol.asyncIterator in chunks ? chunks : [chunks]
+  for await (const chunk of source) {
+    for (let start = 0; start < chunk.length; start += UNIT) {
+      yield chunk.length <= UNIT ? chunk : chunk.slice(start, start + UNIT)
+    }
+  }
+}
+
+/** A message on its way through the unit, with its place in it. */
+interface Candidate {
+  readonly index: number
+  readonly parsed: ParsedMessage
+}
+
+async function acceptUnit(
+  deps: AcceptDeps,
+  submitter: Submitter,
+  unit: readonly unknown[],
+  options: AcceptOptions,
+): Promise<Accepted> {
+  const rejected: (Rejection & { index: number })[] = []
+  const warnings: FieldWarning[] = []
+  const candidates: Candidate[] = []
+  const context = { defaultPriority: options.defaultPriority ?? deps.defaultPriority, strict: options.strict }
+  for (const [index, raw] of unit.entries()) {
+    const result = parseMessage(raw, context)
+    if (!result.ok) {
+      const { id, reason, code, field } = result
+      rejected.push({ index, id, reason, code, ...(field === null ? {} : { field }) })
+    } else if (isForeign(submitter, result.message)) {
+      rejected.push({ index, id: result.message.id, ...FOREIGN })
+    } else {
+      candidates.push({ index, parsed: result.message })
+      warnings.push(...result.warnings)
+    }
+  }
+
+  const own = submitter.kind === 'tenant' ? submitter.tenantId : options.tenantId
+  const named = candidates.map(({ parsed }) => ({
+    tenantId: parsed.tenantId ?? own,
+    accountId: parsed.accountId,
+  }))
+  const destinations = named.length === 0 ? [] : await resolveDestinations(deps.db, named)
+  const messages: Message[] = []
+  const indexes: number[] = []
+  const quota = new Map<string, number>()
+  const accountKeys = new Set<number>()
+  for (const [at, { index, parsed }] of candidates.entries()) {
+    const destination = destinations[at] ?? null
+    const refusal = refusalOf(destination)
+    if (refusal !== null) {
+      rejected.push({ index, id: parsed.id, ...refusal })
+      continue
+    }
+    const { tenantId, maxQueuedMessages, account } = destination!
+    if (maxQueuedMessages !== null) quota.set(tenantId, maxQueuedMessages)
+    accountKeys.add(account!.key)
+    messages.push(toMessage(parsed, tenantId, account!, deps.sealer))
+    indexes.push(index)
+  }
+
+  const answers = messages.length === 0 ? [] : await enqueue(deps.db, messages, { now: deps.clock.now(), quota })
+  let queued = 0
+  let urgent = 3
+  for (const [at, answer] of answers.entries()) {
+    const message = messages[at]!
+    if (answer === 'queued') {
+      queued += 1
+      urgent = Math.min(urgent, message.priority)
+    } else {
+      rejected.push({ index: indexes[at]!, id: message.id, ...sayAnswer(answer, quota.get(message.tenantId)) })
+    }
+  }
+  if (queued > 0) deps.wake.queue([...accountKeys], urgent)
+  rejected.sort((a, b) => a.index - b.index)
+  return { queued, rejected: rejected.map(({ index: _, ...rejection }) => rejection), warnings }
+}
+
+function isForeign(submitter: Submitter, { tenantId }: ParsedMessage): boolean {
+  return submitter.kind === 'tenant' && tenantId !== null && tenantId !== submitter.tenantId
+}
+
+type Words = Omit<Rejection, 'id'>
+
+const FOREIGN: Words = { reason: 'Token not authorized for this tenant', code: 'unauthorized', field: 'tenant_id' }
+
+function refusalOf(destination: Destination | null): Words | null {
+  if (destination === null) return { reason: 'tenant not found', code: 'tenant_not_found', field: 'tenant_id' }
+  if (!destination.active) return { reason: 'tenant is inactive', code: 'tenant_inactive', field: 'tenant_id' }
+  if (destination.account !== null) return null
+  return { reason: 'account not found for tenant', code: 'account_not_found', field: 'account_id' }
+}
+
+function sayAnswer(answer: Exclude<EnqueueAnswer, 'queued'>, quota: number | undefined): Words {
+  switch (answer) {
+    case 'already_sent':
+      return { reason: 'already sent', code: 'already_sent' }
+    case 'in_progress':
+      return { reason: 'being sent right now', code: 'in_progress' }
+    case 'quota_exceeded':
+      return { reason: `quota exceeded: at most ${quota} messages may wait`, code: 'quota_exceeded' }
+    default:
+      return answer satisfies never
+  }
+}
+
+function toMessage(
+  parsed: ParsedMessage,
+  tenantId: string,
+  account: { key: number; id: string },
+  sealer: Sealer,
+): Message {
+  return {
+    tenantId,
+    id: parsed.id,
+    accountKey: account.key,
+    accountId: account.id,
+    priority: parsed.priority,
+    batchCode: parsed.batchCode,
+    notBefore: parsed.notBefore,
+    expiresAt: parsed.expiresAt,
+    envelope: parsed.envelope,
+    content: sealAttachmentAuth(parsed.content, tenantId, sealer),
+  }
+}

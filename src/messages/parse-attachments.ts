@@ -1,0 +1,189 @@
+/** Attachments by reference (spec section 6.1): which source is meant, and the content itself where it came along. */
+import { stripMd5Marker } from '../attachments/filename.js'
+import {
+  isObject,
+  isUnsafe,
+  lineField,
+  type Reading,
+  refuse,
+  refuseInvalid,
+  refuseMissing,
+  startReading,
+} from './fields.js'
+import type { AttachmentRef, FetchMode } from './message.js'
+import { type FieldWarning, warnUnknown } from './unknown-fields.js'
+
+/** Sources that delivery can fetch from. The others are understood and refused at submission. */
+const SUPPORTED_SOURCES: ReadonlySet<FetchMode> = new Set<FetchMode>(['base64'])
+
+export interface AttachmentContext {
+  readonly id: string
+  readonly isVolume?: (name: string) => boolean
+}
+
+const MAX_ATTACHMENTS = 1_000
+const MAX_FILENAME = 255
+const MAX_LOCATION = 4_096
+
+const KNOWN: ReadonlySet<string> = new Set(
+  'filename storage_path fetch_mode mime_type content_md5 content_id auth'.split(' '),
+)
+
+/** undefined: none given, or refused. */
+export function parseAttachments(
+  reading: Reading,
+  context: AttachmentContext,
+  warnings: FieldWarning[],
+): readonly AttachmentRef[] | undefined {
+  const given = reading.source.attachments
+  if (given === undefined || given === null) return undefined
+  if (!Array.isArray(given)) return refuseInvalid(reading, 'attachments', 'must be a list') ?? undefined
+  if (given.length > MAX_ATTACHMENTS) {
+    return refuseInvalid(reading, 'attachments', `more than ${MAX_ATTACHMENTS} attachments`) ?? undefined
+  }
+  const attachments: AttachmentRef[] = []
+  for (const [index, each] of given.entries()) {
+    const attachment = parseOne(reading, each, index, context, warnings)
+    if (attachment === null) return undefined
+    attachments.push(attachment)
+  }
+  return attachments.length === 0 ? undefined : attachments
+}
+
+function parseOne(
+  message: Reading,
+  given: unknown,
+  index: number,
+  context: AttachmentContext,
+  warnings: FieldWarning[],
+): AttachmentRef | null {
+  const path = `attachments[${index}]`
+  if (!isObject(given)) return refuseInvalid(message, path, 'must be an object')
+  const reading = startReading(given, `${path}.`)
+  const attachment = readFields(reading, context)
+  if (attachment === null || reading.refusal !== null) {
+    message.refusal ??= reading.refusal
+    return null
+  }
+  warnUnknown(given, KNOWN, { id: context.id, path: reading.path }, warnings)
+  return attachment
+}
+
+function readFields(reading: Reading, context: AttachmentContext): AttachmentRef | null {
+  const filename = lineField(reading, 'filename', MAX_FILENAME) ?? refuseMissing(reading, 'filename')
+  const location = reading.source.storage_path
+  if (location === undefined || location === null || location === '') return refuseMissing(reading, 'storage_path')
+  if (typeof location !== 'string') return refuseInvalid(reading, 'storage_path', 'must be a string')
+  const fetchMode = readFetchMode(reading, location, context)
+  const mimeType = readMimeType(reading)
+  const contentMd5 = readMd5(reading)
+  const contentId = readContentId(reading)
+  const auth = readAuth(reading)
+  if (filename === null || fetchMode === null) return null
+  if (!SUPPORTED_SOURCES.has(fetchMode)) {
+    return refuse(
+      reading,
+      'attachment_source_unsupported',
+      'storage_path',
+      `attachments from ${fetchMode} are not supported by this version`,
+    )
+  }
+  const marked = stripMd5Marker(filename)
+  return {
+    // Nothing but a marker is no name; the recipient still needs one.
+    filename: marked.filename.trim() || 'attachment',
+    fetchMode,
+    storagePath: fetchMode === 'base64' ? readBase64(reading, location) : readLocation(reading, location),
+    mimeType: mimeType ?? undefined,
+    contentMd5: contentMd5 ?? marked.md5 ?? undefined,
+    contentId: contentId ?? undefined,
+    auth: auth ?? undefined,
+  }
+}
+
+const MODES: ReadonlyMap<unknown, FetchMode> = new Map<unknown, FetchMode>([
+  ['base64', 'base64'],
+  ['http_url', 'http_url'],
+  ['endpoint', 'endpoint'],
+  ['filesystem', 'filesystem'],
+  ['volume', 'volume'],
+  ['storage', 'volume'],
+])
+
+function readFetchMode(reading: Reading, location: string, context: AttachmentContext): FetchMode | null {
+  const given = reading.source.fetch_mode
+  if (given === undefined || given === null || given === '') return inferFetchMode(location, context)
+  const mode = MODES.get(given) ?? null
+  if (mode === null) return refuseInvalid(reading, 'fetch_mode', `must be one of ${[...MODES.keys()].join(', ')}`)
+  // `base64` is a volume that is always there.
+  return mode === 'volume' && location.startsWith('base64:') ? 'base64' : mode
+}
+
+function inferFetchMode(location: string, { isVolume }: AttachmentContext): FetchMode {
+  if (location.startsWith('base64:')) return 'base64'
+  if (/^https?:\/\//i.test(location)) return 'http_url'
+  if (location.startsWith('/')) return 'filesystem'
+  const colon = location.indexOf(':')
+  return colon > 0 && colon <= 64 && isVolume?.(location.slice(0, colon)) === true ? 'volume' : 'endpoint'
+}
+
+function readLocation(reading: Reading, location: string): string {
+  if (location.length > MAX_LOCATION) {
+    refuseInvalid(reading, 'storage_path', `is longer than ${MAX_LOCATION} characters`)
+  } else if (isUnsafe(location)) refuseInvalid(reading, 'storage_path', 'must not contain control characters')
+  return location
+}
+
+/** The content without prefix and line breaks, checked here so that a broken one is told to who can mend it. */
+function readBase64(reading: Reading, location: string): string {
+  const given = location.startsWith('base64:') ? location.slice(7) : location
+  // Encoders for mail break lines; Buffer would skip the breaks, and everything else that is not base64 too.
+  const text = /\s/.test(given) ? given.replace(/\s+/g, '') : given
+  const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
+  const digits = padding === 0 ? text : text.slice(0, -padding)
+  // A search for what does not belong: matching the whole with a repetition costs a stack entry a character.
+  const valid = !/[^A-Za-z0-9+/]/.test(digits) && digits.length % 4 !== 1
+  const padded = padding === 0 || (digits.length + padding) % 4 === 0
+  if (!valid || !padded) refuseInvalid(reading, 'storage_path', 'not valid base64')
+  return text
+}
+
+const TOKEN = "[A-Za-z0-9!#$%&'*+.^_`|~-]{1,127}"
+/** RFC 2045 §5.1, parameters unread. */
+const MIME_TYPE = new RegExp(`^${TOKEN}/${TOKEN}(?:\\s*;.*)?$`)
+
+function readMimeType(reading: Reading): string | null {
+  const value = lineField(reading, 'mime_type', 255)
+  if (value === null || MIME_TYPE.test(value)) return value
+  return refuseInvalid(reading, 'mime_type', 'must be like type/subtype')
+}
+
+function readMd5(reading: Reading): string | null {
+  const value = lineField(reading, 'content_md5', 255)
+  if (value === null || /^[0-9a-f]{32}$/i.test(value)) return value?.toLowerCase() ?? null
+  return refuseInvalid(reading, 'content_md5', 'must be 32 hex digits')
+}
+
+/** The id alone: html says `cid:id`, the header `<id>`. */
+function readContentId(reading: Reading): string | null {
+  const value = lineField(reading, 'content_id', 255)
+  if (value === null) return null
+  const bare = value.replace(/^<(.*)>$/, '$1')
+  return /^[!-;=?-~]+$/.test(bare) ? bare : refuseInvalid(reading, 'content_id', 'must be one content id')
+}
+
+/** Credentials for the attachment's source. Values go into HTTP headers, so no control characters; never echoed. */
+function readAuth(reading: Reading): Readonly<Record<string, string>> | null {
+  const given = reading.source.auth
+  if (given === undefined || given === null) return null
+  if (!isObject(given)) return refuseInvalid(reading, 'auth', 'must be an object')
+  const { method, token, user, password } = given
+  if (method === 'none' || Object.keys(given).length === 0) return null
+  if (method === 'bearer' && isSecret(token)) return { method, token }
+  if (method === 'basic' && isSecret(user) && isSecret(password)) return { method, user, password }
+  return refuseInvalid(reading, 'auth', 'must be {method: none | bearer | basic} with token, or user and password')
+}
+
+function isSecret(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.length <= 8_192 && !isUnsafe(value)
+}

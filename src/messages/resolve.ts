@@ -1,0 +1,76 @@
+/** Finds the tenants and accounts that a chunk of messages names, in one query for all of them (two for an admin). */
+import { type Db, rowsParam } from '../db/db.js'
+import { isUnsafe } from './fields.js'
+
+/** As a message names them; null: left out. */
+export interface Named {
+  readonly tenantId: string | null
+  readonly accountId: string | null
+}
+
+export interface Destination {
+  readonly tenantId: string
+  readonly active: boolean
+  readonly maxQueuedMessages: number | null
+  /** null: the tenant has no such account, or none that is its only one or its default. */
+  readonly account: { readonly key: number; readonly id: string } | null
+}
+
+/** The destination of each, in order; null: there is no such tenant. */
+export async function resolveDestinations(db: Db, named: readonly Named[]): Promise<(Destination | null)[]> {
+  const ownerless = new Set<string>()
+  for (const { tenantId, accountId } of named) {
+    if (tenantId === null && accountId !== null) ownerless.add(accountId)
+  }
+  const owners = ownerless.size === 0 ? new Map<string, string>() : await findOwners(db, ownerless)
+  const tenantOf = (each: Named) =>
+    each.tenantId ?? (each.accountId === null ? undefined : owners.get(each.accountId)) ?? 'default'
+
+  const asked = new Map<string, { t: string; a: string | null }>()
+  for (const each of named) {
+    // The request's tenant_id did not come through parseMessage, and half a surrogate pair is an error to PostgreSQL.
+    if (!isUnsafe(tenantOf(each)))
+      asked.set(keyOf(tenantOf(each), each.accountId), { t: tenantOf(each), a: each.accountId })
+  }
+  const found = await findDestinations(db, [...asked.values()])
+  return named.map(each => found.get(keyOf(tenantOf(each), each.accountId)) ?? null)
+}
+
+/** The tenant of each account id that only one tenant has. */
+async function findOwners(db: Db, accountIds: ReadonlySet<string>): Promise<Map<string, string>> {
+  const rows = await db.read({
+    sql: `select a.id, min(a.tenant_id) as tenant_id from accounts a
+      where a.id in (select g.a from @rows($1: a text) g) group by a.id having count(*) = 1`,
+    params: [rowsParam([...accountIds].map(a => ({ a })))],
+  })
+  return new Map(rows.map(row => [row.id as string, row.tenant_id as string]))
+}
+
+async function findDestinations(db: Db, asked: readonly object[]): Promise<Map<string, Destination>> {
+  const rows = await db.read({
+    sql: `select g.t, g.a, t.active, t.max_queued_messages, a.key, a.id
+      from @rows($1: t text, a text) g
+      join tenants t on t.id = g.t
+      left join accounts a on a.key = case
+        when g.a is not null then (select n.key from accounts n where n.tenant_id = g.t and n.id = g.a)
+        else (select case when count(*) = 1 then min(o.key) else min(case when o.is_default = 1 then o.key end) end
+          from accounts o where o.tenant_id = g.t) end`,
+    params: [rowsParam(asked)],
+  })
+  return new Map(
+    rows.map(row => [
+      keyOf(row.t as string, row.a as string | null),
+      {
+        tenantId: row.t as string,
+        active: Number(row.active) === 1,
+        maxQueuedMessages: row.max_queued_messages === null ? null : Number(row.max_queued_messages),
+        account: row.key === null ? null : { key: Number(row.key), id: row.id as string },
+      },
+    ]),
+  )
+}
+
+// A line feed is in no id that passed parseMessage, so the pair stays unambiguous.
+function keyOf(tenantId: string, accountId: string | null): string {
+  return accountId === null ? tenantId : `${tenantId}\n${accountId}`
+}

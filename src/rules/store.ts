@@ -1,0 +1,76 @@
+/** Rules in the database. */
+import type { Db, Row } from '../db/db.js'
+import type { Rule } from './rule.js'
+
+export type NewRule = Omit<Rule, 'id' | 'priority' | 'createdAt'> & {
+  /** null: last. */
+  readonly priority: number | null
+}
+
+/** By priority, then id. */
+export async function listRules(db: Db): Promise<Rule[]> {
+  return (await db.read({ sql: 'select * from rules order by priority, id', params: [] })).map(ruleFrom)
+}
+
+/** Its id, or null when the tenant of its scope does not exist. */
+export async function createRule(db: Db, rule: NewRule, now: number): Promise<number | null> {
+  if (rule.tenantId !== null) {
+    const tenant = await db.read({ sql: 'select 1 from tenants where id = $1', params: [rule.tenantId] })
+    if (tenant.length === 0) return null
+  }
+  const [rows] = await db.write([
+    {
+      sql: `insert into rules (tenant_id, account_id, name, enabled, priority, days, start_hour, end_hour, cross_midnight,
+          interval_minutes, timezone, created_at)
+        values ($1, $2, $3, $4, coalesce($5, (select coalesce(max(priority), -1) + 1 from rules)), $6, $7, $8, $9, $10, $11, $12)
+        returning id`,
+      params: [
+        rule.tenantId,
+        rule.accountId,
+        rule.name,
+        rule.enabled ? 1 : 0,
+        rule.priority,
+        JSON.stringify(rule.days),
+        rule.startHour,
+        rule.endHour,
+        rule.crossMidnight ? 1 : 0,
+        rule.intervalMinutes,
+        rule.timezone,
+        now,
+      ],
+    },
+  ])
+  return Number(rows![0]!.id)
+}
+
+/** False when there is no such rule. */
+export async function enableRule(db: Db, id: number, enabled: boolean): Promise<boolean> {
+  const [rows] = await db.write([
+    { sql: 'update rules set enabled = $2 where id = $1 returning id', params: [id, enabled ? 1 : 0] },
+  ])
+  return rows!.length === 1
+}
+
+/** False when there is no such rule. */
+export async function deleteRule(db: Db, id: number): Promise<boolean> {
+  const [rows] = await db.write([{ sql: 'delete from rules where id = $1 returning id', params: [id] }])
+  return rows!.length === 1
+}
+
+function ruleFrom(row: Row): Rule {
+  return {
+    id: Number(row.id),
+    tenantId: row.tenant_id as string | null,
+    accountId: row.account_id as string | null,
+    name: row.name as string | null,
+    enabled: Number(row.enabled) === 1,
+    priority: Number(row.priority),
+    days: JSON.parse(row.days as string) as number[],
+    startHour: row.start_hour === null ? null : Number(row.start_hour),
+    endHour: row.end_hour === null ? null : Number(row.end_hour),
+    crossMidnight: Number(row.cross_midnight) === 1,
+    intervalMinutes: Number(row.interval_minutes),
+    timezone: row.timezone as string | null,
+    createdAt: Number(row.created_at),
+  }
+}

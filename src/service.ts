@@ -1,0 +1,368 @@
+/**
+ * The composition root: reads like a wiring diagram. createService opens nothing; start() does, in the order in which
+ * things depend on each other, and stop() undoes it backwards.
+ */
+import { hostname } from 'node:os'
+import type { FastifyInstance } from 'fastify'
+import { loadAccounts, loadAllAccounts } from './accounts/store.js'
+import type { Config } from './config.js'
+import type { Db } from './db/db.js'
+import { migrate, migrationStatus } from './db/migrate.js'
+import { openDatabase } from './db/open.js'
+import { createDispatcher, type Dispatcher } from './delivery/dispatcher.js'
+import { createDeliveryEvents } from './delivery/events.js'
+import { createPauses } from './delivery/pauses.js'
+import { createSettings, type Settings } from './delivery/settings.js'
+import { createSettler } from './delivery/settler.js'
+import { buildApp } from './http/app.js'
+import type { HttpDeps } from './http/deps.js'
+import { type Clock, systemClock } from './lib/clock.js'
+import type { Log } from './lib/log.js'
+import { createLoop, type Loop } from './lib/loop.js'
+import { createNetworkGuard } from './lib/network-guard.js'
+import { VERSION } from './lib/version.js'
+import { createJanitor } from './maintenance/janitor.js'
+import { createLeaseKeeper } from './maintenance/lease-keeper.js'
+import { createMetrics } from './metrics/metrics.js'
+import { countOpen } from './queue/counts.js'
+import { createFileJournal, createTableJournal, currentEpoch } from './queue/doubt-journal.js'
+import { createReporter } from './reports/reporter.js'
+import { listRules } from './rules/store.js'
+import { createDisk } from './service/disk.js'
+import { createWake } from './service/hints.js'
+import { openSealer } from './service/key.js'
+import { createTransport } from './smtp/pool.js'
+import { words } from './delivery/classify.js'
+import { SmtpFailure } from './smtp/transport.js'
+import { ensureDefaultTenant } from './tenants/store.js'
+import { loadTenants } from './tenants/load.js'
+
+export interface Overrides {
+  readonly clock?: Clock
+  readonly random?: () => number
+  /** Certificate authorities (PEM) trusted for SMTP in place of the system's. */
+  readonly smtpCa?: string
+}
+
+export interface Service {
+  /** For injected requests; null before start. */
+  readonly app: FastifyInstance | null
+  readonly db: Db | null
+  start(): Promise<{ url: string }>
+  /** Stops claiming, finishes or gives back what is in flight, flushes results, closes. Safe to call at any time. */
+  stop(): Promise<void>
+}
+
+export function createService(config: Config, log: Log, overrides: Overrides = {}): Service {
+  let app: FastifyInstance | null = null
+  let db: Db | null = null
+  let undo: (() => Promise<void>)[] = []
+  let stopping: Promise<void> | null = null
+
+  const stop = async () => {
+    for (const each of undo.reverse()) {
+      await each().catch(error => log.error(`Stopping: ${(error as Error).message}`))
+    }
+    undo = []
+  }
+
+  return {
+    get app() {
+      return app
+    },
+    get db() {
+      return db
+    },
+    async start() {
+      const started = await run(config, log, overrides, each => undo.push(each))
+      app = started.app
+      db = started.db
+      return { url: started.url }
+    },
+    stop: () => (stopping ??= stop()),
+  }
+}
+
+async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo: () => Promise<void>) => void) {
+  const clock = overrides.clock ?? systemClock
+  const random = overrides.random ?? Math.random
+  const startedAt = clock.now()
+  // Leases and limits on SQLite run on a clock that cannot jump; PostgreSQL uses its own.
+  const origin = clock.now() - clock.monotonic()
+  const steadyNow = () => Math.floor(origin + clock.monotonic())
+  const works = config.server.role !== 'api'
+  const state = { draining: false }
+
+  const db = await openDatabase(config, { log, exclusive: true })
+  onStop(() => db.close())
+  await migrate(db)
+  const sealer = await openSealer(db, config)
+  await ensureDefaultTenant(db, clock.now())
+  const disk = createDisk(config)
+  await disk.measure()
+
+  const guard = createNetworkGuard(config.network)
+  const transport = createTransport(config.smtp, { clock, guard, log, ca: overrides.smtpCa })
+  onStop(() => transport.close())
+  const unreadable = (what: string) => (id: string | number, error: unknown) =>
+    log.error(`The secrets of ${what} ${id} cannot be opened: ${(error as Error).message}`)
+  const accountsOf = async (keys: readonly number[]) => [
+    ...(await loadAccounts(db, sealer, keys, unreadable('account'))).values(),
+  ]
+  const tenantsOf = (ids: readonly string[]) => loadTenants(db, sealer, ids, unreadable('tenant'))
+  const settings = createSettings({
+    db,
+    timezone: config.scheduler.timezone,
+    loadAccounts: accountsOf,
+    loadTenants: tenantsOf,
+    loadRules: () => listRules(db),
+  })
+  await settings.refresh()
+
+  const counted = (sql: string) => async () => Number((await db.read({ sql, params: [] }))[0]?.n ?? 0)
+  const metrics = createMetrics({
+    pending: () => countOpen(db, null, clock),
+    inDoubt: counted('select count(*) as n from messages where stage = 4'),
+    pausedAccounts: counted('select count(*) as n from accounts where pause_kind is not null'),
+    sends: () => dispatcher.stats(),
+    connections: () => transport.stats(),
+    version: VERSION,
+  })
+  onStop(async () => metrics.stop())
+  for (const account of (await loadAllAccounts(db, sealer)).values()) metrics.account(account.tenantId, account.id)
+
+  // ---- the loops ----
+  const loops: Loop[] = []
+  const loop = (name: string, intervalMs: number, step: Parameters<typeof createLoop>[0]['step']): Loop => {
+    const made = createLoop({ name, clock, log, intervalMs, step })
+    loops.push(made)
+    return made
+  }
+  const journal = db.dialect === 'sqlite' ? createFileJournal(config.database.url) : createTableJournal(db)
+  onStop(async () => journal.close())
+  const settler = createSettler({ db, clock, log, journal, steadyNow })
+  const reporter = createReporter({
+    db,
+    clock,
+    log,
+    random,
+    guard,
+    metrics,
+    config,
+    tenants: tenantsOf,
+    wakeLoop: () => reportLoop.wake(),
+  })
+  const pauses = createPauses(
+    {
+      db,
+      clock,
+      log,
+      transport,
+      loadAccounts: accountsOf,
+      changed: () => wake.settings(),
+      paused: account => metrics.accountPaused(account.tenantId, account.id),
+      told(tenantId, accountId, deferred, failed) {
+        if (deferred > 0) metrics.deferred(tenantId, accountId, deferred)
+        if (failed > 0) metrics.error(tenantId, accountId, failed)
+        local.reports([tenantId])
+      },
+      probed: ok => metrics.probed(ok),
+      resumed: key => local.queue([key], 3),
+    },
+    {
+      probeFirstMs: config.smtp.probeFirstMs,
+      probeMaxMs: config.smtp.probeMaxMs,
+      patienceMs: patience(config),
+    },
+  )
+  const dispatcher: Dispatcher = createDispatcher(
+    {
+      db,
+      clock,
+      log,
+      random,
+      steadyNow,
+      transport,
+      journal,
+      settings,
+      settler,
+      lease: () => keeper.lease,
+      mayClaim: () => !state.draining && !disk.isLow(),
+      wakeLoop: () => dispatchLoop.wake(),
+      events: createDeliveryEvents({
+        db,
+        clock,
+        log,
+        metrics,
+        steadyNow,
+        logAttempts: config.logging.deliveryActivity,
+        pause: (account, text, code) => pauses.pause(account, text, code).then(() => pauseLoop.wake()),
+        reports: tenantIds => local.reports(tenantIds),
+      }),
+    },
+    {
+      maxConcurrentSends: config.queue.maxConcurrentSends,
+      batchSizePerAccount: config.queue.batchSizePerAccount,
+      maxRetries: config.queue.maxRetries,
+      retryDelaysMs: config.queue.retryDelaysMs,
+      slowSendMs: config.smtp.slowSendMs,
+      leaseMs: config.queue.leaseMs,
+      testMode: config.scheduler.testMode,
+    },
+  )
+  const keeper = createLeaseKeeper({
+    db,
+    clock,
+    log,
+    steadyNow,
+    holder: `${hostname()} process ${process.pid}`,
+    leaseMs: config.queue.leaseMs,
+    epoch: () => currentEpoch(db),
+    rescueDeps: epoch => ({
+      db,
+      log,
+      journal,
+      epoch,
+      fallback: { maxRetries: config.queue.maxRetries, retryDelaysMs: config.queue.retryDelaysMs, inDoubt: 'retry' },
+      async settingsOf(key) {
+        const lookup = (await settings.get([key])).get(key)
+        if (lookup === undefined) return null
+        const { maxRetries, retryDelaysMs } = config.queue
+        return { limits: lookup.limits, policy: { maxRetries, retryDelaysMs, inDoubt: lookup.account.inDoubt } }
+      },
+    }),
+    changed: lease => (lease === null ? dispatcher.abandon() : dispatchLoop.wake()),
+    rescued(result) {
+      local.queue(result.accountKeys, 0)
+      local.reports(result.tenantIds)
+    },
+  })
+  const janitor = createJanitor({
+    db,
+    clock,
+    retentionMs: config.queue.retentionMs,
+    commandLogRetentionMs: config.queue.commandLogRetentionMs,
+    expired: tenantIds => local.reports(tenantIds),
+  })
+
+  const local = {
+    queue(keys: readonly number[], priority: number) {
+      dispatcher.hint(keys, priority)
+      dispatchLoop.wake()
+    },
+    reports(tenantIds: readonly string[]) {
+      reporter.wake(tenantIds)
+      reportLoop.wake()
+    },
+    runNow(tenantId: string | null) {
+      dispatcher.runNow(tenantId)
+      reporter.runNow(tenantId)
+      dispatchLoop.wake()
+      reportLoop.wake()
+    },
+    settingsChanged() {
+      settings.forget()
+      dispatcher.reconsider()
+      dispatchLoop.wake()
+      pauseLoop.wake()
+    },
+  }
+  const wake = createWake(db, local, () => settings.bump(), error =>
+    log.warning(`A change of settings could not be told to other instances: ${error.message}`),
+  )
+
+  const dispatchLoop = loop('dispatch', config.queue.loopIntervalMs, dispatcher.step)
+  const reportLoop = loop('report', 1_000, async () => {
+    const { nextAt, busy } = await reporter.step()
+    return { nextAt, again: busy }
+  })
+  const pauseLoop = loop('pause', 1_000, pauses.step)
+  const leaseLoop = loop('lease', config.queue.leaseMs / 4, keeper.step)
+  const janitorLoop = loop('maintenance', 1_000, janitor.step)
+  const diskLoop = loop('disk', 5_000, async () => {
+    await disk.measure()
+    return { nextAt: null, again: false }
+  })
+  // An API process dispatches nothing, yet it tells whether the scheduler is on.
+  const settingsLoop = loop('settings', 1_000, async () => {
+    await settings.refresh()
+    return { nextAt: null, again: false }
+  })
+
+  // ---- HTTP ----
+  const deps: HttpDeps = {
+    config,
+    db,
+    clock,
+    log,
+    sealer,
+    wake,
+    version: VERSION,
+    startedAt,
+    status: () => ({ schedulerActive: settings.schedulerActive, draining: state.draining }),
+    ready: () => readiness(db, state.draining),
+    metricsText: () => metrics.text(),
+    freeDiskMb: () => disk.freeMb(),
+    nextOpening: (accountKey, now) => nextOpening(settings, accountKey, now),
+    probeAccount: async account => {
+      try {
+        const { conversation } = await transport.probe(account, AbortSignal.timeout(60_000))
+        return { ok: true, conversation }
+      } catch (error) {
+        const reply = error instanceof SmtpFailure ? error.info.reply : null
+        return { ok: false, conversation: [], error: reply === null ? (error as Error).message : words(reply) }
+      }
+    },
+  }
+  const app = buildApp(deps)
+
+  if (works) {
+    await keeper.begin(db.dialect === 'sqlite')
+    onStop(() => keeper.end())
+    for (const each of [dispatchLoop, reportLoop, pauseLoop, leaseLoop, janitorLoop, diskLoop]) each.start()
+  } else {
+    for (const each of [diskLoop, settingsLoop]) each.start()
+  }
+  onStop(async () => {
+    const others = loops.filter(each => each !== leaseLoop)
+    // Claims end first, then what is in flight; the lease is renewed until the last of it is settled.
+    const stopped = Promise.all(others.map(each => each.stop()))
+    pauses.stop()
+    if (works) await dispatcher.drain(Math.max(1_000, config.queue.stopTimeoutMs - 4_000))
+    await reporter.stop(1_000)
+    await Promise.race([stopped, clock.sleep(2_000)])
+    await leaseLoop.stop()
+  })
+  onStop(async () => {
+    state.draining = true
+    await app.close()
+  })
+  const url = await app.listen({ host: config.server.host, port: config.server.port })
+  return { app, db, url }
+}
+
+/** The sum of all waits of the retry schedule: a pause longer than this fails what waited through it. */
+function patience({ queue }: Config): number {
+  let sum = 0
+  for (let i = 0; i < queue.maxRetries; i += 1) sum += queue.retryDelaysMs[Math.min(i, queue.retryDelaysMs.length - 1)] ?? 0
+  return sum
+}
+
+async function readiness(db: Db, draining: boolean) {
+  const problems: string[] = []
+  if (draining) problems.push('stopping')
+  try {
+    const { current, latest } = await migrationStatus(db)
+    if (current !== latest) problems.push(`the database has schema ${current}, this version needs ${latest}`)
+  } catch {
+    problems.push('the database cannot be reached')
+  }
+  return { ok: problems.length === 0, problems }
+}
+
+async function nextOpening(settings: Settings, accountKey: number, now: number): Promise<number | null> {
+  const lookup = (await settings.get([accountKey])).get(accountKey)
+  const opening = lookup?.opening(now)
+  if (opening === undefined || opening.kind === 'continuous') return null
+  return opening.kind === 'open' ? opening.nextTick : opening.opensAt
+}

@@ -1,0 +1,63 @@
+/**
+ * Listens to nodemailer's transaction log: tells how far a login has come, and writes the conversation down for an
+ * operator, without secrets, whoever says them.
+ */
+import type { Account } from '../accounts/account.js'
+import { clean } from './reply.js'
+import type { SmtpPhase } from './transport.js'
+
+export interface Conversation {
+  readonly logger: object
+  phase(): SmtpPhase
+  /** Text with the account's secrets taken out: a server may echo what it was told. */
+  mask(text: string): string
+}
+
+export function createConversation(account: Account, implicitTls: boolean, lines?: string[]): Conversation {
+  let phase: SmtpPhase = implicitTls ? 'tls' : 'greeting'
+  const mask = maskFor(account)
+
+  function onClient(line: string): void {
+    const verb = /^[A-Za-z]+/.exec(line)?.[0]?.toUpperCase()
+    if (phase === 'auth' && verb !== 'QUIT') {
+      lines?.push('C: ***')
+      return
+    }
+    if (verb === 'EHLO' || verb === 'HELO') phase = 'ehlo'
+    else if (verb === 'STARTTLS') phase = 'tls'
+    else if (verb === 'AUTH') phase = 'auth'
+    const [command, mechanism, secret] = line.split(' ')
+    lines?.push(
+      verb === 'AUTH' ? `C: ${command} ${mechanism}${secret === undefined ? '' : ' ***'}` : `C: ${clean(line)}`,
+    )
+  }
+
+  function onServer(text: string): void {
+    for (const line of text.split('\n')) lines?.push(`S: ${mask(clean(line)).slice(0, 1000)}`)
+  }
+
+  function log(entry: { tnx?: string } | undefined, text: unknown): void {
+    if (entry?.tnx === 'client') onClient(String(text))
+    else if (entry?.tnx === 'server') onServer(String(text))
+    else if (entry?.tnx === 'network' && phase === 'tls' && implicitTls) phase = 'greeting'
+  }
+
+  return {
+    logger: { trace: log, debug: log, info: log, warn: () => {}, error: () => {}, fatal: () => {} },
+    phase: () => phase,
+    mask,
+  }
+}
+
+/** Very short passwords stay: they occur in any text, and give nothing away by it. */
+function maskFor(account: Account): (text: string) => string {
+  const { user, password } = account
+  if (password === null || password.length < 4) return text => text
+  const secrets = [
+    Buffer.from(`\0${user ?? ''}\0${password}`).toString('base64'),
+    Buffer.from(password).toString('base64'),
+    Buffer.from(password).toString('base64').replace(/=+$/, ''),
+    password,
+  ]
+  return text => secrets.reduce((masked, secret) => masked.replaceAll(secret, '***'), text)
+}

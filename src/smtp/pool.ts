@@ -1,0 +1,191 @@
+/**
+ * The MailTransport over real sockets: connections kept by account and by everything that shapes them, so that none is
+ * ever used without the TLS or the login its account asks for.
+ */
+import { createSecureContext } from 'node:tls'
+import type { Account } from '../accounts/account.js'
+import type { Config } from '../config.js'
+import type { Clock } from '../lib/clock.js'
+import type { Log } from '../lib/log.js'
+import type { NetworkGuard } from '../lib/network-guard.js'
+import type { Envelope } from '../messages/message.js'
+import { openConnection } from './connection.js'
+import { replyLine } from './reply.js'
+import { Session } from './session.js'
+import { type Pooled, Station } from './station.js'
+import {
+  type Mail,
+  type MailTransport,
+  type ProbeResult,
+  type Replies,
+  type SendOptions,
+  SmtpFailure,
+} from './transport.js'
+
+export interface TransportDeps {
+  readonly clock: Clock
+  readonly guard: NetworkGuard
+  readonly log: Log
+  /** Certificate authorities (PEM) in place of the system's. */
+  readonly ca?: string
+  /** How often idle connections are looked over, milliseconds. */
+  readonly sweepEveryMs?: number
+}
+
+/** How long a server may take to answer QUIT before it is hung up on. */
+const quitWithinMs = 1000
+
+export function createTransport(config: Config['smtp'], deps: TransportDeps): MailTransport {
+  const { clock, guard, log } = deps
+  const connecting = { config, guard, secureContext: createSecureContext({ minVersion: 'TLSv1.2', ca: deps.ca }) }
+  const stations = new Map<number, Station>()
+  let sweeper: NodeJS.Timeout | null = null
+  let open = 0
+  let closed = false
+
+  async function send(account: Account, envelope: Envelope, mail: Mail, options: SendOptions): Promise<Replies> {
+    const station = stationOf(account)
+    if (closed || options.signal.aborted)
+      throw notStarted(account, closed ? 'the service is stopping' : 'it was stopped')
+    if (!station.enterNow(Math.max(1, account.maxConnections))) {
+      await station.enter(options.signal).catch(() => {
+        throw notStarted(account, 'it was stopped while waiting for a connection')
+      })
+    }
+    try {
+      const shape = shapeOf(account)
+      const kept = station.take(shape, clock.monotonic(), retire)
+      if (kept !== null) {
+        try {
+          return await sendOver(kept, station, account, envelope, mail, options)
+        } catch (error) {
+          if (!isStale(error) || options.signal.aborted) throw error
+          log.debug('A kept connection was stale', { tenant_id: account.tenantId, account_id: account.id })
+        }
+      }
+      const fresh = await connect(station, account, shape, options.signal)
+      return await sendOver(fresh, station, account, envelope, mail, options)
+    } finally {
+      station.leave()
+      if (station.isEmpty) stations.delete(account.key)
+    }
+  }
+
+  async function sendOver(
+    pooled: Pooled,
+    station: Station,
+    account: Account,
+    envelope: Envelope,
+    mail: Mail,
+    options: SendOptions,
+  ): Promise<Replies> {
+    const { session } = pooled
+    const replies = await session.transact(envelope, mail, options)
+    if (!session.isReusable) return replies
+    const isWorn = session.transactions >= account.maxMessagesPerConnection
+    if (closed || isWorn || account.ttlSeconds <= 0 || pooled.generation !== station.generation) {
+      retire(pooled)
+      return replies
+    }
+    pooled.idleUntil = clock.monotonic() + account.ttlSeconds * 1000
+    station.put(pooled)
+    sweeper ??= setInterval(sweep, deps.sweepEveryMs ?? 1000).unref()
+    return replies
+  }
+
+  async function connect(station: Station, account: Account, shape: string, signal: AbortSignal): Promise<Pooled> {
+    const { generation } = station
+    const link = await openConnection(account, connecting, signal)
+    const fields = { tenant_id: account.tenantId, account_id: account.id, remote: link.remote }
+    log.debug('Connection opened', fields)
+    const session = new Session(link, config, clock)
+    const pooled: Pooled = { session, shape, generation, idleUntil: 0 }
+    open++
+    session.onGone(why => {
+      open--
+      log.debug('Connection ended', { ...fields, reason: why, transactions: session.transactions })
+      if (station.remove(pooled) && station.isEmpty) stations.delete(account.key)
+    })
+    return pooled
+  }
+
+  async function probe(account: Account, signal: AbortSignal): Promise<ProbeResult> {
+    const startedAt = clock.monotonic()
+    const conversation: string[] = []
+    const link = await openConnection(account, connecting, signal, conversation)
+    const goodbye = await new Session(link, config, clock).quit(quitWithinMs)
+    conversation.push('C: QUIT')
+    if (goodbye !== null) conversation.push(`S: ${replyLine(goodbye)}`)
+    return { conversation, durationMs: clock.monotonic() - startedAt }
+  }
+
+  function forget(accountKey: number): void {
+    const station = stations.get(accountKey)
+    if (station === undefined) return
+    station.generation++
+    for (const pooled of station.takeExpired()) retire(pooled)
+    if (station.isEmpty) stations.delete(accountKey)
+  }
+
+  function stats(): { open: number; idle: number } {
+    let idle = 0
+    for (const station of stations.values()) idle += station.idle
+    return { open, idle }
+  }
+
+  async function close(): Promise<void> {
+    closed = true
+    if (sweeper !== null) clearInterval(sweeper)
+    sweeper = null
+    const idle = [...stations.values()].flatMap(station => station.takeExpired())
+    await Promise.all(idle.map(({ session }) => session.quit(quitWithinMs)))
+  }
+
+  function sweep(): void {
+    const now = clock.monotonic()
+    let idle = 0
+    for (const [key, station] of stations) {
+      for (const pooled of station.takeExpired(now)) retire(pooled)
+      idle += station.idle
+      if (station.isEmpty) stations.delete(key)
+    }
+    if (idle > 0 || sweeper === null) return
+    clearInterval(sweeper)
+    sweeper = null
+  }
+
+  function stationOf(account: Account): Station {
+    let station = stations.get(account.key)
+    if (station === undefined) {
+      station = new Station()
+      stations.set(account.key, station)
+    }
+    return station
+  }
+
+  return { send, probe, forget, stats, close }
+}
+
+/** Ends a connection politely and without waiting for it. */
+function retire({ session }: Pooled): void {
+  void session.quit(quitWithinMs)
+}
+
+/** Everything of an account that a connection depends on. */
+function shapeOf(account: Account): string {
+  const { host, port, user, password, useTls, tlsVerify, hostTrusted } = account
+  return `${host}\0${port}\0${useTls}\0${tlsVerify}\0${hostTrusted}\0${user === null ? '' : `u${user}`}\0${password === null ? '' : `p${password}`}`
+}
+
+/** Broken before any reply to MAIL: nothing was handed over, and an idle time-out at the server's side is no failure. */
+function isStale(error: unknown): boolean {
+  return (
+    error instanceof SmtpFailure && (error.info.phase === 'mail' || error.info.phase === 'rset') && !error.info.afterDot
+  )
+}
+
+function notStarted(account: Account, why: string): SmtpFailure {
+  const remote = `${account.host}:${account.port}`
+  const info = { scope: 'session', phase: 'connect', reply: null, reachedData: false, afterDot: false, remote } as const
+  return new SmtpFailure(`The transaction with ${remote} was not begun: ${why}`, info)
+}

@@ -1,0 +1,124 @@
+/**
+ * SMTP replies (RFC 5321 §4.2): reads them off the wire, byte by byte and across chunks, and makes those this side
+ * gives itself. What is no reply, or is longer than any honest one, ends the reading: the session is out of step then.
+ */
+import type { Reply } from './transport.js'
+
+/** RFC 5321 §4.5.3.1.5 allows 512 octets; servers exceed it, but none needs more than this. */
+const maxLineBytes = 4096
+const maxLines = 128
+const maxTextLength = 1000
+
+const LF = 10
+const CR = 13
+const SPACE = 32
+const DASH = 45
+
+export class ReplyParser {
+  private rest: Buffer | null = null
+  private code = 0
+  private lines = 0
+  private enhanced: string | null = null
+  private text = ''
+
+  constructor(private readonly onReply: (reply: Reply) => void) {}
+
+  /** False when the bytes are no SMTP reply; the parser must not be fed again. Replies before that are passed on. */
+  feed(chunk: Buffer): boolean {
+    const bytes = this.rest === null ? chunk : Buffer.concat([this.rest, chunk])
+    this.rest = null
+    let start = 0
+    for (let end = bytes.indexOf(LF); end !== -1; end = bytes.indexOf(LF, start)) {
+      if (!this.line(bytes, start, end > start && bytes[end - 1] === CR ? end - 1 : end)) return false
+      start = end + 1
+    }
+    if (start === bytes.length) return true
+    if (bytes.length - start > maxLineBytes) return false
+    this.rest = start === 0 ? bytes : bytes.subarray(start)
+    return true
+  }
+
+  /** True in the middle of a reply. */
+  get isPartial(): boolean {
+    return this.rest !== null || this.lines > 0
+  }
+
+  private line(bytes: Buffer, start: number, end: number): boolean {
+    const length = end - start
+    if (length < 3 || length > maxLineBytes) return false
+    const code = (bytes[start]! - 48) * 100 + (bytes[start + 1]! - 48) * 10 + (bytes[start + 2]! - 48)
+    for (let i = start; i < start + 3; i++) if (bytes[i]! < 48 || bytes[i]! > 57) return false
+    if (code < 200 || code > 599) return false
+    const separator = length === 3 ? SPACE : bytes[start + 3]
+    if (separator !== SPACE && separator !== DASH) return false
+    if (this.lines > 0 && code !== this.code) return false
+    if (++this.lines > maxLines) return false
+    this.code = code
+    if (length > 4) this.addText(clean(bytes.toString('utf8', start + 4, end)))
+    if (separator === SPACE) this.finish()
+    return true
+  }
+
+  private addText(words: string): void {
+    const found = leadingEnhancedCode(words)
+    if (this.lines === 1) {
+      this.enhanced = found
+      this.text = words
+      return
+    }
+    if (this.text.length > maxTextLength) return
+    // RFC 2034 §4 repeats the enhanced code on each line; once is enough to read.
+    const fresh = found !== null && found === this.enhanced ? words.slice(found.length).trimStart() : words
+    if (fresh !== '') this.text = this.text === '' ? fresh : `${this.text} ${fresh}`
+  }
+
+  private finish(): void {
+    const reply = { code: this.code, enhanced: this.enhanced, text: cut(this.text) }
+    this.lines = 0
+    this.enhanced = null
+    this.text = ''
+    this.onReply(reply)
+  }
+}
+
+/** A reply this side gives in the server's place, for what the server has announced that it cannot take. */
+export function localReply(code: number, enhanced: string, words: string): Reply {
+  return { code, enhanced, text: cut(`${enhanced} ${clean(words)}`) }
+}
+
+/** Reads one whole reply out of text, as libraries keep it; null when it is none. */
+export function parseReply(text: string): Reply | null {
+  let found: Reply | null = null
+  const parser = new ReplyParser(reply => {
+    found ??= reply
+  })
+  parser.feed(Buffer.from(text.endsWith('\n') ? text : `${text}\r\n`))
+  return found
+}
+
+/** The reply as one line for a person: `550 5.1.1 No such user`. */
+export function replyLine(reply: Reply): string {
+  return reply.text === '' ? String(reply.code) : `${reply.code} ${reply.text}`
+}
+
+/** True for the reply that says this transaction is full, though the recipient may be fine (RFC 5321 §4.5.3.1.10). */
+export function isTooManyRecipients(reply: Reply): boolean {
+  if (reply.code !== 452 && reply.code !== 552) return false
+  return reply.enhanced?.endsWith('.5.3') === true || /too many recipients/i.test(reply.text)
+}
+
+/** Text without the octets that could break a log line or a terminal. */
+export function clean(text: string): string {
+  return /[\x00-\x1f\x7f-\x9f\u2028\u2029]/.test(text) ? text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]/g, '') : text
+}
+
+/** RFC 3463 §2, at the start of the text as RFC 2034 puts it. */
+function leadingEnhancedCode(words: string): string | null {
+  const first = words.charCodeAt(0)
+  if (first !== 50 && first !== 52 && first !== 53) return null
+  return /^[245]\.\d{1,3}\.\d{1,3}(?= |$)/.exec(words)?.[0] ?? null
+}
+
+function cut(text: string): string {
+  return text.length <= maxTextLength ? text : text.slice(0, maxTextLength).replace(/[\ud800-\udbff]$/, '')
+}

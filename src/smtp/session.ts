@@ -1,0 +1,275 @@
+/**
+ * The transactions of one logged-in connection (RFC 5321 §3.3), pipelined where the server offers it (RFC 2920): two
+ * writes a message. Refusals are values; a connection that breaks, or a 421, is thrown as SmtpFailure and is the end
+ * of the session.
+ */
+import type { Socket } from 'node:net'
+import type { Clock } from '../lib/clock.js'
+import type { Envelope } from '../messages/message.js'
+import { watchAbort } from './abort-watch.js'
+import { sendContent, type Timeouts } from './content.js'
+import { type EnvelopePlan, planEnvelope } from './envelope-plan.js'
+import type { Extensions } from './extensions.js'
+import { outOfStep, type Progress, serverCloses, toFailure } from './failures.js'
+import { isTooManyRecipients } from './reply.js'
+import type { Mail, RecipientReply, Replies, Reply, SendOptions, SmtpPhase } from './transport.js'
+import { Wire, WireBroken } from './wire.js'
+
+/** A connection after login, as `openConnection` hands it over. */
+export interface Link {
+  readonly socket: Socket
+  readonly extensions: Extensions
+  /** host:port as connected. */
+  readonly remote: string
+}
+
+interface EnvelopeReplies {
+  readonly mail: Reply | null
+  readonly recipients: readonly RecipientReply[]
+  readonly anyAccepted: boolean
+  /** Reply to DATA; null when it was not sent. */
+  readonly data: Reply | null
+}
+
+type AskedPlan = Extract<EnvelopePlan, { refusal: null }>
+
+export class Session {
+  private readonly wire: Wire
+  private needsReset = false
+  private readonly stop = () => this.wire.drop('the transaction was stopped')
+  /** Transactions begun. */
+  transactions = 0
+
+  constructor(
+    private readonly link: Link,
+    private readonly timeouts: Timeouts,
+    private readonly clock: Clock,
+  ) {
+    this.wire = new Wire(link.socket, clock)
+  }
+
+  get remote(): string {
+    return this.link.remote
+  }
+
+  /** False when the connection broke, or the server said more than it was asked. */
+  get isReusable(): boolean {
+    return this.wire.isReusable
+  }
+
+  /** Called once when the connection is gone, also while idle. */
+  onGone(listener: (why: string) => void): void {
+    this.wire.onBroken = error => listener(error.message)
+    if (this.wire.broken !== null) listener(this.wire.broken.message)
+  }
+
+  /** One transaction. Throws SmtpFailure, or what `beforeFinalDot` was rejected with; the connection is gone then. */
+  async transact(envelope: Envelope, mail: Mail, options: SendOptions): Promise<Replies> {
+    const startedAt = this.clock.monotonic()
+    const plan = planEnvelope(envelope, mail, this.link.extensions)
+    if (plan.refusal !== null) return this.result(startedAt, refusedAll(envelope, plan.refusal), null, false)
+    if (plan.asked.length === 0) return this.result(startedAt, nobodyAsked(envelope, plan), null, false)
+
+    const { wire, link } = this
+    const progress: Progress = { phase: 'mail', reachedData: false, afterDot: false }
+    if (options.signal.aborted) this.stop()
+    const unwatch = watchAbort(options.signal, this.stop)
+    this.transactions++
+    wire.idle = false
+    try {
+      const replies = link.extensions.pipelining
+        ? await this.askAtOnce(envelope, plan, progress)
+        : await this.askOneByOne(envelope, plan, progress)
+      const data = await this.finish(replies, mail, options, progress)
+      return this.result(startedAt, replies, data, progress.reachedData)
+    } catch (error) {
+      wire.drop()
+      throw error instanceof WireBroken ? toFailure(error, progress, link.remote) : error
+    } finally {
+      unwatch()
+      wire.idle = true
+      if (!wire.isReusable) wire.drop()
+    }
+  }
+
+  /** Says QUIT and waits up to `withinMs` for the answer; null when none came. The connection is gone then. */
+  async quit(withinMs: number): Promise<Reply | null> {
+    let goodbye: Reply | null = null
+    try {
+      this.wire.idle = false
+      this.wire.write('QUIT\r\n')
+      goodbye = (await this.wire.replies(1, withinMs))[0] ?? null
+    } catch {
+      // The connection was to end anyway.
+    }
+    this.wire.drop('it was closed with QUIT')
+    return goodbye
+  }
+
+  /** MAIL, every RCPT and DATA in one write; the replies come in the same order (RFC 2920 §3.1). */
+  private async askAtOnce(envelope: Envelope, plan: AskedPlan, progress: Progress): Promise<EnvelopeReplies> {
+    const { wire } = this
+    const resets = this.needsReset ? 1 : 0
+    let commands = resets === 1 ? `RSET\r\n${plan.mailCommand}` : plan.mailCommand
+    for (const address of plan.asked) commands += `RCPT TO:<${address}>\r\n`
+    const before = wire.repliesRead
+    const phaseOf = (index: number): SmtpPhase =>
+      index < resets ? 'rset' : index === resets ? 'mail' : index <= resets + plan.asked.length ? 'rcpt' : 'data'
+    let replies: Reply[]
+    try {
+      wire.write(`${commands}DATA\r\n`)
+      progress.reachedData = true
+      replies = await wire.replies(resets + plan.asked.length + 2, this.timeouts.commandTimeoutMs)
+    } catch (error) {
+      progress.phase = phaseOf(wire.repliesRead - before)
+      const salvaged = this.salvage(envelope, plan, resets)
+      if (salvaged !== null) return salvaged
+      throw error
+    }
+    for (let i = 0; i < replies.length; i++) {
+      progress.phase = phaseOf(i)
+      this.check(replies[i]!, progress)
+    }
+    const [mail, ...rest] = resets === 1 ? replies.slice(1) : replies
+    this.needsReset = false
+    return sortReplies(envelope, plan, mail!, rest.slice(0, -1), rest.at(-1)!)
+  }
+
+  /**
+   * A server that refuses the sender, or every recipient, and hangs up without answering the rest has still said no.
+   * Taken as that: as a broken connection it would be tried again and again.
+   */
+  private salvage(envelope: Envelope, plan: AskedPlan, resets: number): EnvelopeReplies | null {
+    const read: Reply[] = []
+    for (let reply = this.wire.takeUnasked(); reply !== null; reply = this.wire.takeUnasked()) read.push(reply)
+    const mail = read[resets]
+    const recipients = read.slice(resets + 1)
+    if (mail === undefined) return null
+    if (isRefusal(mail)) return sortReplies(envelope, plan, mail, [], null)
+    const allRefused = recipients.length === plan.asked.length && recipients.every(isRefusal)
+    return allRefused ? sortReplies(envelope, plan, mail, recipients, null) : null
+  }
+
+  private async askOneByOne(envelope: Envelope, plan: AskedPlan, progress: Progress): Promise<EnvelopeReplies> {
+    if (this.needsReset) await this.ask('RSET\r\n', 'rset', progress)
+    this.needsReset = false
+    const mail = await this.ask(plan.mailCommand, 'mail', progress)
+    const replies: Reply[] = []
+    if (isAcceptance(mail)) {
+      for (const address of plan.asked) {
+        const reply = await this.ask(`RCPT TO:<${address}>\r\n`, 'rcpt', progress)
+        replies.push(reply)
+        if (isTooManyRecipients(reply)) break
+      }
+    }
+    let data: Reply | null = null
+    if (replies.some(isAcceptance)) {
+      progress.reachedData = true
+      data = await this.ask('DATA\r\n', 'data', progress)
+    }
+    return sortReplies(envelope, plan, mail, replies, data)
+  }
+
+  private async ask(command: string, phase: SmtpPhase, progress: Progress): Promise<Reply> {
+    progress.phase = phase
+    this.wire.write(command)
+    const [reply] = await this.wire.replies(1, this.timeouts.commandTimeoutMs)
+    this.check(reply!, progress)
+    // More than was asked for: from here on a reply would be taken for another's.
+    if (this.wire.unasked > 0 && phase !== 'data') throw outOfStep(this.wire.takeUnasked()!, progress, this.link.remote)
+    return reply!
+  }
+
+  /** Throws for a reply that fits none of the answers its command can have (RFC 5321 §4.3.2). */
+  private check(reply: Reply, progress: Progress): void {
+    if (reply.code === 421) throw serverCloses(reply, progress, this.link.remote)
+    const fits =
+      progress.phase === 'data'
+        ? reply.code === 354 || isRefusal(reply)
+        : progress.phase === 'rset'
+          ? isAcceptance(reply)
+          : isAcceptance(reply) || isRefusal(reply)
+    if (!fits) throw outOfStep(reply, progress, this.link.remote)
+  }
+
+  /** From the reply to DATA to that to the final dot; null when there was nobody to send to. */
+  private async finish(
+    replies: EnvelopeReplies,
+    mail: Mail,
+    options: SendOptions,
+    progress: Progress,
+  ): Promise<Reply | null> {
+    const goesAhead = replies.data?.code === 354
+    if (replies.mail === null && replies.anyAccepted) {
+      if (goesAhead)
+        return sendContent({ wire: this.wire, timeouts: this.timeouts, remote: this.remote }, mail, options, progress)
+      this.needsReset = true
+      return replies.data
+    }
+    this.needsReset = true
+    if (goesAhead && this.wire.broken === null) await this.endEmptyData(progress)
+    return null
+  }
+
+  /**
+   * A server that takes DATA without a recipient is owed a lone dot (RFC 2920 §3.1) and should answer with a refusal.
+   * Whatever it answers, nothing was sent.
+   */
+  private async endEmptyData(progress: Progress): Promise<void> {
+    progress.phase = 'data'
+    this.wire.write('.\r\n')
+    const [reply] = await this.wire.replies(1, this.timeouts.commandTimeoutMs)
+    if (reply!.code === 421 || !(isAcceptance(reply!) || isRefusal(reply!))) this.wire.drop()
+  }
+
+  private result(startedAt: number, replies: EnvelopeReplies, data: Reply | null, reachedData: boolean): Replies {
+    return {
+      mail: replies.mail,
+      recipients: replies.recipients,
+      data,
+      reachedData,
+      remote: this.link.remote,
+      durationMs: this.clock.monotonic() - startedAt,
+    }
+  }
+}
+
+function isAcceptance(reply: Reply): boolean {
+  return reply.code >= 200 && reply.code < 300
+}
+
+function isRefusal(reply: Reply): boolean {
+  return reply.code >= 400
+}
+
+/** `replies`: those of `plan.asked`, as far as they were asked. */
+function sortReplies(
+  envelope: Envelope,
+  plan: AskedPlan,
+  mail: Reply,
+  replies: readonly Reply[],
+  data: Reply | null,
+): EnvelopeReplies {
+  const refused = isRefusal(mail)
+  let next = 0
+  let anyAccepted = false
+  const recipients = envelope.to.map((address, i) => {
+    const here = plan.refusedHere?.[i] ?? null
+    if (here !== null) return { address, reply: here }
+    const reply = replies[next++] ?? null
+    // The recipients of a refused sender get a 503 for want of MAIL, which says nothing about them.
+    if (refused || reply === null) return { address, reply: null }
+    if (isAcceptance(reply)) anyAccepted = true
+    return { address, reply }
+  })
+  return { mail: refused ? mail : null, recipients, anyAccepted, data }
+}
+
+function refusedAll(envelope: Envelope, mail: Reply): EnvelopeReplies {
+  return { mail, recipients: envelope.to.map(address => ({ address, reply: null })), anyAccepted: false, data: null }
+}
+
+function nobodyAsked(envelope: Envelope, plan: AskedPlan): EnvelopeReplies {
+  const recipients = envelope.to.map((address, i) => ({ address, reply: plan.refusedHere?.[i] ?? null }))
+  return { mail: null, recipients, anyAccepted: false, data: null }
+}

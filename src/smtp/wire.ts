@@ -1,0 +1,198 @@
+/**
+ * A logged-in socket as transactions see it: writes out, whole replies in, one time limit at a time. Breaks at most
+ * once, for good: by a time-out, the peer, octets that are no reply, or a reply nobody asked for.
+ * One timer a connection, set anew only when it would fire too late: most commands set none.
+ */
+import type { Socket } from 'node:net'
+import type { Clock } from '../lib/clock.js'
+import { ReplyParser } from './reply.js'
+import type { Reply } from './transport.js'
+
+/** Why a wire broke. `garbled`: the peer is out of step. `stopped`: this side wanted it. */
+export class WireBroken extends Error {
+  override name = 'WireBroken'
+  constructor(
+    readonly kind: 'timeout' | 'closed' | 'garbled' | 'stopped',
+    message: string,
+    cause?: unknown,
+  ) {
+    super(message, cause === undefined ? undefined : { cause })
+  }
+}
+
+interface Waiter {
+  readonly count: number
+  readonly timeoutMs: number
+  readonly resolve: (replies: Reply[]) => void
+  readonly reject: (error: WireBroken) => void
+}
+
+const maxTimerMs = 2 ** 31 - 1
+
+export class Wire {
+  /** Replies read and not yet taken. */
+  private arrived: Reply[] = []
+  private waiter: Waiter | null = null
+  private drainWaiter: { resolve: () => void; reject: (error: WireBroken) => void } | null = null
+  private readonly parser = new ReplyParser(reply => this.onReply(reply))
+  private isClosing = false
+  private deadline = Number.POSITIVE_INFINITY
+  private timer: NodeJS.Timeout | null = null
+  private timerDue = Number.POSITIVE_INFINITY
+  /** Set once the wire can carry nothing more. */
+  broken: WireBroken | null = null
+  /** Between transactions: whatever the peer says then breaks the wire. */
+  idle = true
+  /** Replies read since the connection was opened. */
+  repliesRead = 0
+  /** Called once, when the wire breaks. */
+  onBroken: ((error: WireBroken) => void) | null = null
+
+  constructor(
+    private readonly socket: Socket,
+    private readonly clock: Clock,
+  ) {
+    socket.on('data', chunk => this.onData(chunk))
+    socket.on('drain', () => this.onDrain())
+    socket.on('error', error => this.break('closed', `the connection broke: ${codeOf(error)}`, error))
+    socket.on('end', () => this.break('closed', 'the server closed the connection'))
+    socket.on('close', () => this.break('closed', 'the connection was closed'))
+    if (socket.destroyed || socket.readableEnded) this.break('closed', 'the connection was closed')
+    socket.resume()
+  }
+
+  /** Hands octets to the socket; false when its buffer is full and `drained` should be awaited. Throws WireBroken. */
+  write(data: string | Buffer): boolean {
+    if (this.broken !== null) throw this.broken
+    return typeof data === 'string' ? this.socket.write(data, 'utf8') : this.socket.write(data)
+  }
+
+  /**
+   * The next `count` replies; fewer when the last is a 421, after which the server closes (RFC 5321 §3.8).
+   * The limit counts anew from each reply. Rejects with WireBroken.
+   */
+  replies(count: number, timeoutMs: number): Promise<Reply[]> {
+    return new Promise((resolve, reject) => {
+      this.waiter = { count, timeoutMs, resolve, reject }
+      if (this.isSatisfied()) this.satisfy()
+      else if (this.broken !== null) this.rejectWaiter(this.broken)
+      else this.limit(timeoutMs)
+    })
+  }
+
+  /** Resolves when the socket's own buffer is empty; rejects with WireBroken. */
+  drained(): Promise<void> {
+    if (this.broken !== null) return Promise.reject(this.broken)
+    if (!this.socket.writableNeedDrain) return Promise.resolve()
+    return new Promise((resolve, reject) => {
+      this.drainWaiter = { resolve, reject }
+    })
+  }
+
+  /** Breaks the wire unless something moves within `timeoutMs`; null lifts the limit. */
+  limit(timeoutMs: number | null): void {
+    if (timeoutMs === null) {
+      this.deadline = Number.POSITIVE_INFINITY
+      return
+    }
+    this.deadline = this.clock.monotonic() + timeoutMs
+    if (this.timer === null || this.timerDue > this.deadline) this.arm(timeoutMs)
+  }
+
+  /** How many replies were read that nobody has taken: after a transaction, or in its body, there should be none. */
+  get unasked(): number {
+    return this.arrived.length
+  }
+
+  /** Takes a reply that came before it was asked for, as a server that has seen enough of a body sends. */
+  takeUnasked(): Reply | null {
+    return this.arrived.shift() ?? null
+  }
+
+  /** True when the next transaction may use it. */
+  get isReusable(): boolean {
+    return this.broken === null && !this.isClosing && this.arrived.length === 0 && !this.parser.isPartial
+  }
+
+  /** Drops the connection without a word. */
+  drop(reason = 'the connection was dropped'): void {
+    this.break('stopped', reason)
+  }
+
+  private onData(chunk: Buffer): void {
+    if (this.broken !== null) return
+    if (!this.parser.feed(chunk)) this.break('garbled', 'the server answered with something that is no SMTP reply')
+    else if (this.idle) this.break('garbled', 'the server spoke without being asked')
+  }
+
+  private onReply(reply: Reply): void {
+    this.repliesRead++
+    this.arrived.push(reply)
+    if (reply.code === 421) this.isClosing = true
+    if (this.waiter === null) {
+      // Whoever waits for room to write more should hear of it first: no room may ever come.
+      this.onDrain()
+      return
+    }
+    if (this.isSatisfied()) this.satisfy()
+    else this.limit(this.waiter.timeoutMs)
+  }
+
+  private isSatisfied(): boolean {
+    return this.arrived.length >= this.waiter!.count || this.isClosing
+  }
+
+  private satisfy(): void {
+    const { count, resolve } = this.waiter!
+    this.waiter = null
+    this.deadline = Number.POSITIVE_INFINITY
+    if (this.arrived.length <= count) {
+      const all = this.arrived
+      this.arrived = []
+      resolve(all)
+    } else resolve(this.arrived.splice(0, count))
+  }
+
+  private onDrain(): void {
+    this.drainWaiter?.resolve()
+    this.drainWaiter = null
+  }
+
+  private arm(delayMs: number): void {
+    if (this.timer !== null) clearTimeout(this.timer)
+    this.timerDue = this.clock.monotonic() + delayMs
+    this.timer = setTimeout(() => this.onTimer(), Math.min(Math.ceil(delayMs), maxTimerMs))
+    this.timer.unref()
+  }
+
+  private onTimer(): void {
+    this.timer = null
+    this.timerDue = Number.POSITIVE_INFINITY
+    if (this.deadline === Number.POSITIVE_INFINITY) return
+    const remaining = this.deadline - this.clock.monotonic()
+    if (remaining <= 0) this.break('timeout', 'the server did not answer in time')
+    else this.arm(remaining)
+  }
+
+  private break(kind: WireBroken['kind'], message: string, cause?: unknown): void {
+    if (this.broken !== null) return
+    const error = new WireBroken(kind, message, cause)
+    this.broken = error
+    if (this.timer !== null) clearTimeout(this.timer)
+    this.timer = null
+    this.socket.destroy()
+    this.rejectWaiter(error)
+    this.drainWaiter?.reject(error)
+    this.drainWaiter = null
+    this.onBroken?.(error)
+  }
+
+  private rejectWaiter(error: WireBroken): void {
+    this.waiter?.reject(error)
+    this.waiter = null
+  }
+}
+
+function codeOf(error: Error): string {
+  return (error as NodeJS.ErrnoException).code ?? error.message
+}

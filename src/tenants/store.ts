@@ -1,0 +1,198 @@
+/**
+ * Tenants in the database. A change writes only over the record it was made from (by `updated_at`), so that two people
+ * who change different fields at once do not undo each other.
+ */
+import { type Db, rowsParam, type Statement } from '../db/db.js'
+import type { Sealer } from '../lib/sealer.js'
+import { newToken } from '../lib/tokens.js'
+import { insertKey } from './keys.js'
+import { TENANT_FIELDS, tenantFrom, tenantRow } from './row.js'
+import type { Tenant } from './tenant.js'
+
+/** Fields to set; what is undefined stays. */
+export type TenantPatch = {
+  -readonly [K in Exclude<
+    keyof Tenant,
+    'id' | 'endpointTrusted' | 'suspendedBatches' | 'createdAt' | 'updatedAt'
+  >]?: Tenant[K]
+}
+
+export interface SaveOptions {
+  /** Epoch ms. */
+  readonly now: number
+  /** The caller is an admin: an endpoint it sets may be a private address (spec section 9). */
+  readonly trusted: boolean
+}
+
+export const DEFAULT_TENANT = 'default'
+
+/** The tenant that exists from the first start. */
+export async function ensureDefaultTenant(db: Db, now: number): Promise<void> {
+  await db.write([
+    {
+      sql: 'insert into tenants (id, created_at, updated_at) values ($1, $2, $2) on conflict (id) do nothing',
+      params: [DEFAULT_TENANT, now],
+    },
+  ])
+}
+
+/** A new tenant with its first API key; answers the key, or null when the id is taken. */
+export async function createTenant(
+  db: Db,
+  sealer: Sealer,
+  id: string,
+  patch: TenantPatch,
+  options: SaveOptions,
+): Promise<string | null> {
+  if (await tenantExists(db, id)) return null
+  const tenant = changed({ ...BLANK, id, createdAt: options.now, updatedAt: options.now - 1 }, patch, options)
+  const key = newToken()
+  try {
+    await db.write([insertTenant(tenant, sealer), insertKey(id, key, options.now, null)])
+  } catch (error) {
+    // Somebody else made it in between; the unit left nothing behind.
+    if (await tenantExists(db, id)) return null
+    throw error
+  }
+  return key
+}
+
+/** Changes the fields given. False when there is no such tenant. */
+export async function updateTenant(
+  db: Db,
+  sealer: Sealer,
+  id: string,
+  patch: TenantPatch,
+  options: SaveOptions,
+): Promise<boolean> {
+  for (;;) {
+    const current = await getTenant(db, sealer, id)
+    if (current === null) return false
+    const [rows] = await db.write([replaceTenant(changed(current, patch, options), current.updatedAt, sealer)])
+    if (rows!.length === 1) return true
+  }
+}
+
+export async function tenantExists(db: Db, id: string): Promise<boolean> {
+  return (await db.read({ sql: 'select 1 from tenants where id = $1', params: [id] })).length === 1
+}
+
+export async function getTenant(db: Db, sealer: Sealer, id: string): Promise<Tenant | null> {
+  const [row] = await db.read({ sql: 'select * from tenants where id = $1', params: [id] })
+  return row === undefined ? null : tenantFrom(row, sealer)
+}
+
+/** By id. */
+export async function listTenants(
+  db: Db,
+  sealer: Sealer,
+  { activeOnly }: { readonly activeOnly: boolean },
+): Promise<Tenant[]> {
+  const rows = await db.read({
+    sql: `select * from tenants ${activeOnly ? 'where active = 1' : ''} order by id`,
+    params: [],
+  })
+  return rows.map(row => tenantFrom(row, sealer))
+}
+
+/**
+ * Tenants by id; one that is gone is missing in the answer. One whose secrets cannot be opened is told to `onUnreadable`
+ * and left out, so that it holds up nobody else.
+ */
+export async function loadTenants(
+  db: Db,
+  sealer: Sealer,
+  ids: readonly string[],
+  onUnreadable: (id: string, error: unknown) => void = () => {},
+): Promise<Map<string, Tenant>> {
+  const rows = await db.read({
+    sql: 'select t.* from @rows($1: i text) g join tenants t on t.id = g.i',
+    params: [rowsParam(ids.map(i => ({ i })))],
+  })
+  const tenants = new Map<string, Tenant>()
+  for (const row of rows) {
+    try {
+      tenants.set(row.id as string, tenantFrom(row, sealer))
+    } catch (error) {
+      onUnreadable(row.id as string, error)
+    }
+  }
+  return tenants
+}
+
+export interface SyncState {
+  readonly id: string
+  readonly name: string | null
+  readonly active: boolean
+  readonly clientBaseUrl: string | null
+  /** Epoch ms; null: never. */
+  readonly lastSyncAt: number | null
+  readonly quietUntil: number | null
+}
+
+/** When each tenant was last told, by id. */
+export async function listSyncStates(db: Db): Promise<SyncState[]> {
+  const rows = await db.read({
+    sql: `select t.id, t.name, t.active, t.client_base_url, s.last_sync_at, s.quiet_until
+      from tenants t left join sync_state s on s.tenant_id = t.id order by t.id`,
+    params: [],
+  })
+  return rows.map(row => ({
+    id: row.id as string,
+    name: row.name as string | null,
+    active: Number(row.active) === 1,
+    clientBaseUrl: row.client_base_url as string | null,
+    lastSyncAt: row.last_sync_at === null ? null : Number(row.last_sync_at),
+    quietUntil: row.quiet_until === null ? null : Number(row.quiet_until),
+  }))
+}
+
+const BLANK: Omit<Tenant, 'id' | 'createdAt' | 'updatedAt'> = {
+  name: null,
+  active: true,
+  clientBaseUrl: null,
+  clientSyncPath: null,
+  clientAttachmentPath: null,
+  clientAuth: null,
+  endpointTrusted: false,
+  largeFileConfig: null,
+  rateHourly: null,
+  rateDaily: null,
+  maxQueuedMessages: null,
+  attachmentRoot: null,
+  signingSecrets: [],
+  suspendedBatches: [],
+}
+
+function changed(current: Tenant, patch: TenantPatch, { now, trusted }: SaveOptions): Tenant {
+  const given = Object.fromEntries(Object.entries(patch).filter(([, value]) => value !== undefined)) as TenantPatch
+  const { clientBaseUrl } = given
+  // Old clients send the whole record: naming the same address again takes no trust away.
+  const keepsTrust = current.endpointTrusted && (clientBaseUrl === undefined || clientBaseUrl === current.clientBaseUrl)
+  return {
+    ...current,
+    ...given,
+    endpointTrusted: keepsTrust || (trusted && clientBaseUrl !== undefined && clientBaseUrl !== null),
+    // Always later than before: it tells one version of the record from the next.
+    updatedAt: Math.max(now, current.updatedAt + 1),
+  }
+}
+
+function insertTenant(tenant: Tenant, sealer: Sealer): Statement {
+  const fields = ['id text', ...TENANT_FIELDS, 'created_at bigint']
+  const names = fields.map(field => field.split(' ')[0])
+  return {
+    sql: `insert into tenants (${names.join(', ')})
+      select ${names.map(name => `g.${name}`).join(', ')} from @rows($1: ${fields.join(', ')}) g`,
+    params: [rowsParam([tenantRow(tenant, sealer)])],
+  }
+}
+
+function replaceTenant(tenant: Tenant, before: number, sealer: Sealer): Statement {
+  const sets = TENANT_FIELDS.map(field => field.split(' ')[0]).map(name => `${name} = g.${name}`)
+  return {
+    sql: `update tenants set ${sets.join(', ')} from @rows($1: id text, ${TENANT_FIELDS.join(', ')}) g
+      where tenants.id = g.id and tenants.updated_at = $2 returning tenants.id`,
+    params: [rowsParam([tenantRow(tenant, sealer)]), before],
+  }
+}

@@ -1,0 +1,191 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ADMIN, type HttpApp, openHttpApp } from '../support/http-app.js'
+import { dialects } from '../support/temp-db.js'
+
+const ADMIN_ROUTES: readonly (readonly [string, string])[] = [
+  ['POST', '/tenant'],
+  ['GET', '/tenants'],
+  ['GET', '/tenants/sync-status'],
+  ['DELETE', '/tenant/acme'],
+  ['POST', '/tenant/acme/api-key'],
+  ['DELETE', '/tenant/acme/api-key'],
+  ['GET', '/instance'],
+  ['PUT', '/instance'],
+  ['POST', '/instance/reload-bounce'],
+  ['GET', '/command-log'],
+  ['GET', '/command-log/export'],
+  ['GET', '/commands/rules'],
+  ['POST', '/commands/rules'],
+  ['PATCH', '/commands/rules/1'],
+  ['DELETE', '/commands/rules/1'],
+]
+const TENANT_ROUTES: readonly (readonly [string, string])[] = [
+  ['POST', '/account'],
+  ['GET', '/accounts'],
+  ['GET', '/account/main'],
+  ['DELETE', '/account/main'],
+  ['POST', '/account/main/pause'],
+  ['POST', '/account/main/resume'],
+  ['POST', '/account/main/test'],
+  ['GET', '/status'],
+]
+
+describe.each(dialects)('authentication on %s', dialect => {
+  let http: HttpApp
+  let acme: string
+  let other: string
+  beforeAll(async () => {
+    http = await openHttpApp(dialect)
+    acme = await http.addTenant('acme')
+    other = await http.addTenant('other')
+  })
+  afterAll(() => http.close())
+
+  it.each(ADMIN_ROUTES)('%s %s is for the admin only', async (method, url) => {
+    const none = await http.call(method, url, { token: null })
+    expect([none.status, none.body.detail, none.body.code, none.body.ok]).toEqual([
+      401,
+      'Admin token required',
+      'unauthorized',
+      false,
+    ])
+    const wrong = await http.call(method, url, { token: 'wrong' })
+    expect([wrong.status, wrong.body.detail]).toEqual([401, 'Invalid or missing API token'])
+    const own = await http.call(method, url, { token: acme })
+    expect([own.status, own.body.detail, own.body.code]).toEqual([
+      403,
+      'Admin token required, tenant tokens not allowed for this operation',
+      'forbidden',
+    ])
+  })
+
+  it.each(TENANT_ROUTES)('%s %s needs a token, and a tenant key stays with its tenant', async (method, url) => {
+    for (const token of [null, 'wrong', '']) {
+      const answer = await http.call(method, url, { token })
+      expect([answer.status, answer.body.detail]).toEqual([401, 'Invalid or missing API token'])
+      expect(answer.headers['www-authenticate']).toBe('Bearer')
+    }
+    for (const tenant of ['other', 'nowhere']) {
+      const foreign = await http.call(method, `${url}?tenant_id=${tenant}`, { token: acme })
+      expect([foreign.status, foreign.body.detail]).toEqual([401, 'Token not authorized for this tenant'])
+    }
+    if (method === 'GET') return
+    const inBody = await http.call(method, url, { token: acme, body: { tenant_id: 'other' } })
+    expect([inBody.status, inBody.body.detail]).toEqual([401, 'Token not authorized for this tenant'])
+  })
+
+  it.each(['GET', 'PUT'])(
+    '%s /tenant/{id} with the key of another tenant is 401, also where there is no such tenant',
+    async method => {
+      for (const tenant of ['acme', 'nowhere']) {
+        const answer = await http.call(method, `/tenant/${tenant}`, { token: other })
+        expect([answer.status, answer.body.detail]).toEqual([401, 'Token not authorized for this tenant'])
+      }
+      expect((await http.call(method, '/tenant/other', { token: other })).status).toBe(200)
+    },
+  )
+
+  it('the token may come as a bearer', async () => {
+    const asked = { token: null, headers: { authorization: `Bearer ${ADMIN}` } }
+    expect((await http.call('GET', '/tenants', asked)).status).toBe(200)
+    const basic = { token: null, headers: { authorization: `Basic ${ADMIN}` } }
+    expect((await http.call('GET', '/tenants', basic)).status).toBe(401)
+  })
+
+  it('the public routes ask for no token', async () => {
+    for (const url of ['/health', '/ready', '/metrics', '/openapi.json', '/docs', '/docs/static/swagger-ui.css']) {
+      expect((await http.call('GET', url, { token: null })).status, url).toBe(200)
+    }
+  })
+
+  it('the token is judged before the body', async () => {
+    const answer = await http.call('POST', '/account', { token: 'wrong', body: '{not json' })
+    expect(answer.status).toBe(401)
+  })
+
+  it('a foreign tenant is refused before the fields are judged', async () => {
+    const answer = await http.call('POST', '/account', { token: acme, body: { tenant_id: 'other', port: 'x' } })
+    expect(answer.status).toBe(401)
+  })
+
+  it('tenant_id in query and body must agree', async () => {
+    const answer = await http.call('POST', '/account?tenant_id=acme', {
+      body: { id: 'a', host: 'h', tenant_id: 'other' },
+    })
+    expect(answer.status).toBe(400)
+  })
+
+  it('an empty tenant_id is refused as before', async () => {
+    const answer = await http.call('GET', '/accounts?tenant_id=')
+    expect([answer.status, answer.body.detail]).toEqual([400, 'tenant_id is required'])
+  })
+})
+
+describe('tokens', () => {
+  let http: HttpApp
+  beforeAll(async () => {
+    http = await openHttpApp('sqlite', { env: { GMP_API_TOKEN: 'from-the-environment', GMP_METRICS_TOKEN: 'scrape' } })
+  })
+  afterAll(() => http.close())
+  const admin = { token: 'from-the-environment' }
+
+  it('GMP_API_TOKEN is the admin token, and the API cannot change it', async () => {
+    expect((await http.call('GET', '/tenants', admin)).status).toBe(200)
+    const answer = await http.call('PUT', '/instance', { ...admin, body: { api_token: 'another' } })
+    expect([answer.status, answer.body.code]).toEqual([400, 'command_failed'])
+    expect((await http.call('GET', '/tenants', { token: 'another' })).status).toBe(401)
+  })
+
+  it('GMP_METRICS_TOKEN protects the metrics', async () => {
+    expect((await http.call('GET', '/metrics', { token: null })).status).toBe(401)
+    expect((await http.call('GET', '/metrics', { token: 'scrape' })).status).toBe(200)
+    expect((await http.call('GET', '/metrics', admin)).status).toBe(200)
+    expect((await http.call('GET', '/tenants', { token: 'scrape' })).status).toBe(401)
+  })
+})
+
+describe('without any authentication', () => {
+  it('everybody is the admin', async () => {
+    const http = await openHttpApp('sqlite', { flags: { 'server.insecureNoAuth': 'true', 'server.host': '127.0.0.1' } })
+    expect((await http.call('GET', '/tenants', { token: null })).status).toBe(200)
+    expect((await http.call('GET', '/tenants', { token: 'whatever' })).status).toBe(200)
+    await http.close()
+  })
+})
+
+describe('what is remembered of tokens', () => {
+  let http: HttpApp
+  beforeAll(async () => {
+    http = await openHttpApp('sqlite')
+  })
+  afterAll(() => http.close())
+  const forgetKeysOf = (tenant: string) =>
+    http.temp.db.write([{ sql: 'delete from api_keys where tenant_id = $1', params: [tenant] }])
+
+  it('a key revoked here stops at once', async () => {
+    const token = await http.addTenant('a')
+    expect((await http.call('GET', '/accounts', { token })).status).toBe(200)
+    await http.call('DELETE', '/tenant/a/api-key')
+    expect((await http.call('GET', '/accounts', { token })).status).toBe(401)
+  })
+
+  it('a key revoked by another process stops within a second', async () => {
+    const token = await http.addTenant('b')
+    expect((await http.call('GET', '/accounts', { token })).status).toBe(200)
+    await forgetKeysOf('b')
+    expect((await http.call('GET', '/accounts', { token })).status).toBe(200)
+    await http.clock.advance(1000)
+    expect((await http.call('GET', '/accounts', { token })).status).toBe(401)
+  })
+
+  it('PUT /instance api_token takes the place of the admin token at once', async () => {
+    await http.call('PUT', '/instance', { body: { api_token: 'the-next-admin-token' } })
+    expect((await http.call('GET', '/tenants')).status).toBe(401)
+    const next = { token: 'the-next-admin-token' }
+    expect((await http.call('GET', '/tenants', next)).status).toBe(200)
+    const [row] = await http.temp.db.read({ sql: "select value from meta where key = 'admin_token_hash'", params: [] })
+    expect(row!.value).toMatch(/^[0-9a-f]{64}$/)
+    expect((await http.call('GET', '/instance', next)).body.api_token).toBe('***')
+    expect(JSON.stringify((await http.call('GET', '/command-log', next)).body)).not.toContain('the-next-admin-token')
+  })
+})

@@ -1,0 +1,359 @@
+/** Paths, methods, bodies and limits: what every route has in common. */
+import { request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Type } from '@fastify/type-provider-typebox'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { DatabaseUnavailable } from '../../src/db/db.js'
+import type { Routes } from '../../src/http/app.js'
+import { messageChunks, messageCount } from '../../src/http/parse-body.js'
+import { ADMIN, type HttpApp, openHttpApp } from '../support/http-app.js'
+
+const seen: { sizes: number[]; ids: string[] } = { sizes: [], ids: [] }
+
+const testRoutes: Routes = app => {
+  app.post('/echo', { config: { access: 'any' } }, async ({ body }) => ({
+    ok: true,
+    body,
+    polluted: ({} as { evil?: boolean }).evil === true,
+  }))
+  app.post(
+    '/typed',
+    {
+      config: { access: 'any' },
+      schema: {
+        body: Type.Object({
+          n: Type.Optional(Type.Union([Type.Integer({ minimum: 0 }), Type.Null()])),
+          b: Type.Optional(Type.Boolean()),
+          s: Type.Optional(Type.String({ maxLength: 5 })),
+          kind: Type.Optional(Type.Union([Type.Literal('defer'), Type.Literal('error')])),
+          needed: Type.Optional(Type.Object({ password: Type.String({ maxLength: 3 }) })),
+        }),
+      },
+    },
+    async ({ body }) => ({ ok: true, body }),
+  )
+  app.get('/throws', { config: { access: 'any' } }, async () => {
+    throw new Error('the secret innards')
+  })
+  app.get('/away', { config: { access: 'any' } }, async () => {
+    throw new DatabaseUnavailable('connect ECONNREFUSED 10.1.2.3')
+  })
+  app.post(
+    '/many',
+    {
+      config: { access: 'any', manyMessages: true, submission: true },
+      schema: { body: Type.Object({ messages: Type.Array(Type.Unknown()) }) },
+    },
+    async request => {
+      seen.sizes = []
+      seen.ids = []
+      for await (const chunk of messageChunks(request)) {
+        seen.sizes.push(chunk.length)
+        for (const message of chunk) seen.ids.push((message as { id: string }).id)
+      }
+      return { ok: true, count: messageCount(request), other: (request.body as { other?: string }).other }
+    },
+  )
+  app.delete('/account/:account_id', { config: { access: 'any' } }, async () => ({ ok: true }))
+}
+
+let http: HttpApp
+beforeAll(async () => {
+  http = await openHttpApp('sqlite', { env: { GMP_MAX_BODY_MB: '6' }, routes: [testRoutes] })
+})
+afterAll(() => http.close())
+
+describe('paths and methods', () => {
+  it('an unknown path is 404 without a token', async () => {
+    const answer = await http.call('GET', '/nowhere', { token: null })
+    expect([answer.status, answer.body]).toEqual([
+      404,
+      { ok: false, error: 'Not Found', code: 'not_found', detail: 'Not Found' },
+    ])
+  })
+
+  it('a wrong method is 405 and names the right ones', async () => {
+    const answer = await http.call('GET', '/many', { token: null })
+    expect([answer.status, answer.body.detail, answer.body.code]).toEqual([
+      405,
+      'Method Not Allowed',
+      'method_not_allowed',
+    ])
+    expect(answer.headers.allow).toBe('POST')
+    expect((await http.call('OPTIONS', '/account/x')).status).toBe(405)
+    expect((await http.call('PUT', '/throws')).headers.allow).toBe('GET, HEAD')
+  })
+
+  it('a trailing slash is ignored', async () => {
+    expect((await http.call('POST', '/echo/', { body: {} })).status).toBe(200)
+    expect((await http.call('GET', '/echo/')).status).toBe(405)
+  })
+
+  it('a path that cannot be decoded is 400 in our words', async () => {
+    const answer = await http.call('DELETE', '/account/%zz')
+    expect([answer.status, answer.body.ok, answer.body.code]).toEqual([400, false, 'bad_request'])
+  })
+
+  it('every answer forbids sniffing, framing and caching', async () => {
+    const { headers } = await http.call('GET', '/nowhere', { token: null })
+    expect(headers).toMatchObject({
+      'x-content-type-options': 'nosniff',
+      'x-frame-options': 'DENY',
+      'cache-control': 'no-store',
+      'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+    })
+  })
+})
+
+describe('bodies', () => {
+  const post = (body: string, type?: string) =>
+    http.call('POST', '/echo', { body, headers: type === undefined ? {} : { 'content-type': type } })
+
+  it.each([
+    undefined,
+    'application/json',
+    'text/plain',
+    'application/x-www-form-urlencoded',
+    'nonsense',
+    'a/b; charset=latin1',
+  ])('JSON is read whatever it is called: %s', async type => {
+    expect((await post('{"a":1}', type)).body.body).toEqual({ a: 1 })
+  })
+
+  it('multipart is not read', async () => {
+    const answer = await post('{"a":1}', 'multipart/form-data; boundary=x')
+    expect([answer.status, answer.body.code]).toEqual([415, 'unsupported_media_type'])
+  })
+
+  it.each(['', '   \n'])('an empty body is an empty object', async body => {
+    expect((await post(body, 'application/json')).body.body).toEqual({})
+  })
+
+  it('no body at all is an empty object', async () => {
+    expect((await http.call('POST', '/echo')).body.body).toEqual({})
+  })
+
+  it('what is no JSON is 422 as before, and nothing of it is repeated', async () => {
+    const answer = await post('{"password": "hunter2" oops', 'application/json')
+    expect([answer.status, answer.body.code]).toEqual([422, 'invalid_json'])
+    expect(answer.body.detail[0]).toMatchObject({ type: 'json_invalid', msg: 'JSON decode error', input: {} })
+    expect(answer.body.detail[0].loc[0]).toBe('body')
+    expect(JSON.stringify(answer.body)).not.toContain('hunter2')
+  })
+
+  it('__proto__ keys are dropped', async () => {
+    const answer = await post('{"__proto__":{"evil":true},"a":{"\\u005f_proto__":{"evil":true},"b":1}}')
+    expect(answer.body).toEqual({ ok: true, body: { a: { b: 1 } }, polluted: false })
+  })
+
+  it('deep nesting is refused, small or large', async () => {
+    expect((await post(`${'['.repeat(100)}${']'.repeat(100)}`)).status).toBe(422)
+    expect((await post('['.repeat(900_000))).status).toBe(422)
+    const large = `{"messages":${'['.repeat(700_000)}${']'.repeat(700_000)}}`
+    expect((await http.call('POST', '/many', { body: large })).status).toBe(422)
+  })
+
+  it('a body over the limit is 413 and names the limit', async () => {
+    const answer = await http.call('POST', '/many', { body: `{"messages":[${' '.repeat(6 * 1024 * 1024)}]}` })
+    expect([answer.status, answer.body.code, answer.body.error]).toEqual([
+      413,
+      'body_too_large',
+      'The body is larger than 6 MB',
+    ])
+    const command = await http.call('POST', '/echo', { body: `{"a":"${'x'.repeat(4 * 1024 * 1024)}"}` })
+    expect([command.status, command.body.error]).toEqual([413, 'The body is larger than 4 MB'])
+  })
+
+  it('messages of a small body come as they are', async () => {
+    const messages = Array.from({ length: 3 }, (_, i) => ({ id: `m${i}` }))
+    const answer = await http.call('POST', '/many', { body: { messages, other: 'x' } })
+    expect(answer.body).toEqual({ ok: true, count: 3, other: 'x' })
+    expect(seen).toEqual({ sizes: [3], ids: ['m0', 'm1', 'm2'] })
+  })
+
+  it('messages of a large body come in order, in chunks of at most 500, each small enough for the event loop', async () => {
+    const messages = Array.from({ length: 1700 }, (_, i) => ({ id: `m${i}`, body: 'ü'.repeat(i < 1300 ? 500 : 5000) }))
+    const answer = await http.call('POST', '/many', { body: { messages, other: 'x' } })
+    expect(answer.body).toEqual({ ok: true, count: 1700, other: 'x' })
+    expect(seen.ids).toEqual(messages.map(each => each.id))
+    expect(Math.max(...seen.sizes)).toBe(500)
+    expect(seen.sizes.length).toBeGreaterThan(6)
+  })
+
+  it('a large body that is no JSON is 422, also from the thread', async () => {
+    const answer = await http.call('POST', '/many', { body: `{"messages":[${'1,'.repeat(800_000)}oops]}` })
+    expect([answer.status, answer.body.code]).toEqual([422, 'invalid_json'])
+  })
+
+  it('a large body without messages is judged by the schema', async () => {
+    const answer = await http.call('POST', '/many', { body: { messages: 'x'.repeat(1_500_000) } })
+    expect([answer.status, answer.body.detail[0].type]).toEqual([422, 'list_type'])
+  })
+
+  it('large bodies at once all arrive', async () => {
+    const body = { messages: Array.from({ length: 600 }, (_, i) => ({ id: `m${i}`, body: 'x'.repeat(3000) })) }
+    const answers = await Promise.all(Array.from({ length: 5 }, () => http.call('POST', '/many', { body })))
+    expect(answers.map(each => each.body.count)).toEqual([600, 600, 600, 600, 600])
+  })
+})
+
+describe('fields', () => {
+  const typed = (body: object) => http.call('POST', '/typed', { body })
+
+  it('numeric strings are numbers, and the old booleans booleans', async () => {
+    expect((await typed({ n: ' 587 ', b: 'YES' })).body.body).toEqual({ n: 587, b: true })
+    expect((await typed({ n: '5.0', b: 1 })).body.body).toEqual({ n: 5, b: true })
+    expect((await typed({ n: null, b: 'off' })).body.body).toEqual({ n: null, b: false })
+    expect((await typed({ s: '587' })).body.body).toEqual({ s: '587' })
+  })
+
+  it('unknown fields are ignored', async () => {
+    expect((await typed({ unknown: 1 })).status).toBe(200)
+  })
+
+  it.each([
+    [{ n: 'x' }, { type: 'int_parsing', loc: ['body', 'n'], input: 'x' }],
+    [{ n: 1.5 }, { type: 'int_from_float', loc: ['body', 'n'], input: 1.5 }],
+    [
+      { n: -1 },
+      {
+        type: 'greater_than_equal',
+        loc: ['body', 'n'],
+        msg: 'Input should be greater than or equal to 0',
+        ctx: { ge: 0 },
+      },
+    ],
+    [{ b: 'maybe' }, { type: 'bool_parsing', loc: ['body', 'b'] }],
+    [{ s: 5 }, { type: 'string_type', loc: ['body', 's'], msg: 'Input should be a valid string', input: 5 }],
+    [{ s: 'longer' }, { type: 'string_too_long', ctx: { max_length: 5 } }],
+    [
+      { kind: 'x' },
+      { type: 'literal_error', msg: "Input should be 'defer' or 'error'", ctx: { expected: "'defer' or 'error'" } },
+    ],
+    [{ needed: {} }, { type: 'missing', loc: ['body', 'needed', 'password'], msg: 'Field required' }],
+    [{ needed: [] }, { type: 'dict_type', loc: ['body', 'needed'] }],
+    [{ s: 'a\0b' }, { type: 'value_error', loc: ['body', 's'] }],
+    [[], { type: 'dict_type', loc: ['body'] }],
+  ])('%j is wrong as the predecessor said it', async (body, problem) => {
+    const answer = await typed(body)
+    expect([answer.status, answer.body.code, answer.body.detail.length]).toEqual([422, 'validation_failed', 1])
+    expect(answer.body.detail[0]).toMatchObject(problem)
+  })
+
+  it('a secret that is wrong is not repeated', async () => {
+    const answer = await typed({ needed: { password: 'hunter2' } })
+    expect(answer.body.detail[0]).toMatchObject({ type: 'string_too_long', input: '***' })
+  })
+})
+
+describe('failures', () => {
+  it('what was not expected is 500 without its message, and logged once', async () => {
+    const answer = await http.call('GET', '/throws')
+    expect([answer.status, answer.body]).toEqual([
+      500,
+      { ok: false, error: 'Internal Server Error', code: 'internal_error', detail: 'Internal Server Error' },
+    ])
+    expect(http.errors.filter(line => line.includes('the secret innards'))).toHaveLength(1)
+  })
+
+  it('a database that is away is 503 with Retry-After, and one line in the log', async () => {
+    const answers = await Promise.all([http.call('GET', '/away'), http.call('GET', '/away')])
+    expect(answers.map(each => [each.status, each.body.code, each.headers['retry-after']])).toEqual([
+      [503, 'database_unavailable', '5'],
+      [503, 'database_unavailable', '5'],
+    ])
+    expect(JSON.stringify(answers.map(each => each.body))).not.toContain('10.1.2.3')
+    expect(http.errors.filter(line => line.includes('10.1.2.3'))).toHaveLength(1)
+  })
+
+  it('submissions are refused while draining and when the disk is nearly full', async () => {
+    http.process.draining = true
+    const draining = await http.call('POST', '/many', { body: { messages: [] } })
+    expect([draining.status, draining.body.code]).toEqual([503, 'draining'])
+    expect((await http.call('POST', '/echo')).status).toBe(200)
+    http.process.draining = false
+    http.process.freeMb = 10
+    const full = await http.call('POST', '/many', { body: { messages: [] } })
+    expect([full.status, full.body.code]).toEqual([503, 'disk_full'])
+    http.process.freeMb = null
+  })
+})
+
+describe('on a socket', () => {
+  let port: number
+  beforeAll(async () => {
+    await http.app.listen({ port: 0, host: '127.0.0.1' })
+    port = (http.app.server.address() as AddressInfo).port
+  })
+
+  it('a client that asks first is answered before it sends its body', async () => {
+    const outcome = await new Promise<string>((resolve, reject) => {
+      const asking = request({
+        port,
+        method: 'POST',
+        path: '/many',
+        headers: { 'content-length': 5_000_000, expect: '100-continue' },
+      })
+      asking.on('continue', () => resolve('told to go on'))
+      asking.on('response', response => {
+        resolve(`${response.statusCode} ${response.headers.connection}`)
+        response.resume()
+        asking.destroy()
+      })
+      asking.on('error', reject)
+      asking.flushHeaders()
+    })
+    expect(outcome).toBe('401 close')
+  })
+
+  it('a client that asks first and may is told to go on', async () => {
+    const status = await new Promise<number | undefined>((resolve, reject) => {
+      const headers = { expect: '100-continue', 'x-api-token': ADMIN }
+      const asking = request({ port, method: 'POST', path: '/many', headers })
+      asking.on('continue', () => asking.end('{"messages":[]}'))
+      asking.on('response', response => {
+        response.resume()
+        resolve(response.statusCode)
+      })
+      asking.on('error', reject)
+      asking.flushHeaders()
+    })
+    expect(status).toBe(200)
+  })
+
+  it('a body that is too large is answered even though it is not read', async () => {
+    const answer = await fetch(`http://127.0.0.1:${port}/many`, {
+      method: 'POST',
+      headers: { 'x-api-token': ADMIN },
+      body: Buffer.alloc(20 * 1024 * 1024, 32),
+    })
+    expect(answer.status).toBe(413)
+  })
+
+  it('a streamed body without a length is limited too', async () => {
+    async function* blanks() {
+      for (let i = 0; i < 200; i += 1) yield Buffer.alloc(65_536, 32)
+    }
+    const answer = await fetch(`http://127.0.0.1:${port}/many`, {
+      method: 'POST',
+      headers: { 'x-api-token': ADMIN },
+      body: blanks() as unknown as ReadableStream,
+      duplex: 'half',
+    } as RequestInit)
+    expect(answer.status).toBe(413)
+  })
+})
+
+describe('requests a minute', () => {
+  it('a caller over its limit is told when to come again', async () => {
+    const limited = await openHttpApp('sqlite', { env: { GMP_REQUESTS_PER_MINUTE: '3' }, routes: [testRoutes] })
+    const statuses = []
+    for (let i = 0; i < 4; i += 1) statuses.push((await limited.call('POST', '/echo')).status)
+    expect(statuses).toEqual([200, 200, 200, 429])
+    const refused = await limited.call('POST', '/echo')
+    expect([refused.body.code, refused.headers['retry-after']]).toEqual(['too_many_requests', '20'])
+    await limited.clock.advance(20_000)
+    expect((await limited.call('POST', '/echo')).status).toBe(200)
+    await limited.close()
+  })
+})

@@ -1,0 +1,63 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { hashToken } from '../../src/lib/tokens.js'
+import { findKey } from '../../src/tenants/keys.js'
+import { type HttpApp, openHttpApp } from '../support/http-app.js'
+import { dialects } from '../support/temp-db.js'
+
+describe.each(dialects)('API keys on %s', dialect => {
+  let http: HttpApp
+  beforeAll(async () => {
+    http = await openHttpApp(dialect)
+  })
+  afterAll(() => http.close())
+  const works = async (token: string) => (await http.call('GET', '/accounts', { token })).status === 200
+  const rotate = async (id: string, body: object = {}) =>
+    (await http.call('POST', `/tenant/${id}/api-key`, { body })).body.api_key as string
+
+  it('a new key ends the one before at once', async () => {
+    const first = await http.addTenant('a')
+    const second = await rotate('a')
+    expect([await works(first), await works(second)]).toEqual([false, true])
+  })
+
+  it('with an overlap both work for a while', async () => {
+    const first = await http.addTenant('b')
+    const second = await rotate('b', { overlap_seconds: 60 })
+    expect([await works(first), await works(second)]).toEqual([true, true])
+    await http.clock.advance(60_000)
+    expect([await works(first), await works(second)]).toEqual([false, true])
+  })
+
+  it('an overlap does not lengthen the life of a key that ends before', async () => {
+    await http.addTenant('c')
+    const short = await rotate('c', { expires_at: Math.floor(http.clock.now() / 1000) + 10 })
+    await rotate('c', { overlap_seconds: 3600 })
+    expect(await works(short)).toBe(true)
+    await http.clock.advance(11_000)
+    expect(await works(short)).toBe(false)
+  })
+
+  it('a key ends at its time, and one in the past is refused', async () => {
+    await http.addTenant('d')
+    const seconds = Math.floor(http.clock.now() / 1000)
+    expect((await http.call('POST', '/tenant/d/api-key', { body: { expires_at: seconds } })).status).toBe(422)
+    const key = await rotate('d', { expires_at: String(seconds + 5) })
+    expect(await works(key)).toBe(true)
+    await http.clock.advance(5000)
+    expect(await works(key)).toBe(false)
+  })
+
+  it('ending the keys works also where there are none', async () => {
+    const key = await http.addTenant('e')
+    for (let i = 0; i < 2; i += 1) expect((await http.call('DELETE', '/tenant/e/api-key')).body).toEqual({ ok: true })
+    expect(await works(key)).toBe(false)
+  })
+
+  it('only the hash is stored, and the log does not have the key', async () => {
+    const key = await http.addTenant('f')
+    expect(await findKey(http.temp.db, hashToken(key))).toEqual({ tenantId: 'f', expiresAt: null })
+    const rows = await http.temp.db.read({ sql: 'select * from api_keys', params: [] })
+    expect(JSON.stringify(rows)).not.toContain(key)
+    expect(JSON.stringify((await http.call('GET', '/command-log?limit=1000')).body)).not.toContain(key)
+  })
+})

@@ -1,0 +1,219 @@
+import { randomBytes } from 'node:crypto'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { createSealer } from '../../src/lib/seal.js'
+import { type AcceptOptions, acceptMessages, type Submitter } from '../../src/messages/accept.js'
+import { createFakeClock } from '../support/fake-clock.js'
+import { dialects, openTempDb, type TempDb } from '../support/temp-db.js'
+
+const admin: Submitter = { kind: 'admin' }
+const options: AcceptOptions = { defaultPriority: null, strict: false, tenantId: null }
+const mail = (id: string, fields: object = {}) => ({ id, from: 'a@x.it', to: 'b@y.it', subject: 'Hi', ...fields })
+
+describe.each(dialects)('accepting messages on %s', dialect => {
+  let temp: TempDb
+  const clock = createFakeClock()
+  const sealer = createSealer(randomBytes(32))
+  const woken: { keys: readonly number[]; priority: number; durable: number }[] = []
+  const wake = {
+    queue: (keys: readonly number[], priority: number) => void woken.push({ keys, priority, durable: 0 }),
+  }
+
+  const accept = (
+    messages: readonly unknown[] | AsyncIterable<readonly unknown[]>,
+    given: Partial<AcceptOptions> = {},
+    who = admin,
+  ) => acceptMessages({ db: temp.db, clock, sealer, wake, defaultPriority: 2 }, who, messages, { ...options, ...given })
+  const rows = (sql: string, ...params: (string | number)[]) => temp.db.read({ sql, params })
+
+  beforeAll(async () => {
+    temp = await openTempDb(dialect)
+    const tenant = (id: string, active = 1, quota: number | null = null) => ({
+      sql: `insert into tenants (id, active, max_queued_messages, created_at, updated_at) values ($1, $2, $3, 0, 0)`,
+      params: [id, active, quota],
+    })
+    const account = (tenantId: string, id: string, isDefault = 0) => ({
+      sql: `insert into accounts (tenant_id, id, host, port, is_default, created_at, updated_at) values ($1, $2, 'h', 25, $3, 0, 0)`,
+      params: [tenantId, id, isDefault],
+    })
+    await temp.db.write([
+      ...[tenant('default'), tenant('one'), tenant('two'), tenant('off', 0), tenant('small', 1, 2), tenant('bare')],
+      ...[account('default', 'd'), account('one', 'main'), account('one', 'only-one', 1)],
+      ...[account('two', 'main'), account('two', 'second'), account('off', 'o'), account('small', 's')],
+    ])
+  })
+  afterAll(() => temp.drop())
+  beforeEach(async () => {
+    woken.length = 0
+    await temp.db.write([{ sql: 'delete from messages', params: [] }])
+  })
+
+  it('what is queued stands in the database, and the dispatcher is told of it', async () => {
+    const accepted = await accept([
+      mail('m1', { tenant_id: 'one', account_id: 'main', priority: 1 }),
+      mail('m2', { tenant_id: 'default' }),
+    ])
+    expect(accepted).toEqual({ queued: 2, rejected: [], warnings: [] })
+    expect(
+      (await rows('select tenant_id, id, account_id, priority, status from messages order by id')).map(each => ({
+        ...each,
+      })),
+    ).toEqual([
+      { tenant_id: 'one', id: 'm1', account_id: 'main', priority: 1, status: 'pending' },
+      { tenant_id: 'default', id: 'm2', account_id: 'd', priority: 2, status: 'pending' },
+    ])
+    expect(woken).toMatchObject([{ priority: 1 }])
+    expect(woken[0]?.keys).toHaveLength(2)
+  })
+
+  it('an admin’s message without tenant belongs to the one that owns its account, else to default', async () => {
+    const { queued, rejected } = await accept([
+      mail('a', { account_id: 'only-one' }),
+      mail('b', { account_id: 'main' }),
+      mail('c'),
+    ])
+    expect(queued).toBe(2)
+    expect(rejected).toEqual([
+      { id: 'b', reason: 'account not found for tenant', code: 'account_not_found', field: 'account_id' },
+    ])
+    expect((await rows('select tenant_id from messages order by id')).map(row => row.tenant_id)).toEqual([
+      'one',
+      'default',
+    ])
+  })
+
+  it('without an account the only one or the default one is taken', async () => {
+    const { queued, rejected } = await accept([
+      mail('a', { tenant_id: 'small' }),
+      mail('b', { tenant_id: 'one' }),
+      mail('c', { tenant_id: 'two' }),
+      mail('d', { tenant_id: 'bare' }),
+    ])
+    expect(queued).toBe(2)
+    expect(rejected.map(each => [each.id, each.code])).toEqual([
+      ['c', 'account_not_found'],
+      ['d', 'account_not_found'],
+    ])
+    expect((await rows('select account_id from messages order by id')).map(row => row.account_id)).toEqual([
+      's',
+      'only-one',
+    ])
+  })
+
+  it('an unknown or inactive tenant refuses its messages only', async () => {
+    const { queued, rejected } = await accept([
+      mail('a', { tenant_id: 'nobody' }),
+      mail('b', { tenant_id: 'off' }),
+      mail('c', { tenant_id: 'default' }),
+    ])
+    expect(queued).toBe(1)
+    expect(rejected).toEqual([
+      { id: 'a', reason: 'tenant not found', code: 'tenant_not_found', field: 'tenant_id' },
+      { id: 'b', reason: 'tenant is inactive', code: 'tenant_inactive', field: 'tenant_id' },
+    ])
+  })
+
+  it('a tenant cannot submit for another', async () => {
+    const one: Submitter = { kind: 'tenant', tenantId: 'one' }
+    const { queued, rejected } = await accept(
+      [mail('a', { tenant_id: 'two', account_id: 'main' }), mail('b', { account_id: 'second' }), mail('c')],
+      {},
+      one,
+    )
+    expect(queued).toBe(1)
+    expect(rejected.map(each => [each.id, each.code])).toEqual([
+      ['a', 'unauthorized'],
+      ['b', 'account_not_found'],
+    ])
+    expect((await rows('select tenant_id, id from messages')).map(row => [row.tenant_id, row.id])).toEqual([
+      ['one', 'c'],
+    ])
+  })
+
+  it('a rejected message leaves no trace and its id is free', async () => {
+    await accept([mail('m1', { to: '' })])
+    expect(await rows('select 1 as one from messages')).toEqual([])
+    expect(await accept([mail('m1')])).toMatchObject({ queued: 1 })
+  })
+
+  it('the same id again replaces what waits, and is told apart when in flight or sent', async () => {
+    await accept([mail('m1', { subject: 'old' }), mail('m2'), mail('m3')])
+    await temp.db.write([
+      { sql: "update messages set stage = 3, status = 'sending' where id = 'm2'", params: [] },
+      { sql: "update messages set stage = 0, status = 'sent', accepted = 1 where id = 'm3'", params: [] },
+    ])
+    const { queued, rejected } = await accept([mail('m1', { subject: 'new' }), mail('m2'), mail('m3')])
+    expect(queued).toBe(1)
+    expect(rejected).toEqual([
+      { id: 'm2', reason: 'being sent right now', code: 'in_progress' },
+      { id: 'm3', reason: 'already sent', code: 'already_sent' },
+    ])
+    const [row] = await rows("select content from contents c join messages m on m.seq = c.seq where m.id = 'm1'")
+    expect(JSON.parse(row!.content as string).subject).toBe('new')
+  })
+
+  it('a quota refuses what is too much and says so', async () => {
+    const { queued, rejected } = await accept(['a', 'b', 'c'].map(id => mail(id, { tenant_id: 'small' })))
+    expect(queued).toBe(2)
+    expect(rejected).toEqual([
+      { id: 'c', reason: 'quota exceeded: at most 2 messages may wait', code: 'quota_exceeded' },
+    ])
+  })
+
+  it('rejections stand in the order of the request', async () => {
+    const { rejected } = await accept([
+      mail('a', { tenant_id: 'nobody' }),
+      'no message',
+      mail('b', { to: '' }),
+      mail('c', { account_id: 'x' }),
+    ])
+    expect(rejected.map(each => [each.id, each.code])).toEqual([
+      ['a', 'tenant_not_found'],
+      [null, 'invalid_message'],
+      ['b', 'missing_field'],
+      ['c', 'account_not_found'],
+    ])
+  })
+
+  it('a stream of chunks is taken in units of at most 500', async () => {
+    async function* chunks() {
+      yield Array.from({ length: 1200 }, (_, i) => mail(`s${i}`))
+      yield [mail('last')]
+    }
+    expect(await accept(chunks())).toMatchObject({ queued: 1201, rejected: [] })
+    expect(woken).toHaveLength(4)
+    expect(await rows('select count(*) as n from messages')).toEqual([expect.objectContaining({ n: 1201 })])
+  })
+
+  it('more than 10,000 at once are refused as a whole, in the words of old', async () => {
+    const error = 'Cannot enqueue more than 10000 messages at once'
+    await expect(accept(Array.from({ length: 10_001 }, (_, i) => mail(`m${i}`)))).rejects.toMatchObject({
+      message: error,
+      code: 'bad_request',
+      extra: { detail: { error, rejected: null } },
+    })
+    expect(await rows('select 1 as one from messages')).toEqual([])
+  })
+
+  it('credentials of an attachment are sealed where the message is stored', async () => {
+    const auth = { method: 'bearer', token: 'hunter2' }
+    await accept([mail('m1', { attachments: [{ filename: 'a', storage_path: 'base64:aGk=', auth }] })])
+    const [row] = await rows('select content from contents')
+    expect(row!.content).not.toContain('hunter2')
+    const [attachment] = JSON.parse(row!.content as string).attachments
+    expect(JSON.parse(sealer.open(attachment.auth, 'attachment-auth:default'))).toEqual(auth)
+  })
+
+  it('NUL in a body and every other character come back as they were', async () => {
+    const body = 'a\0b\u2028\u{1f600} \\u0000 "q" é'
+    expect(await accept([mail('m1', { body, subject: 'é 😀 "q" \\' })])).toMatchObject({ queued: 1 })
+    const [row] = await rows('select content from contents')
+    expect(JSON.parse(row!.content as string)).toMatchObject({ body, subject: 'é 😀 "q" \\' })
+  })
+
+  it('half of a surrogate pair in the request’s tenant_id is only an unknown tenant', async () => {
+    expect(await accept([mail('m1')], { tenantId: 'a\ud800' })).toMatchObject({
+      queued: 0,
+      rejected: [{ code: 'tenant_not_found' }],
+    })
+  })
+})

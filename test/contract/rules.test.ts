@@ -1,0 +1,89 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type HttpApp, openHttpApp } from '../support/http-app.js'
+import { dialects } from '../support/temp-db.js'
+
+describe.each(dialects)('rules on %s', dialect => {
+  let http: HttpApp
+  beforeAll(async () => {
+    http = await openHttpApp(dialect)
+  })
+  afterAll(() => http.close())
+  const post = (body: object) => http.call('POST', '/commands/rules', { body })
+  const names = async () =>
+    (await http.call('GET', '/commands/rules')).body.rules.map((each: { name: string }) => each.name)
+
+  it('an empty rule is enabled, all day, every minute, and each command answers all rules', async () => {
+    const answer = await post({})
+    expect(answer.body).toEqual({
+      ok: true,
+      rules: [
+        { id: expect.any(Number), enabled: true, priority: 0, days: [], cross_midnight: false, interval_minutes: 1 },
+      ],
+    })
+    expect((await http.call('DELETE', `/commands/rules/${answer.body.rules[0].id}`)).body).toEqual({
+      ok: true,
+      rules: [],
+    })
+  })
+
+  it('they are listed by priority, then id; one without a priority goes last', async () => {
+    await post({ name: 'five', priority: 5 })
+    await post({ name: 'last' })
+    await post({ name: 'one', priority: '1' })
+    await post({ name: 'one again', priority: 1 })
+    expect(await names()).toEqual(['one', 'one again', 'five', 'last'])
+  })
+
+  it('all fields come back', async () => {
+    await http.addTenant('acme')
+    const rule = {
+      name: 'night',
+      enabled: false,
+      priority: 9,
+      days: [0, 4],
+      start_hour: 22,
+      end_hour: 6,
+      cross_midnight: true,
+      interval_minutes: 15,
+      timezone: 'Europe/Rome',
+      tenant_id: 'acme',
+      account_id: 'main',
+    }
+    const { rules } = (await post(rule)).body
+    expect(rules.at(-1)).toEqual({ id: expect.any(Number), ...rule })
+    const { id } = rules.at(-1)
+    const enabled = await http.call('PATCH', `/commands/rules/${id}`, { body: { enabled: 'yes' } })
+    expect(enabled.body.rules.at(-1)).toMatchObject({ id, enabled: true })
+  })
+
+  it('an unknown id changes nothing and answers the rules', async () => {
+    const before = await names()
+    expect((await http.call('PATCH', '/commands/rules/4711', { body: { enabled: false } })).body.rules).toHaveLength(
+      before.length,
+    )
+    expect((await http.call('DELETE', '/commands/rules/4711')).status).toBe(200)
+    expect(await names()).toEqual(before)
+  })
+
+  it.each([
+    { days: [7] },
+    { start_hour: 24 },
+    { interval_minutes: 0 },
+    { start_hour: 9, end_hour: 9 },
+    { start_hour: 22, end_hour: 6 },
+    { timezone: 'Rome' },
+    { priority: 'high' },
+  ])('%j is refused', async body => {
+    expect((await post(body)).status).toBe(422)
+  })
+
+  it('a scope that does not exist is 404', async () => {
+    expect((await post({ tenant_id: 'nowhere' })).status).toBe(404)
+  })
+
+  it('a change says so to the dispatcher', async () => {
+    http.hints.length = 0
+    await post({ name: 'x' })
+    expect(http.hints).toEqual(['settings'])
+  })
+})

@@ -1,0 +1,205 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { deleteTenant } from '../../src/tenants/delete.js'
+import { createTenant, getTenant, loadTenants, updateTenant } from '../../src/tenants/store.js'
+import { type HttpApp, openHttpApp } from '../support/http-app.js'
+import { addMessages } from '../support/queue-rows.js'
+import { dialects } from '../support/temp-db.js'
+
+describe.each(dialects)('tenants on %s', dialect => {
+  let http: HttpApp
+  beforeAll(async () => {
+    http = await openHttpApp(dialect)
+  })
+  afterAll(() => http.close())
+  const shown = async (id: string) => (await http.call('GET', `/tenant/${id}`)).body
+  const stored = (id: string) => getTenant(http.temp.db, http.sealer, id)
+
+  it('default exists from the start', async () => {
+    expect(await shown('default')).toMatchObject({ ok: true, id: 'default', active: true })
+  })
+
+  it('a new tenant is answered its key, once; naming it again changes only the fields given', async () => {
+    const created = await http.call('POST', '/tenant', {
+      body: { id: 'acme', name: 'Acme', client_base_url: 'https://acme.test/api' },
+    })
+    expect(created.body).toEqual({ ok: true, api_key: expect.stringMatching(/^[\w-]{43}$/) })
+    const again = await http.call('POST', '/tenant', { body: { id: 'acme', rate_limits: { hourly: '100' } } })
+    expect(again.body).toEqual({ ok: true })
+    expect(await shown('acme')).toMatchObject({
+      name: 'Acme',
+      rate_limits: { hourly: 100 },
+      client_base_url: 'https://acme.test/api',
+    })
+    const { api_key: token } = created.body
+    expect((await http.call('GET', '/tenant/acme', { token })).status).toBe(200)
+  })
+
+  it('instants are ISO 8601 in UTC', async () => {
+    expect((await shown('acme')).created_at).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/)
+  })
+
+  it('POST sets a field back with null, PUT takes null for not given', async () => {
+    await http.call('POST', '/tenant', { body: { id: 'nulls', name: 'N', client_sync_path: '/sync' } })
+    await http.call('PUT', '/tenant/nulls', { body: { name: null } })
+    expect((await shown('nulls')).name).toBe('N')
+    await http.call('POST', '/tenant', { body: { id: 'nulls', name: null } })
+    expect((await shown('nulls')).name).toBeUndefined()
+    expect((await shown('nulls')).client_sync_path).toBe('/sync')
+  })
+
+  it('an empty update of an existing tenant is no fault', async () => {
+    expect((await http.call('PUT', '/tenant/acme', { body: {} })).body).toEqual({ ok: true })
+  })
+
+  it('an unknown tenant is 404 in the old words', async () => {
+    for (const [method, url] of [
+      ['GET', '/tenant/no'],
+      ['PUT', '/tenant/no'],
+      ['DELETE', '/tenant/no'],
+      ['POST', '/tenant/no/api-key'],
+      ['DELETE', '/tenant/no/api-key'],
+    ] as const) {
+      const answer = await http.call(method, url)
+      expect([answer.status, answer.body.detail], `${method} ${url}`).toEqual([404, "Tenant 'no' not found"])
+    }
+  })
+
+  it('secrets are sealed at rest, masked in answers, and kept when the mask comes back', async () => {
+    const auth = { method: 'bearer', token: 'tell-nobody' }
+    await http.call('POST', '/tenant', { body: { id: 'auth', client_auth: auth, signing_secrets: ['whsec_one'] } })
+    const [row] = await http.temp.db.read({ sql: "select * from tenants where id = 'auth'", params: [] })
+    expect(JSON.stringify(row)).not.toMatch(/tell-nobody|whsec_one/)
+    const record = await shown('auth')
+    expect(record.client_auth).toEqual({ method: 'bearer', token: '***' })
+    expect(JSON.stringify(record)).not.toMatch(/tell-nobody|whsec/)
+    await http.call('PUT', '/tenant/auth', { body: { ...record, name: 'renamed' } })
+    expect(await stored('auth')).toMatchObject({ name: 'renamed', clientAuth: auth, signingSecrets: ['whsec_one'] })
+    expect(JSON.stringify((await http.call('GET', '/command-log')).body)).not.toMatch(/tell-nobody|whsec/)
+  })
+
+  it('an address set by the admin is trusted until the tenant changes it', async () => {
+    const token = await http.addTenant('trust', { client_base_url: 'http://10.0.0.5' })
+    const trusted = async () => (await stored('trust'))?.endpointTrusted
+    const put = (url: string, as: string | undefined) =>
+      http.call('PUT', '/tenant/trust', { body: { client_base_url: url }, token: as })
+    expect(await trusted()).toBe(true)
+    await put('http://10.0.0.5', token)
+    expect(await trusted()).toBe(true)
+    await put('http://10.0.0.6', token)
+    expect(await trusted()).toBe(false)
+    await put('http://10.0.0.5', token)
+    expect(await trusted()).toBe(false)
+    await put('http://10.0.0.5', undefined)
+    expect(await trusted()).toBe(true)
+  })
+
+  it('a tenant changes its own name and client fields, and nothing that limits it', async () => {
+    const token = await http.addTenant('own', { rate_limits: { daily: 10 } })
+    const put = (body: object) => http.call('PUT', '/tenant/own', { body, token })
+    expect((await put({ name: 'Mine', client_base_url: 'https://own.test' })).status).toBe(200)
+    expect((await put({ rate_limits: { daily: 10 }, active: true })).status).toBe(200)
+    for (const body of [
+      { active: false },
+      { rate_limits: { daily: 99 } },
+      { max_queued_messages: 5 },
+      { attachment_root: '/' },
+    ]) {
+      expect((await put(body)).status, JSON.stringify(body)).toBe(403)
+    }
+    expect((await put({ large_file_config: { storage_url: 'file:///etc' } })).status).toBe(422)
+    expect(await shown('own')).toMatchObject({ name: 'Mine', rate_limits: { daily: 10 }, active: true })
+  })
+
+  it.each([
+    { id: 'a b' },
+    { id: '' },
+    { id: 'x'.repeat(65) },
+    {},
+    { id: 'ok', client_base_url: 'ftp://x' },
+    { id: 'ok', client_base_url: 'http://user:pw@x' },
+    { id: 'ok', client_base_url: 'no url' },
+    { id: 'ok', client_sync_path: '@evil.test/' },
+    { id: 'ok', client_auth: { method: 'bearer' } },
+    { id: 'ok', client_auth: { method: 'digest' } },
+    { id: 'ok', name: 'a\r\nb' },
+    { id: 'ok', rate_limits: { daily: -1 } },
+    { id: 'ok', signing_secrets: ['a', 'b', 'c'] },
+  ])('%j is refused', async body => {
+    const answer = await http.call('POST', '/tenant', { body })
+    expect([answer.status, answer.body.code]).toEqual([422, 'validation_failed'])
+  })
+
+  it('two changes of different fields at once do not undo each other', async () => {
+    await http.addTenant('race')
+    const { db } = http.temp
+    const options = { now: http.clock.now(), trusted: true }
+    const changes = [{ name: 'both' }, { rateDaily: 7 }, { rateHourly: 8 }, { maxQueuedMessages: 9 }]
+    await Promise.all(changes.map(patch => updateTenant(db, http.sealer, 'race', patch, options)))
+    expect(await stored('race')).toMatchObject({ name: 'both', rateDaily: 7, rateHourly: 8, maxQueuedMessages: 9 })
+  })
+
+  it('of several who create the same tenant at once one gets a key', async () => {
+    const options = { now: http.clock.now(), trusted: true }
+    const keys = await Promise.all([1, 2, 3].map(() => createTenant(http.temp.db, http.sealer, 'once', {}, options)))
+    expect(keys.filter(key => key !== null)).toHaveLength(1)
+  })
+
+  it('lists are by id, inactive ones left out on request', async () => {
+    await http.addTenant('zz', { active: false })
+    const all = (await http.call('GET', '/tenants')).body.tenants.map((each: { id: string }) => each.id)
+    expect(all).toEqual([...all].sort())
+    expect(all).toContain('zz')
+    const active = (await http.call('GET', '/tenants?active_only=yes')).body.tenants.map(
+      (each: { id: string }) => each.id,
+    )
+    expect(active).not.toContain('zz')
+    expect([...(await loadTenants(http.temp.db, http.sealer, ['zz', 'gone'])).keys()]).toEqual(['zz'])
+  })
+
+  it('sync-status tells who is due and who must not be disturbed', async () => {
+    await http.addTenant('sync', { name: 'S', client_base_url: 'https://s.test' })
+    const status = async () =>
+      (await http.call('GET', '/tenants/sync-status')).body.tenants.find((each: { id: string }) => each.id === 'sync')
+    expect(await status()).toEqual({
+      id: 'sync',
+      name: 'S',
+      active: true,
+      client_base_url: 'https://s.test',
+      next_sync_due: true,
+      in_dnd: false,
+    })
+    const now = http.clock.now()
+    await http.temp.db.write([
+      {
+        sql: 'insert into sync_state (tenant_id, last_sync_at, quiet_until) values ($1, $2, $3)',
+        params: ['sync', now - 1500, now + 60_000],
+      },
+    ])
+    expect(await status()).toMatchObject({ last_sync_ts: (now - 1500) / 1000, next_sync_due: false, in_dnd: true })
+    expect((await http.call('GET', '/tenants/sync-status')).body.sync_interval_seconds).toBe(300)
+  })
+
+  it('deleting a tenant takes its accounts, messages, reports and keys, and nobody else’s', async () => {
+    const token = await http.addTenant('gone')
+    await http.addTenant('stays')
+    for (const tenant_id of ['gone', 'stays']) {
+      await http.call('POST', '/account', { body: { id: 'main', tenant_id, host: 'h' } })
+      await addMessages(http.temp.db, { tenantId: tenant_id, accountId: 'main', count: 1100 })
+    }
+    expect((await http.call('DELETE', '/tenant/gone')).body).toEqual({ ok: true })
+    expect((await http.call('GET', '/accounts', { token })).status).toBe(401)
+    for (const table of ['accounts', 'messages', 'events', 'api_keys']) {
+      const rows = await http.temp.db.read({
+        sql: `select tenant_id, count(*) as n from ${table} where tenant_id in ('gone', 'stays') group by tenant_id`,
+        params: [],
+      })
+      expect(
+        rows.map(row => row.tenant_id),
+        table,
+      ).toEqual(['stays'])
+    }
+    const [contents] = await http.temp.db.read({ sql: 'select count(*) as n from contents', params: [] })
+    expect(Number(contents!.n)).toBe(1100)
+    expect(await deleteTenant(http.temp.db, 'gone', http.clock.now())).toBe(false)
+  })
+})
