@@ -298,7 +298,7 @@ export const SETTINGS: { readonly [K in SettingKey]: Setting<ValueOf<K>> } = {
     about: 'seconds before each retry, comma-separated; the last one repeats',
   },
   'queue.leaseMs': {
-    kind: kind.seconds({ min: 5, max: 3600 }),
+    kind: kind.seconds({ min: 2, max: 3600 }),
     default: 60_000,
     env: ['GMP_LEASE_SECONDS'],
     ini: ['delivery', 'lease_seconds'],

@@ -4,11 +4,12 @@
  */
 import { hostname } from 'node:os'
 import type { FastifyInstance } from 'fastify'
-import { loadAccounts, loadAllAccounts } from './accounts/store.js'
+import { loadAccounts } from './accounts/store.js'
 import type { Config } from './config.js'
 import type { Db } from './db/db.js'
 import { migrate, migrationStatus } from './db/migrate.js'
 import { openDatabase } from './db/open.js'
+import { words } from './delivery/classify.js'
 import { createDispatcher, type Dispatcher } from './delivery/dispatcher.js'
 import { createDeliveryEvents } from './delivery/events.js'
 import { createPauses } from './delivery/pauses.js'
@@ -32,10 +33,8 @@ import { createDisk } from './service/disk.js'
 import { createWake } from './service/hints.js'
 import { openSealer } from './service/key.js'
 import { createTransport } from './smtp/pool.js'
-import { words } from './delivery/classify.js'
 import { SmtpFailure } from './smtp/transport.js'
-import { ensureDefaultTenant } from './tenants/store.js'
-import { loadTenants } from './tenants/load.js'
+import { ensureDefaultTenant, loadTenants } from './tenants/store.js'
 
 export interface Overrides {
   readonly clock?: Clock
@@ -112,6 +111,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   const tenantsOf = (ids: readonly string[]) => loadTenants(db, sealer, ids, unreadable('tenant'))
   const settings = createSettings({
     db,
+    clock,
     timezone: config.scheduler.timezone,
     loadAccounts: accountsOf,
     loadTenants: tenantsOf,
@@ -129,7 +129,18 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     version: VERSION,
   })
   onStop(async () => metrics.stop())
-  for (const account of (await loadAllAccounts(db, sealer)).values()) metrics.account(account.tenantId, account.id)
+  let lastAccountKey = 0
+  /** Counters of accounts made since the last scrape appear, from 0, whichever instance made them. */
+  const metricsText = async () => {
+    const rows = await db
+      .read({ sql: 'select key, tenant_id, id from accounts where key > $1 order by key', params: [lastAccountKey] })
+      .catch(() => [])
+    for (const row of rows) {
+      metrics.account(row.tenant_id as string, row.id as string)
+      lastAccountKey = Number(row.key)
+    }
+    return metrics.text()
+  }
 
   // ---- the loops ----
   const loops: Loop[] = []
@@ -267,8 +278,11 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
       pauseLoop.wake()
     },
   }
-  const wake = createWake(db, local, () => settings.bump(), error =>
-    log.warning(`A change of settings could not be told to other instances: ${error.message}`),
+  const wake = createWake(
+    db,
+    local,
+    () => settings.bump(),
+    error => log.warning(`A change of settings could not be told to other instances: ${error.message}`),
   )
 
   const dispatchLoop = loop('dispatch', config.queue.loopIntervalMs, dispatcher.step)
@@ -301,7 +315,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     startedAt,
     status: () => ({ schedulerActive: settings.schedulerActive, draining: state.draining }),
     ready: () => readiness(db, state.draining),
-    metricsText: () => metrics.text(),
+    metricsText,
+    accepted: count => metrics.accepted(count),
     freeDiskMb: () => disk.freeMb(),
     nextOpening: (accountKey, now) => nextOpening(settings, accountKey, now),
     probeAccount: async account => {
@@ -344,7 +359,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
 /** The sum of all waits of the retry schedule: a pause longer than this fails what waited through it. */
 function patience({ queue }: Config): number {
   let sum = 0
-  for (let i = 0; i < queue.maxRetries; i += 1) sum += queue.retryDelaysMs[Math.min(i, queue.retryDelaysMs.length - 1)] ?? 0
+  for (let i = 0; i < queue.maxRetries; i += 1)
+    sum += queue.retryDelaysMs[Math.min(i, queue.retryDelaysMs.length - 1)] ?? 0
   return sum
 }
 

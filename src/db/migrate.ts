@@ -49,7 +49,8 @@ function stepTo(db: Db, version: number): Statement[] {
   const statements: Statement[] = []
   // Two processes starting at once: the second waits here, then fails on the version below and looks again.
   if (db.dialect === 'postgres') statements.push({ sql: 'select pg_advisory_xact_lock(7305829)', params: [] })
-  if (version === 1) statements.push({ sql: 'create table if not exists meta (key text primary key, value text not null)', params: [] })
+  if (version === 1)
+    statements.push({ sql: 'create table if not exists meta (key text primary key, value text not null)', params: [] })
   for (const sql of MIGRATIONS[version - 1] ?? []) statements.push({ sql, params: [] })
   statements.push({
     sql: `insert into meta (key, value) values ('schema_version', $1)

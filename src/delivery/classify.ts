@@ -25,7 +25,11 @@ export function classifyReplies(replies: Replies, open: readonly string[], facts
   const { mail, data } = replies
   if (mail !== null) {
     if (ACCOUNT_CODES.has(mail.code)) {
-      return { ...base, verdicts: open.map(untouched), failure: { scope: 'account', code: String(mail.code), text: words(mail) } }
+      return {
+        ...base,
+        verdicts: open.map(untouched),
+        failure: { scope: 'account', code: String(mail.code), text: words(mail) },
+      }
     }
     // The sender was refused: the same for every recipient.
     return { ...base, failure: null, verdicts: open.map(address => refusedBy(address, mail)) }
@@ -61,7 +65,14 @@ export function classifyError(error: unknown, open: readonly string[], facts: At
     }
   }
   if (error instanceof Interrupted) {
-    return { verdicts: open.map(untouched), failure: null, inDoubt: false, reachedData: error.reachedData, interrupted: true, attempt: null }
+    return {
+      verdicts: open.map(untouched),
+      failure: null,
+      inDoubt: false,
+      reachedData: error.reachedData,
+      interrupted: true,
+      attempt: null,
+    }
   }
   if (error instanceof Undeliverable) {
     const { code, message, permanent } = error
@@ -103,7 +114,9 @@ export class Undeliverable extends Error {
 
 /** As a person reads a reply: code, enhanced code, text. */
 export function words({ code, enhanced, text }: Reply): string {
-  return enhanced === null || text.startsWith(enhanced) ? `${code} ${text}`.trim() : `${code} ${enhanced} ${text}`.trim()
+  return enhanced === null || text.startsWith(enhanced)
+    ? `${code} ${text}`.trim()
+    : `${code} ${enhanced} ${text}`.trim()
 }
 
 function isPositive(reply: Reply): boolean {

@@ -60,7 +60,10 @@ function openRecipients({ envelope, recipients }: ClaimedMessage): readonly stri
 function render(claimed: ClaimedMessage, attachments: Awaited<ReturnType<typeof fetchAttachments>>) {
   const { id, tenantId, content, envelope, createdAt } = claimed
   try {
-    return renderMail({ id, content, envelope, createdAt, messageIdSeed: `${tenantId} ${id} ${createdAt}` }, attachments)
+    return renderMail(
+      { id, content, envelope, createdAt, messageIdSeed: `${tenantId} ${id} ${createdAt}` },
+      attachments,
+    )
   } catch (error) {
     throw new Undeliverable(`the message cannot be rendered: ${(error as Error).message}`, 'render_failed', true)
   }

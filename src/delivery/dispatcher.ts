@@ -3,18 +3,19 @@
  * that have room; sends run beside it and settle by themselves. Everything here is a cache of the database but the
  * claims themselves, which are under the lease.
  */
+
+import { DatabaseUnavailable, type Db } from '../db/db.js'
 import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 import type { Step } from '../lib/loop.js'
 import { createSlots } from '../lib/slots.js'
-import { type Db, DatabaseUnavailable } from '../db/db.js'
-import { type ClaimRequest, type Claimed, type ClaimedMessage, claimDue, loadContents } from '../queue/claim.js'
+import { type Claimed, type ClaimedMessage, type ClaimRequest, claimDue, loadContents } from '../queue/claim.js'
 import { readyAccounts } from '../queue/discover.js'
 import type { DoubtJournal } from '../queue/doubt-journal.js'
 import { nextDue, readyDue } from '../queue/due.js'
-import { claimsOf } from '../queue/rescue.js'
 import type { Lease } from '../queue/lease.js'
 import type { Outcome } from '../queue/outcome.js'
+import { claimsOf } from '../queue/rescue.js'
 import { nextTransition, type RetryPolicy, type Transition } from '../queue/transition.js'
 import type { MailTransport } from '../smtp/transport.js'
 import { deliver } from './deliver.js'
@@ -223,7 +224,12 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     if (asked.length === 0) return 0
     let taken = 0
     try {
-      const results = await claimDue(db, lease.id, steadyNow(), asked.map(each => each.request))
+      const results = await claimDue(
+        db,
+        lease.id,
+        steadyNow(),
+        asked.map(each => each.request),
+      )
       await fill(asked.map((each, i) => ({ lane: each.lane, rows: results[i] ?? [] })))
       for (const [i, { lane, lookup, request, hints, whole }] of asked.entries()) {
         const got = results[i]?.length ?? 0
@@ -246,7 +252,8 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     return taken
   }
 
-  const isHeld = ({ account, tenant }: Lookup) => account.pause !== null || !tenant.active || tenant.suspendedBatches.includes('*')
+  const isHeld = ({ account, tenant }: Lookup) =>
+    account.pause !== null || !tenant.active || tenant.suspendedBatches.includes('*')
 
   /** null: nothing may be claimed for this lane now. */
   const requestFor = (lane: Lane, lookup: Lookup, now: number, room: number): ClaimRequest | null => {
@@ -272,7 +279,10 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   }
 
   const isWaiting = async (key: number): Promise<boolean> => {
-    const rows = await db.read({ sql: 'select 1 from messages where stage = 1 and account_key = $1 limit 1', params: [key] })
+    const rows = await db.read({
+      sql: 'select 1 from messages where stage = 1 and account_key = $1 limit 1',
+      params: [key],
+    })
     return rows.length > 0
   }
 
@@ -393,7 +403,9 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     const waiting = lane.buffer
     lane.buffer = []
     for (const claimed of waiting) {
-      const done = conclude(lease, lookup, claimed, interrupted(claimed.envelope.to)).finally(() => running.delete(done))
+      const done = conclude(lease, lookup, claimed, interrupted(claimed.envelope.to)).finally(() =>
+        running.delete(done),
+      )
       running.add(done)
     }
   }

@@ -62,11 +62,17 @@ export function createDeliveryEvents(deps: EventsDeps): DispatchEvents {
       const { told, failed, firstTurn } = await deferByLimit(db, lookup, now, deps.steadyNow())
       if (told > 0) {
         metrics.deferred(account.tenantId, account.id, told)
-        log.warning(`Rate limit reached for ${account.id}, deferring ${told} messages`, { account_id: account.id, tenant_id: account.tenantId })
+        log.warning(`Rate limit reached for ${account.id}, deferring ${told} messages`, {
+          account_id: account.id,
+          tenant_id: account.tenantId,
+        })
       }
       if (failed > 0) {
         metrics.error(account.tenantId, account.id, failed)
-        log.error(`Rate limit reached for ${account.id}: ${failed} messages failed`, { account_id: account.id, tenant_id: account.tenantId })
+        log.error(`Rate limit reached for ${account.id}: ${failed} messages failed`, {
+          account_id: account.id,
+          tenant_id: account.tenantId,
+        })
       }
       if (told + failed > 0) {
         metrics.rateLimited(account.tenantId, account.id, told + failed)

@@ -4,9 +4,9 @@
  */
 import { type Db, rowsParam } from '../db/db.js'
 import { projectTurns } from '../limits/store.js'
+import type { Priority } from '../messages/message.js'
 import { endOpen } from '../queue/end.js'
 import { deferredEntry } from '../queue/report-entry.js'
-import type { Priority } from '../messages/message.js'
 import type { Lookup } from './settings.js'
 
 /** Bits of messages.causes. */

@@ -12,7 +12,7 @@ import type { Step } from '../lib/loop.js'
 import type { Priority } from '../messages/message.js'
 import { endOpen } from '../queue/end.js'
 import { deferredEntry } from '../queue/report-entry.js'
-import { SmtpFailure, type MailTransport } from '../smtp/transport.js'
+import { type MailTransport, SmtpFailure } from '../smtp/transport.js'
 import { words } from './classify.js'
 import { Cause, tell } from './limit-deferral.js'
 
@@ -62,19 +62,21 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
 
   const step = async (): Promise<Step> => {
     const now = clock.now()
+    const [first] = await db.read({
+      sql: "select min(probe_at) as at from accounts where pause_kind = 'failure'",
+      params: [],
+    })
+    if (first?.at === null || first?.at === undefined) return { nextAt: null, again: false }
     // Taken by moving it: of many instances one probes, and another one should that one die.
-    const due = await claimProbes(db, { now, again: now + PROBE_LIMIT_MS, limit: PROBES_AT_ONCE - probing.size })
-    for (const key of due) startProbe(key)
+    if (Number(first.at) <= now) {
+      const due = await claimProbes(db, { now, again: now + PROBE_LIMIT_MS, limit: PROBES_AT_ONCE - probing.size })
+      for (const key of due) startProbe(key)
+    }
     if (now >= tellAt) {
       tellAt = now + TELL_EVERY_MS
       await tellQueues(now)
     }
-    const [next] = await db.read({
-      sql: `select min(probe_at) as at from accounts where pause_kind = 'failure' and probe_at > $1`,
-      params: [now],
-    })
-    const probeAt = next?.at === null || next?.at === undefined ? null : Number(next.at)
-    return { nextAt: probeAt, again: false }
+    return { nextAt: Math.max(Number(first.at), now + 50), again: false }
   }
 
   const startProbe = (key: number) => {
@@ -157,7 +159,10 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
       if (rows.length === 0) return
       const ended = await endOpen(db, {
         now,
-        from: { sql: 'select g.k from @rows($1: k bigint) g', given: rowsParam(rows.map(row => ({ k: Number(row.seq) }))) },
+        from: {
+          sql: 'select g.k from @rows($1: k bigint) g',
+          given: rowsParam(rows.map(row => ({ k: Number(row.seq) }))),
+        },
         stages: [1],
         status: 'error',
         type: 'error',

@@ -4,6 +4,7 @@
  */
 import type { Account } from '../accounts/account.js'
 import type { Db } from '../db/db.js'
+import type { Clock } from '../lib/clock.js'
 import { type Limit, limitsOf } from '../limits/windows.js'
 import type { Rule } from '../rules/rule.js'
 import { type Opening, openingAt } from '../rules/schedule.js'
@@ -19,6 +20,7 @@ export interface Lookup {
 
 export interface SettingsDeps {
   readonly db: Db
+  readonly clock: Clock
   readonly timezone: string
   loadAccounts(keys: readonly number[]): Promise<readonly Account[]>
   loadTenants(ids: readonly string[]): Promise<ReadonlyMap<string, Tenant>>
@@ -27,7 +29,7 @@ export interface SettingsDeps {
 
 export interface Settings {
   readonly schedulerActive: boolean
-  /** Reads the version; forgets everything when it moved. */
+  /** Reads the version, at most once a second; forgets everything when it moved. */
   refresh(): Promise<void>
   /** Says that something changed: to this process now, to the others by the version. */
   bump(): Promise<void>
@@ -36,15 +38,19 @@ export interface Settings {
   get(keys: readonly number[]): Promise<ReadonlyMap<number, Lookup>>
 }
 
-export function createSettings({ db, timezone, loadAccounts, loadTenants, loadRules }: SettingsDeps): Settings {
+const READ_EVERY_MS = 1_000
+
+export function createSettings({ db, clock, timezone, loadAccounts, loadTenants, loadRules }: SettingsDeps): Settings {
   let version = ''
   let active = true
   let generation = 0
+  let readAgainAt = Number.NEGATIVE_INFINITY
   let accounts = new Map<number, Lookup>()
   let rules: Promise<readonly Rule[]> | null = null
 
   const forget = () => {
     generation += 1
+    readAgainAt = Number.NEGATIVE_INFINITY
     accounts = new Map()
     rules = null
   }
@@ -66,6 +72,9 @@ export function createSettings({ db, timezone, loadAccounts, loadTenants, loadRu
       return active
     },
     async refresh() {
+      const now = clock.monotonic()
+      if (now < readAgainAt) return
+      const began = generation
       const rows = await db.read({
         sql: "select key, value from meta where key in ('settings_version', 'scheduler_active')",
         params: [],
@@ -75,6 +84,8 @@ export function createSettings({ db, timezone, loadAccounts, loadTenants, loadRu
       const next = meta.get('settings_version') ?? ''
       if (next !== version) forget()
       version = next
+      // What was told while we read is read again at once.
+      if (began === generation) readAgainAt = now + READ_EVERY_MS
     },
     async bump() {
       forget()
@@ -109,5 +120,8 @@ export function createSettings({ db, timezone, loadAccounts, loadTenants, loadRu
 }
 
 function covers(rule: Rule, account: Account): boolean {
-  return (rule.tenantId === null || rule.tenantId === account.tenantId) && (rule.accountId === null || rule.accountId === account.id)
+  return (
+    (rule.tenantId === null || rule.tenantId === account.tenantId) &&
+    (rule.accountId === null || rule.accountId === account.id)
+  )
 }

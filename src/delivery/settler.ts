@@ -2,12 +2,12 @@
  * Gathers what sends came to and settles it in batches: while one unit is being committed the next one fills. Nothing
  * is dropped while the database is away; the results wait until they are written or the lease is lost.
  */
-import { type Db, DatabaseUnavailable } from '../db/db.js'
+import { DatabaseUnavailable, type Db } from '../db/db.js'
 import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 import type { DoubtJournal } from '../queue/doubt-journal.js'
 import type { Lease } from '../queue/lease.js'
-import { settle, type Settlement } from '../queue/settle.js'
+import { type Settlement, settle } from '../queue/settle.js'
 
 const MAX_UNIT = 400
 const RETRY_MS = 500
@@ -55,7 +55,12 @@ export function createSettler({ db, clock, log, journal, steadyNow }: SettlerDep
   const write = async (lease: Lease, unit: readonly Pending[]) => {
     for (let tries = 1; ; tries += 1) {
       try {
-        const settled = await settle(db, lease.id, steadyNow(), unit.map(each => each.settlement))
+        const settled = await settle(
+          db,
+          lease.id,
+          steadyNow(),
+          unit.map(each => each.settlement),
+        )
         journal.settled(lease.id, settled)
         for (const { settlement, done } of unit) done(settled.has(settlement.transition.seq))
         return

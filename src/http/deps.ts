@@ -25,6 +25,8 @@ export interface HttpDeps {
   ready(): Promise<Readiness>
   /** The Prometheus text exposition, version 0.0.4. */
   metricsText(): Promise<string>
+  /** So many messages were taken into the queue. */
+  accepted(count: number): void
   /** Free space of the database's disk as last measured; null where it cannot be told (a remote database). */
   freeDiskMb(): number | null
   /** When the account's rules let it send next, epoch ms; null: they do now; Infinity: never. */

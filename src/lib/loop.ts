@@ -58,7 +58,9 @@ export function createLoop({ name, clock, log, intervalMs, step }: LoopOptions):
         failures += 1
         wait = Math.min(PAUSE_MAX_MS, PAUSE_FIRST_MS * 2 ** Math.min(failures - 1, 10))
         if (isWorthSaying(failures)) {
-          log.error(`The ${name} loop failed (${failures} in a row), next try in ${wait} ms: ${(error as Error).message}`)
+          log.error(
+            `The ${name} loop failed (${failures} in a row), next try in ${wait} ms: ${(error as Error).message}`,
+          )
         }
         // A wake must not turn a failing step into a busy loop.
         await clock.sleep(wait, stopSignal.signal)

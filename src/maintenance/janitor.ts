@@ -19,7 +19,9 @@ const PRUNE_CHUNK = 500
 const PRUNE_EVERY_MS = 30_000
 const LOG_CHUNK = 1_000
 
-export function createJanitor({ db, clock, retentionMs, commandLogRetentionMs, expired }: JanitorDeps): { step(): Promise<Step> } {
+export function createJanitor({ db, clock, retentionMs, commandLogRetentionMs, expired }: JanitorDeps): {
+  step(): Promise<Step>
+} {
   let pruneAt = 0
   return {
     async step() {

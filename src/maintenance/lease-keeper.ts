@@ -8,7 +8,7 @@ import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 import type { Step } from '../lib/loop.js'
 import { declareDead, type Lease, takeLease } from '../queue/lease.js'
-import { orphanedLeases, rescue, type RescueDeps, type Rescued } from '../queue/rescue.js'
+import { orphanedLeases, type RescueDeps, type Rescued, rescue } from '../queue/rescue.js'
 
 export interface LeaseKeeperDeps {
   readonly db: Db
@@ -77,7 +77,10 @@ export function createLeaseKeeper(deps: LeaseKeeperDeps): LeaseKeeper {
       const held = lease
       lease = null
       if (held === null) return
-      const left = await db.read({ sql: 'select 1 from messages where stage = 3 and lease = $1 limit 1', params: [held.id] })
+      const left = await db.read({
+        sql: 'select 1 from messages where stage = 3 and lease = $1 limit 1',
+        params: [held.id],
+      })
       // Something could not be settled: left alone, the lease runs out and the rescuer decides by the journal.
       if (left.length > 0) return
       await held.end()

@@ -50,10 +50,30 @@ export function createMetrics(ports: MetricsPorts): Metrics {
   const pauses = byAccount('gmp_account_pauses_total', 'Times an account was paused because its server refused it')
   const perAccount = [sent, errors, deferred, limited]
   const accepted = new Counter({ name: 'gmp_accepted_total', help: 'Messages taken into the queue', registers })
-  const probes = new Counter({ name: 'gmp_probes_total', help: 'Probes of paused accounts', labelNames: ['result'] as const, registers })
-  const posts = new Counter({ name: 'gmp_report_posts_total', help: 'Report requests by result', labelNames: ['tenant_id', 'result'] as const, registers })
-  const entries = new Counter({ name: 'gmp_report_entries_total', help: 'Report entries acknowledged', labelNames: ['tenant_id'] as const, registers })
-  const droppedEntries = new Counter({ name: 'gmp_report_entries_dropped_total', help: 'Report entries given up after 30 days', labelNames: ['tenant_id'] as const, registers })
+  const probes = new Counter({
+    name: 'gmp_probes_total',
+    help: 'Probes of paused accounts',
+    labelNames: ['result'] as const,
+    registers,
+  })
+  const posts = new Counter({
+    name: 'gmp_report_posts_total',
+    help: 'Report requests by result',
+    labelNames: ['tenant_id', 'result'] as const,
+    registers,
+  })
+  const entries = new Counter({
+    name: 'gmp_report_entries_total',
+    help: 'Report entries acknowledged',
+    labelNames: ['tenant_id'] as const,
+    registers,
+  })
+  const droppedEntries = new Counter({
+    name: 'gmp_report_entries_dropped_total',
+    help: 'Report entries given up after 30 days',
+    labelNames: ['tenant_id'] as const,
+    registers,
+  })
   const wait = new Histogram({
     name: 'gmp_queue_wait_seconds',
     help: 'From due to accepted by a server',
@@ -88,7 +108,11 @@ export function createMetrics(ports: MetricsPorts): Metrics {
         }
       },
     })
-  gauge('gmp_pending_messages', 'Messages not yet ended, in the whole database: take max over instances, not sum', ports.pending)
+  gauge(
+    'gmp_pending_messages',
+    'Messages not yet ended, in the whole database: take max over instances, not sum',
+    ports.pending,
+  )
   gauge('gmp_in_doubt_messages', 'Messages held in doubt', ports.inDoubt)
   gauge('gmp_paused_accounts', 'Accounts paused, in the whole database', ports.pausedAccounts)
   gauge('gmp_sends_in_flight', 'SMTP transactions under way', () => ports.sends().inFlight)
@@ -97,7 +121,10 @@ export function createMetrics(ports: MetricsPorts): Metrics {
   gauge('gmp_smtp_connections_idle', 'SMTP connections idle in the pool', () => ports.connections().idle)
   gauge('gmp_event_loop_lag_seconds', 'Event-loop delay since the last scrape, 99th percentile', () => lag.p99Seconds())
   gauge('gmp_resident_memory_bytes', 'Resident memory of this process', () => process.memoryUsage.rss())
-  new Gauge({ name: 'gmp_build_info', help: 'Version that runs', labelNames: ['version'] as const, registers }).set({ version: ports.version }, 1)
+  new Gauge({ name: 'gmp_build_info', help: 'Version that runs', labelNames: ['version'] as const, registers }).set(
+    { version: ports.version },
+    1,
+  )
 
   return {
     account(tenantId, accountId) {

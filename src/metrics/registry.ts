@@ -10,7 +10,7 @@ export interface EventLoopMonitor {
   stop(): void
 }
 
-const RESOLUTION_MS = 10
+const RESOLUTION_MS = 50
 
 export function monitorEventLoop(): EventLoopMonitor {
   const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS })

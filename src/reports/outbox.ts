@@ -247,6 +247,13 @@ export function release(tenantId: string, lease: number): Statement {
   }
 }
 
+/** Frees what calls of an earlier process left taken. Only for one who is alone, as the process on a SQLite file is. */
+export async function freeAllLeases(db: Db): Promise<void> {
+  await db.write([
+    { sql: 'update sync_state set lease = null, lease_until = null where lease_until is not null', params: [] },
+  ])
+}
+
 /** Ends a tenant's do-not-disturb. */
 export async function endQuiet(db: Db, tenantIds: readonly string[]): Promise<void> {
   await db.write([

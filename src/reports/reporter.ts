@@ -28,6 +28,8 @@ export interface ReporterDeps {
   readonly tenants: (ids: readonly string[]) => Promise<ReadonlyMap<string, Tenant>>
   /** Called when something became due earlier than the last step told. */
   readonly wakeLoop?: () => void
+  /** How long after a call's deadline the tenant of a dead instance is given to another, ms; 30 s unless told. */
+  readonly leaseMarginMs?: number
   /** In place of the service's own HTTP connections. */
   readonly poster?: Poster
 }
@@ -51,6 +53,7 @@ const IDLE_CHECK_MS = 5_000
 /** In test mode one run-now also covers what the dispatcher, started by the same run-now, reports in this time. */
 const TEST_RUN_MS = 30_000
 const STOP_GRACE_MS = 5_000
+const LEASE_MARGIN_MS = 30_000
 
 export function createReporter(deps: ReporterDeps): Reporter {
   const { db, clock, log, random } = deps
@@ -67,6 +70,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
     metrics: deps.metrics,
     global: reports,
     timeoutMs: reports.timeoutMs,
+    leaseMarginMs: deps.leaseMarginMs ?? LEASE_MARGIN_MS,
     syncIntervalMs: reports.syncIntervalMs,
     giveUpMs: reports.giveUpMs,
     logSyncs: deps.config.logging.deliveryActivity,

@@ -40,6 +40,8 @@ export interface RoundDeps {
   readonly metrics: ReportMetrics
   readonly global: GlobalEndpoint
   readonly timeoutMs: number
+  /** How long a tenant's lease outlasts the deadline of the call, for the settle. */
+  readonly leaseMarginMs: number
   readonly syncIntervalMs: number
   readonly giveUpMs: number
   /** GMP_LOG_DELIVERY_ACTIVITY: empty syncs are worth a line too. */
@@ -58,8 +60,6 @@ const BUSY_ELSEWHERE_MS = 1_000
 const ACCELERATED_SYNC_MS = 1_000
 /** An answer that takes longer than this occupies its place like a failure does. */
 const SLOW_MS = 5_000
-/** Beyond the deadline of the call, for the settle. */
-const LEASE_MARGIN_MS = 30_000
 const SETTLE_PAUSES_MS = [200, 1_000, 5_000]
 const CHUNK = 1_000
 
@@ -77,7 +77,7 @@ export async function syncTenant(lane: Lane, tenant: Tenant | null, deps: RoundD
   const claim = await claimBatch(deps.db, {
     tenantId: lane.tenantId,
     lease,
-    leaseMs: deps.timeoutMs + LEASE_MARGIN_MS,
+    leaseMs: deps.timeoutMs + deps.leaseMarginMs,
     now,
     ignoreBackoff: asked.forcedAt !== null,
     limit: MAX_ENTRIES,
@@ -88,7 +88,7 @@ export async function syncTenant(lane: Lane, tenant: Tenant | null, deps: RoundD
   if (claim === null) {
     lane.notBefore = now + BUSY_ELSEWHERE_MS
     // The other instance is posting what run-now asked for, or is gone and its lease is about to end.
-    if (asked.forcedAt !== null && now - asked.forcedAt > deps.timeoutMs + LEASE_MARGIN_MS) answered(lane, asked)
+    if (asked.forcedAt !== null && now - asked.forcedAt > deps.timeoutMs + deps.leaseMarginMs) answered(lane, asked)
     return
   }
   lane.probed = only !== null

@@ -50,7 +50,10 @@ function winner(rules: readonly RuleWindow[], now: number, timezone: string) {
   for (const rule of rules) {
     const window = windowAround(rule, now, rule.timezone ?? timezone)
     if (window === null) continue
-    const beats = best === null || rule.priority > best.rule.priority || (rule.priority === best.rule.priority && rule.id < best.rule.id)
+    const beats =
+      best === null ||
+      rule.priority > best.rule.priority ||
+      (rule.priority === best.rule.priority && rule.id < best.rule.id)
     if (beats) best = { rule, ...window }
   }
   return best

@@ -56,13 +56,10 @@ export function createWake(db: Db, local: LocalWake, bump: () => Promise<void>, 
     },
     settings() {
       local.settingsChanged()
-      bump().then(
-        () => {
-          local.settingsChanged()
-          tell({ of: 'settings' })
-        },
-        onError,
-      )
+      bump().then(() => {
+        local.settingsChanged()
+        tell({ of: 'settings' })
+      }, onError)
     },
   }
 }

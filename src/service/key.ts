@@ -22,7 +22,7 @@ export async function openSealer(db: Db, config: Config): Promise<Sealer> {
   // Read again: of two processes starting on an empty database only one key can be the first.
   if ((await readCheck(db)) !== mine) {
     throw new ConfigError(
-      'the encryption key is not the one this database was sealed with: set GMP_ENCRYPTION_KEY (or the instance folder\'s key file) to that key',
+      "the encryption key is not the one this database was sealed with: set GMP_ENCRYPTION_KEY (or the instance folder's key file) to that key",
     )
   }
   return createSealer(key)
@@ -30,7 +30,8 @@ export async function openSealer(db: Db, config: Config): Promise<Sealer> {
 
 function chooseKey({ encryptionKey, instance, database }: Config, sealed: boolean): Buffer {
   if (encryptionKey !== null) return encryptionKey
-  if (instance.dir === null) throw new ConfigError('GMP_ENCRYPTION_KEY is not set and there is no instance folder to keep a key in')
+  if (instance.dir === null)
+    throw new ConfigError('GMP_ENCRYPTION_KEY is not set and there is no instance folder to keep a key in')
   if (database.dialect === 'sqlite' || !sealed) return loadOrMakeKey(instance.dir)
   const key = loadKey(instance.dir)
   if (key !== null) return key

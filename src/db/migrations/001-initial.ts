@@ -81,6 +81,8 @@ export const initial: readonly string[] = [
     updated_at bigint not null,
     unique (tenant_id, id)
   )`,
+  // An admin may name an account without its tenant.
+  'create index accounts_id on accounts(id)',
   'create index accounts_paused on accounts(probe_at) where pause_kind is not null',
   `create table messages (
     seq @identity,

@@ -65,16 +65,16 @@ function addSubmission(app: App, deps: HttpDeps): void {
       }
       refuseTooMany(messageCount(request))
       const digest = createIdDigest()
-      try {
-        const options = { defaultPriority, strict: request.query.strict === true, tenantId: request.tenantScope }
-        const chunks = noting(messageChunks(request), digest.add)
-        const accepted = await acceptMessages(acceptDeps, request.caller, chunks, options)
-        const { status, body } = answerAccepted(accepted)
-        // The failures are documented as every route's default response.
-        return reply.code(status as 200).send(body as never)
-      } finally {
-        audit(request, { ...digest.result(), default_priority: given ?? undefined })
-      }
+      const options = { defaultPriority, strict: request.query.strict === true, tenantId: request.tenantScope }
+      const chunks = noting(messageChunks(request), digest.add)
+      // Also of a request that failed half-way: some of it may stand.
+      const accepted = await acceptMessages(acceptDeps, request.caller, chunks, options).finally(() =>
+        audit(request, { ...digest.result(), default_priority: given ?? undefined }),
+      )
+      deps.accepted(accepted.queued)
+      const { status, body } = answerAccepted(accepted)
+      // The failures are documented as every route's default response.
+      return reply.code(status as 200).send(body as never)
     },
   )
 }

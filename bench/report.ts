@@ -1,0 +1,71 @@
+/** docs/benchmarks.md, from the figures of one run. */
+
+export interface Latency {
+  readonly p50: number
+  readonly p95: number
+  readonly p99: number
+  readonly count: number
+}
+
+interface Rate {
+  readonly perSecond: number
+  readonly count: number
+  readonly rssMb: number
+}
+
+export interface Measured {
+  readonly dialect: 'sqlite' | 'postgres'
+  readonly sink: string
+  /** Percent of one core. */
+  readonly idleCpu: number
+  readonly runNow: Latency
+  readonly single: Latency
+  readonly busy: Latency
+  readonly accept: { readonly perSecond: number; readonly latency: Latency }
+  readonly drained: Rate
+  readonly endToEnd: Rate
+  readonly later: Rate
+}
+
+export function renderReport(machine: string, results: readonly Measured[], scale: number): string {
+  const head = `| what | ${results.map(each => each.dialect).join(' | ')} |`
+  const line = results.map(() => '---').join(' | ')
+  const row = (what: string, value: (each: Measured) => string) => `| ${what} | ${results.map(value).join(' | ')} |`
+  return [
+    '# Benchmarks',
+    '',
+    'Written by `npm run bench`; the figures of one run on one machine. Compare ratios, not machines.',
+    '',
+    `- Machine: ${machine}; the client, the SMTP sink and the database server share it with the service.`,
+    `- SMTP sink: ${[...new Set(results.map(each => each.sink))].join(', ')}. Messages of 2 KB, one account, 20 connections.`,
+    '- Durability: SQLite WAL with synchronous=FULL; PostgreSQL with fsync and synchronous_commit on; doubt journal and leases on.',
+    '- Log level warning.',
+    ...(scale === 1 ? [] : [`- Quick run: ${scale} of the messages.`]),
+    '',
+    head,
+    `| --- | ${line} |`,
+    row('accept, batches of 100 (messages/s)', each => rate(each.accept.perSecond)),
+    row('accept, a batch of 100: p50 / p95 / p99 (ms)', each => ms(each.accept.latency)),
+    row('accept, single POST at 200/s: p50 / p95 / p99 (ms)', each => ms(each.single)),
+    row('the same while sending at full speed', each => ms(each.busy)),
+    row('run-now: p50 / p95 / p99 (ms)', each => ms(each.runNow)),
+    row(
+      `end to end, submitting and sending (messages/s)`,
+      each => `${rate(each.endToEnd.perSecond)} of ${each.endToEnd.count}`,
+    ),
+    row('the same after all before was sent', each => rate(each.later.perSecond)),
+    row('sending a queue (messages/s)', each => `${rate(each.drained.perSecond)} of ${each.drained.count}`),
+    row('highest RSS of the service (MB)', each =>
+      rate(Math.max(each.endToEnd.rssMb, each.drained.rssMb, each.later.rssMb)),
+    ),
+    row('idle CPU (% of a core)', each => each.idleCpu.toFixed(2)),
+  ].join('\n')
+}
+
+function rate(value: number): string {
+  return Math.round(value).toLocaleString('en-US')
+}
+
+function ms({ p50, p95, p99 }: Latency): string {
+  return [p50, p95, p99].map(value => value.toFixed(1)).join(' / ')
+}
