@@ -27,8 +27,10 @@ import { createLeaseKeeper } from './maintenance/lease-keeper.js'
 import { createMetrics } from './metrics/metrics.js'
 import { countOpen } from './queue/counts.js'
 import { createFileJournal, createTableJournal, currentEpoch } from './queue/doubt-journal.js'
+import { freeAllLeases } from './reports/outbox.js'
 import { createReporter } from './reports/reporter.js'
 import { listRules } from './rules/store.js'
+import { createClockWatch } from './service/clock-watch.js'
 import { createDisk } from './service/disk.js'
 import { createWake } from './service/hints.js'
 import { openSealer } from './service/key.js'
@@ -92,7 +94,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   const works = config.server.role !== 'api'
   const state = { draining: false }
 
-  const db = await openDatabase(config, { log, exclusive: true })
+  // A clock put in place of the system's moves the database's time too, or its leases and limits would stand still.
+  const db = await openDatabase(config, { log, exclusive: true, clock: overrides.clock === undefined ? 'database' : 'process' })
   onStop(() => db.close())
   await migrate(db)
   const sealer = await openSealer(db, config)
@@ -161,6 +164,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     metrics,
     config,
     tenants: tenantsOf,
+    leaseMarginMs: Math.min(30_000, config.queue.leaseMs),
     wakeLoop: () => reportLoop.wake(),
   })
   const pauses = createPauses(
@@ -297,6 +301,14 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     await disk.measure()
     return { nextAt: null, again: false }
   })
+  const clockWatch = createClockWatch(clock, async byMs => {
+    const direction = byMs > 0 ? 'ahead' : 'back'
+    log.warning(`The clock was set ${direction} by ${Math.round(Math.abs(byMs) / 1000)} s`)
+    dispatcher.reconsider()
+    await Promise.all([reporter.clockWasSet(), pauses.clockWasSet()])
+    for (const each of [dispatchLoop, reportLoop, pauseLoop]) each.wake()
+  })
+  const clockLoop = loop('clock', 1_000, clockWatch.step)
   // An API process dispatches nothing, yet it tells whether the scheduler is on.
   const settingsLoop = loop('settings', 1_000, async () => {
     await settings.refresh()
@@ -333,8 +345,9 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
 
   if (works) {
     await keeper.begin(db.dialect === 'sqlite')
+    if (db.dialect === 'sqlite') await freeAllLeases(db)
     onStop(() => keeper.end())
-    for (const each of [dispatchLoop, reportLoop, pauseLoop, leaseLoop, janitorLoop, diskLoop]) each.start()
+    for (const each of [dispatchLoop, reportLoop, pauseLoop, leaseLoop, janitorLoop, diskLoop, clockLoop]) each.start()
   } else {
     for (const each of [diskLoop, settingsLoop]) each.start()
   }

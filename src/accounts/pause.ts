@@ -77,6 +77,13 @@ export async function claimProbes(
   return rows!.map(row => Number(row.key))
 }
 
+/** Makes every waiting probe due: after the clock was set its instant means nothing. */
+export async function makeProbesDue(db: Db, now: number): Promise<void> {
+  await db.write([
+    { sql: "update accounts set probe_at = $1 where pause_kind = 'failure' and probe_at > $1", params: [now] },
+  ])
+}
+
 export interface PausedAccount extends AccountPause {
   readonly key: number
   readonly tenantId: string

@@ -53,7 +53,8 @@ function expandSqlite(sql: string): string {
         const fields = columns(list).map(({ name }) => `value->>'${name}' as ${name}`)
         return `(select ${fields.join(', ')} from json_each(${param}))`
       })
-      .replace(NOW, '$1')
+      // The driver binds every number as a float, and a bucket is a quotient of whole numbers.
+      .replace(NOW, 'cast($1 as integer)')
       .replaceAll('@least', 'min')
       .replaceAll('@skip_locked', '')
       .replaceAll('@for_update', '')

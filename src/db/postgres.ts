@@ -11,6 +11,8 @@ const CHANNEL = 'gmp_wake'
 /** A deadlock or a serialization failure undid the unit wholly; the same unit may simply be sent again. */
 const UNDONE = new Set(['40001', '40P01'])
 const MAX_TRIES = 5
+/** Longest silence inside a unit, ms: its statements follow each other at once. The server then undoes it. */
+const UNIT_STALL_MS = 5_000
 
 export interface PostgresOptions extends DialectOptions {
   readonly poolSize: number
@@ -29,6 +31,14 @@ export async function openPostgres(url: string, options: PostgresOptions): Promi
     connectionTimeoutMillis: 10_000,
     application_name: 'genro-mail-proxy',
     keepAlive: true,
+  })
+  pool.on('connect', client => {
+    // A lent connection tells its death to whoever waits for an answer; without a listener it would also be uncaught.
+    client.on('error', () => {})
+    // A process that is frozen or cut off inside a unit keeps its rows locked, and the rescuer waits for them.
+    client.query(`set idle_in_transaction_session_timeout = ${UNIT_STALL_MS}`).catch(() => {
+      // The connection is gone; the unit that asked for it says so.
+    })
   })
   // Without a listener an idle connection that dies would end the process.
   pool.on('error', error => options.log.warning(`PostgreSQL connection lost: ${error.message}`))

@@ -44,7 +44,7 @@ async function open(): Promise<SqliteConnection> {
       pragma journal_mode = wal;
       pragma synchronous = full;
       pragma foreign_keys = on;
-      pragma cache_size = -65536;
+      pragma cache_size = -24576;
       pragma wal_autocheckpoint = 4000;
       pragma journal_size_limit = 67108864;
     `)

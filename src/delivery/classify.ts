@@ -4,6 +4,7 @@
  * messages behind it keep their attempts.
  */
 import type { AttemptRecord, Outcome, RecipientVerdict } from '../queue/outcome.js'
+import { isTooManyRecipients } from '../smtp/reply.js'
 import { type Replies, type Reply, SmtpFailure } from '../smtp/transport.js'
 
 /** Replies to MAIL that speak of the login and not of the message (RFC 4954 §6). */
@@ -41,7 +42,7 @@ export function classifyReplies(replies: Replies, open: readonly string[], facts
     if (reply === null) return untouched(address)
     if (!isPositive(reply)) {
       // Too many for one transaction: the rest go in the next, which is no failure as long as some went in this one.
-      return isTooMany(reply) && someAccepted ? untouched(address) : refusedBy(address, reply)
+      return isTooManyRecipients(reply) && someAccepted ? untouched(address) : refusedBy(address, reply)
     }
     if (data === null) return untouched(address)
     if (isPositive(data)) return { address, verdict: 'accepted', code: String(data.code), text: words(data) }
@@ -123,16 +124,19 @@ function isPositive(reply: Reply): boolean {
   return reply.code >= 200 && reply.code < 300
 }
 
-function isTooMany(reply: Reply): boolean {
-  return reply.code === 452 && (reply.enhanced === '4.5.3' || /too many recipients/i.test(reply.text))
-}
-
 function untouched(address: string): RecipientVerdict {
   return { address, verdict: 'open', code: null, text: null }
 }
 
 function refusedBy(address: string, reply: Reply): RecipientVerdict {
-  return { address, verdict: reply.code >= 500 ? 'refused' : 'transient', code: String(reply.code), text: words(reply) }
+  return { address, verdict: isFinal(reply) ? 'refused' : 'transient', code: String(reply.code), text: words(reply) }
+}
+
+function isFinal(reply: Reply): boolean {
+  // 552 for too many recipients is an old server's 452 (RFC 5321 §4.5.3.1.10). A login asked for at RCPT or DATA is
+  // not the message's fault; but no pause, since the server may take other recipients without one, and a probe, which
+  // only logs in, would end the pause each time.
+  return reply.code >= 500 && !isTooManyRecipients(reply) && !ACCOUNT_CODES.has(reply.code)
 }
 
 function recordOf(replies: Replies, facts: AttemptFacts): AttemptRecord {

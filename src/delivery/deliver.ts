@@ -31,12 +31,24 @@ export async function deliver(
   const startedAt = clock.now()
   const from = clock.monotonic()
   const facts = () => ({ n: claimed.attempts + 1, startedAt, durationMs: clock.monotonic() - from })
-  const beforeFinalDot = () => {
-    // A process frozen past its lease must not send: the message may be another's by now.
+  // A process frozen past its lease must not send: the message may be another's by now.
+  const checkLease = () => {
     if (!lease.hasMargin(marginMs)) throw new Interrupted('the lease ran out before the final dot', true)
-    return journal.append(lease.id, claimed.seq)
+  }
+  // Claimed in time and then kept waiting: given back, it is claimed no more, and is ended as expired.
+  const checkExpiry = (reachedData: boolean) => {
+    if (claimed.expiresAt === null || claimed.expiresAt > clock.now()) return
+    throw new Interrupted('it expired before it could be sent', reachedData)
+  }
+  const beforeFinalDot = async () => {
+    checkExpiry(true)
+    checkLease()
+    await journal.append(lease.id, claimed.seq)
+    // Once more: frozen while the entry was on its way, it may have been written after the rescuer read the journal.
+    checkLease()
   }
   try {
+    checkExpiry(false)
     const attachments = await fetchAttachments(claimed.content.attachments ?? [])
     const mail = render(claimed, attachments)
     const envelope = { from: claimed.envelope.from, to: open.slice(0, account.maxRecipientsPerTransaction) }

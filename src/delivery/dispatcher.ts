@@ -9,7 +9,14 @@ import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 import type { Step } from '../lib/loop.js'
 import { createSlots } from '../lib/slots.js'
-import { type Claimed, type ClaimedMessage, type ClaimRequest, claimDue, loadContents } from '../queue/claim.js'
+import {
+  type Claimed,
+  type ClaimedMessage,
+  type ClaimRequest,
+  claimableSql,
+  claimDue,
+  loadContents,
+} from '../queue/claim.js'
 import { readyAccounts } from '../queue/discover.js'
 import type { DoubtJournal } from '../queue/doubt-journal.js'
 import { nextDue, readyDue } from '../queue/due.js'
@@ -40,8 +47,8 @@ export interface DispatchEvents {
   settled(claimed: ClaimedMessage, transition: Transition, outcome: Outcome): void
   /** The server will not have this account now. Resolves when the pause is recorded. */
   accountFailed(lookup: Lookup, text: string, code: string | null): Promise<void>
-  /** A window is full and messages are waiting; answers when to look again, epoch ms. */
-  limited(lookup: Lookup): Promise<number>
+  /** A window is full and messages wait that the request would have taken; answers when to look again, epoch ms. */
+  limited(lookup: Lookup, request: ClaimRequest): Promise<number>
 }
 
 export interface DispatchDeps {
@@ -90,16 +97,22 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   const { db, clock, log, random, steadyNow, transport, journal, settings, settler, events } = deps
   const lanes = new Map<number, Lane>()
   const slots = createSlots(options.maxConcurrentSends)
+  // On SQLite every change is made by this process, which hints at it; polling is a second safety there.
+  const scanEveryMs = db.dialect === 'sqlite' ? 5_000 : 400
+  const lookEveryMs = db.dialect === 'sqlite' ? 2_000 : LOOK_MS
   const marginMs = Math.min(options.leaseMs * MARGIN_SHARE, MARGIN_MAX_MS)
   const running = new Set<Promise<void>>()
   let abort = new AbortController()
   let draining = false
+  /** The step under way, or the last one. */
+  let stepping: Promise<unknown> = Promise.resolve()
   /** Claims this process knows of; what the database shows beyond them was claimed without our hearing of it. */
   const held = new Set<number>()
   /** Lanes that found no free place, longest waiting first. */
   const starved = new Set<Lane>()
   let reconcileAt = Number.NEGATIVE_INFINITY
   let lookAt = Number.NEGATIVE_INFINITY
+  let hinted = true
   let cursor = 0
   let lastScan = Number.NEGATIVE_INFINITY
   let scheduled: number | null = 0
@@ -116,6 +129,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   }
 
   const hint = (accountKeys: readonly number[], priority: number) => {
+    hinted = true
     for (const key of accountKeys) {
       const lane = laneOf(key)
       lane.ready = true
@@ -139,8 +153,9 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   const look = async (): Promise<boolean> => {
     const now = clock.monotonic()
     const isDue = scheduled !== null && scheduled <= clock.now()
-    if (!isDue && now < lookAt) return false
+    if (!isDue && now < (hinted ? lookAt : lookAt - LOOK_MS + lookEveryMs)) return false
     lookAt = now + LOOK_MS
+    hinted = false
     const [, next] = await Promise.all([settings.refresh(), isDue ? scheduled : nextDue(db)])
     scheduled = next
     if (scheduled === null || scheduled > clock.now()) return false
@@ -174,7 +189,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   /** Polling for ready messages that nobody hinted at, a piece of the accounts at a time. */
   const discover = async (): Promise<boolean> => {
     const now = clock.monotonic()
-    if (cursor === 0 && now - lastScan < 400) return false
+    if (cursor === 0 && now - lastScan < scanEveryMs) return false
     if (cursor === 0) lastScan = now
     const found = await readyAccounts(db, cursor, SCAN_CHUNK)
     for (const { accountKey, priority } of found) hint([accountKey], priority)
@@ -189,7 +204,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     let total = 0
     for (let i = 0; i < candidates.length; i += CLAIMS_PER_UNIT) {
       const room = slots.free + options.batchSizePerAccount - bufferedTotal()
-      if (room <= 0) break
+      if (room <= 0 || draining) break
       total += await claimFor(lease, candidates.slice(i, i + CLAIMS_PER_UNIT), room)
     }
     return total
@@ -236,8 +251,9 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
         taken += got
         if (got === request.limit) continue
         // Fewer than asked: either nothing more is ready, or a limit or a tick stands before the rest.
-        if (lookup.limits.length > 0 && (await isWaiting(lane.key))) lane.notBefore = await events.limited(lookup)
-        else if (whole && lane.hints === hints) {
+        if (lookup.limits.length > 0 && (await isWaiting(request))) {
+          lane.notBefore = await events.limited(lookup, request)
+        } else if (whole && lane.hints === hints) {
           lane.ready = false
           lane.priority = 3
         }
@@ -278,11 +294,9 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     return { ...base, maxPriority: 3, dueBy }
   }
 
-  const isWaiting = async (key: number): Promise<boolean> => {
-    const rows = await db.read({
-      sql: 'select 1 from messages where stage = 1 and account_key = $1 limit 1',
-      params: [key],
-    })
+  const isWaiting = async (request: ClaimRequest): Promise<boolean> => {
+    const params: (string | number)[] = []
+    const rows = await db.read({ sql: `select 1 from messages where ${claimableSql(request, params)} limit 1`, params })
     return rows.length > 0
   }
 
@@ -422,7 +436,13 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   }
 
   return {
-    step,
+    step() {
+      const made = step()
+      stepping = made.catch(() => {
+        // The loop that asked for it tells.
+      })
+      return made
+    },
     hint,
     runNow(tenantId) {
       const now = clock.now()
@@ -441,6 +461,8 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     },
     async drain(graceMs) {
       draining = true
+      // A claim under way is waited for: what it brings goes back too.
+      await Promise.race([stepping, clock.sleep(graceMs)])
       const lease = deps.lease()
       const lookups = await settings.get([...lanes.keys()]).catch(() => new Map<number, Lookup>())
       for (const lane of lanes.values()) {

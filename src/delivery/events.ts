@@ -56,10 +56,10 @@ export function createDeliveryEvents(deps: EventsDeps): DispatchEvents {
       if (transition.event !== null) deps.reports([tenantId])
     },
     accountFailed: ({ account }, text, code) => deps.pause(account, text, code),
-    async limited(lookup) {
+    async limited(lookup, request) {
       const { account } = lookup
       const now = clock.now()
-      const { told, failed, firstTurn } = await deferByLimit(db, lookup, now, deps.steadyNow())
+      const { told, failed, firstTurn } = await deferByLimit(db, lookup, request, now, deps.steadyNow())
       if (told > 0) {
         metrics.deferred(account.tenantId, account.id, told)
         log.warning(`Rate limit reached for ${account.id}, deferring ${told} messages`, {

@@ -5,6 +5,7 @@
 import { type Db, rowsParam } from '../db/db.js'
 import { projectTurns } from '../limits/store.js'
 import type { Priority } from '../messages/message.js'
+import { type ClaimRequest, claimableSql } from '../queue/claim.js'
 import { endOpen } from '../queue/end.js'
 import { deferredEntry } from '../queue/report-entry.js'
 import type { Lookup } from './settings.js'
@@ -23,20 +24,33 @@ export interface LimitDeferral {
   readonly firstTurn: number
 }
 
-export async function deferByLimit(db: Db, lookup: Lookup, now: number, steadyNow: number): Promise<LimitDeferral> {
+/** `request`: the claim that got less than it asked for; what it could not have taken anyhow waits for something else. */
+export async function deferByLimit(
+  db: Db,
+  lookup: Lookup,
+  request: ClaimRequest,
+  now: number,
+  steadyNow: number,
+): Promise<LimitDeferral> {
   const { account, limits } = lookup
-  if (account.limitBehavior === 'error') {
-    const failed = await failWaiting(db, account.key, now)
-    return { told: 0, failed, firstTurn: now }
-  }
+  const params: (string | number)[] = []
   const rows = await db.read({
     sql: `select seq, tenant_id, id, account_id, priority, attempts, causes from messages
-      where account_key = $1 and stage = 1 order by priority, seq limit $2`,
-    params: [account.key, MOST],
+      where ${claimableSql(request, params)} order by priority, seq limit $${params.push(MOST)}`,
+    params,
   })
   const turns = await projectTurns(db, limits, steadyNow, Math.max(1, rows.length))
-  const told = rows
-    .map((row, i) => ({ row, turn: turns[i] ?? now }))
+  // A slot may be free: what came after the claim, or what a slot was given back for meanwhile, has its turn now.
+  const late = rows.map((row, i) => ({ row, turn: turns[i] ?? now })).filter(({ turn }) => turn > steadyNow)
+  if (account.limitBehavior === 'error') {
+    const failed = await failWaiting(
+      db,
+      late.map(({ row }) => Number(row.seq)),
+      now,
+    )
+    return { told: 0, failed, firstTurn: now }
+  }
+  const told = late
     .filter(({ row }) => (Number(row.causes) & Cause.limit) === 0)
     .map(({ row, turn }) => ({
       k: Number(row.seq),
@@ -57,20 +71,25 @@ export async function deferByLimit(db: Db, lookup: Lookup, now: number, steadyNo
         ),
       ),
     }))
-  if (told.length > 0) await tell(db, told, Cause.limit, REASON, now)
-  return { told: told.length, failed: 0, firstTurn: turns[0] ?? now }
+  const newly = told.length > 0 ? await tell(db, told, Cause.limit, REASON, now) : 0
+  return { told: newly, failed: 0, firstTurn: turns[0] ?? now }
 }
 
-/** Marks ready messages deferred for a cause they were not told of yet, with one report each. Shared with pauses. */
+/** Marks ready messages deferred for a cause they were not told of yet, with one report each; answers how many. Shared with pauses. */
 export async function tell(
   db: Db,
   rows: readonly { k: number; t: string; d: number; e: string }[],
   cause: number,
   reason: string,
   now: number,
-): Promise<void> {
+): Promise<number> {
   const given = rowsParam(rows)
-  await db.write([
+  const results = await db.write([
+    {
+      // Locked before they are looked at: two instances that see the same queue must not both tell it.
+      sql: 'select m.seq from messages m where m.seq in (select g.k from @rows($1: k bigint) g) order by m.seq @for_update',
+      params: [given],
+    },
     {
       sql: `insert into events (tenant_id, seq, type, at, entry, pending)
         select g.t, g.k, 'deferred', $2, g.e, 1 from @rows($1: k bigint, t text, e text) g
@@ -80,21 +99,19 @@ export async function tell(
     {
       sql: `update messages set status = 'deferred', deferred_ts = g.d, deferred_reason = $4, causes = causes | $3, updated_at = $2
         from @rows($1: k bigint, d bigint) g
-        where messages.seq = g.k and messages.stage = 1 and (messages.causes & $3) = 0`,
+        where messages.seq = g.k and messages.stage = 1 and (messages.causes & $3) = 0
+        returning messages.seq`,
       params: [given, now, cause, reason],
     },
   ])
+  return results.at(-1)?.length ?? 0
 }
 
-async function failWaiting(db: Db, accountKey: number, now: number): Promise<number> {
-  const rows = await db.read({
-    sql: 'select seq from messages where account_key = $1 and stage = 1 order by priority, seq limit $2',
-    params: [accountKey, MOST],
-  })
-  if (rows.length === 0) return 0
+async function failWaiting(db: Db, seqs: readonly number[], now: number): Promise<number> {
+  if (seqs.length === 0) return 0
   const ended = await endOpen(db, {
     now,
-    from: { sql: 'select g.k from @rows($1: k bigint) g', given: rowsParam(rows.map(row => ({ k: Number(row.seq) }))) },
+    from: { sql: 'select g.k from @rows($1: k bigint) g', given: rowsParam(seqs.map(seq => ({ k: seq }))) },
     stages: [1],
     status: 'error',
     type: 'error',

@@ -4,7 +4,7 @@
  * the pause outlasts the whole retry schedule.
  */
 import type { Account } from '../accounts/account.js'
-import { claimProbes, noteFailedProbe, pauseByFailure, resumeAfterProbe } from '../accounts/pause.js'
+import { claimProbes, makeProbesDue, noteFailedProbe, pauseByFailure, resumeAfterProbe } from '../accounts/pause.js'
 import { type Db, type Row, rowsParam } from '../db/db.js'
 import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
@@ -42,6 +42,8 @@ export interface Pauses {
   step(): Promise<Step>
   /** A delivery found that the account cannot work now. The first to say so pauses it. */
   pause(account: Account, text: string, code: string | null): Promise<void>
+  /** The wall clock was set: nothing waits any longer for an instant of before. */
+  clockWasSet(): Promise<void>
   stop(): void
 }
 
@@ -51,13 +53,22 @@ const PROBES_AT_ONCE = 50
 const PROBE_LIMIT_MS = 120_000
 /** How often the queue behind paused accounts is looked through for newcomers. */
 const TELL_EVERY_MS = 2_000
+/** How rarely, at the end, it is looked through from its start; the first time is at the next look. */
+const WHOLE_LOOK_MAX_MS = 60_000
+
+/** How far a queue was looked through, and when from its start again: what was in flight comes back to its old place. */
+interface Look {
+  readonly upTo: number
+  readonly wholeAt: number
+  readonly wholeEveryMs: number
+}
 
 export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
   const { db, clock, log, transport, loadAccounts } = deps
   const stopping = new AbortController()
   const probing = new Map<number, Promise<void>>()
-  /** Highest seq already told, by account: a long queue is looked through once. */
-  const toldUpTo = new Map<number, number>()
+  /** By account: a long queue is not looked through every time. */
+  const looks = new Map<number, Look>()
   let tellAt = 0
 
   const step = async (): Promise<Step> => {
@@ -103,7 +114,7 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
     }
     deps.probed(true)
     if (!(await resumeAfterProbe(db, key))) return
-    toldUpTo.delete(key)
+    looks.delete(key)
     log.info(`Account ${account.id} of tenant ${account.tenantId} works again`, named(account))
     deps.changed(key)
     deps.resumed(key)
@@ -120,32 +131,37 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
       await tellNewcomers(row, now)
     }
     const keys = new Set(paused.map(row => Number(row.key)))
-    for (const key of toldUpTo.keys()) if (!keys.has(key)) toldUpTo.delete(key)
+    for (const key of looks.keys()) if (!keys.has(key)) looks.delete(key)
   }
 
   const tellNewcomers = async (account: Row, now: number) => {
     const key = Number(account.key)
     const nextAt = Math.max(now, Number(account.probe_at ?? now))
+    const last = looks.get(key) ?? { upTo: 0, wholeAt: now, wholeEveryMs: TELL_EVERY_MS }
+    const whole = now >= last.wholeAt
+    let from = whole ? 0 : last.upTo
     for (;;) {
       const rows = await db.read({
-        sql: `select seq, tenant_id, id, account_id, priority, attempts, causes from messages
-          where account_key = $1 and stage = 1 and seq > $2 order by seq limit $3`,
-        params: [key, toldUpTo.get(key) ?? 0, CHUNK],
+        sql: `select seq, tenant_id, id, account_id, priority, attempts from messages
+          where account_key = $1 and stage = 1 and seq > $2 and (causes & $4) = 0 order by seq limit $3`,
+        params: [key, from, CHUNK, Cause.account],
       })
-      const fresh = rows.filter(row => (Number(row.causes) & Cause.account) === 0)
-      if (fresh.length > 0) {
-        const given = fresh.map(row => ({
+      if (rows.length > 0) {
+        const given = rows.map(row => ({
           k: Number(row.seq),
           t: row.tenant_id as string,
           d: nextAt,
           e: JSON.stringify(deferredEntry(baseOf(row), nextAt, account.pause_reason as string)),
         }))
-        await tell(db, given, Cause.account, account.pause_reason as string, now)
-        deps.told(account.tenant_id as string, account.id as string, fresh.length, 0)
+        const told = await tell(db, given, Cause.account, account.pause_reason as string, now)
+        if (told > 0) deps.told(account.tenant_id as string, account.id as string, told, 0)
+        from = Number(rows.at(-1)?.seq)
       }
-      if (rows.length > 0) toldUpTo.set(key, Number(rows.at(-1)?.seq))
-      if (rows.length < CHUNK) return
+      if (rows.length < CHUNK) break
     }
+    const upTo = Math.max(from, last.upTo)
+    const wholeEveryMs = Math.min(WHOLE_LOOK_MAX_MS, last.wholeEveryMs * 2)
+    looks.set(key, whole ? { upTo, wholeAt: now + last.wholeEveryMs, wholeEveryMs } : { ...last, upTo })
   }
 
   const failTheOutwaited = async (account: Row, now: number) => {
@@ -185,6 +201,11 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
       deps.paused(account)
       tellAt = 0
       log.error(`Account ${account.id} of tenant ${account.tenantId} is paused: ${text}`, named(account))
+    },
+    async clockWasSet() {
+      tellAt = 0
+      looks.clear()
+      await makeProbesDue(db, clock.now())
     },
     stop: () => stopping.abort(),
   }

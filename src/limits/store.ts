@@ -3,7 +3,7 @@
  * counting and taking are one), what settles add, and the projection for those who wait.
  */
 import { type Db, rowsParam, type Statement } from '../db/db.js'
-import { type Bucket, BUCKETS, bucketWidth, type Limit, projectSlots, RING, type Span } from './windows.js'
+import { BUCKETS, type Bucket, bucketWidth, type Limit, projectSlots, RING, type Span } from './windows.js'
 
 /**
  * Locks the scopes for the rest of the unit, in a fixed order: on PostgreSQL two instances must not count the same
@@ -13,7 +13,10 @@ export function lockScopes(limits: readonly Limit[]): Statement[] {
   const scopes = [...new Set(limits.map(each => each.scope))].sort().map(scope => ({ s: scope }))
   const given = rowsParam(scopes)
   return [
-    { sql: 'insert into limit_scopes (scope) select g.s from @rows($1: s text) g where true on conflict do nothing', params: [given] },
+    {
+      sql: 'insert into limit_scopes (scope) select g.s from @rows($1: s text) g where true on conflict do nothing',
+      params: [given],
+    },
     {
       sql: 'select scope from limit_scopes where scope in (select g.s from @rows($1: s text) g) order by scope @for_update',
       params: [given],
@@ -51,7 +54,8 @@ export function limitRows(limits: readonly Limit[]): string {
 
 /**
  * Counts settled transactions into their buckets at the database's time. `from` is a row source with the columns
- * scope, span and used; a place of the ring still holding an older bucket starts anew.
+ * scope, span and used; a place of the ring still holding an older bucket starts anew. One holding a later bucket (the
+ * clock was set back) keeps it and adds up: too many are counted for a while, never too few.
  */
 export function countUsedSql(from: string, now: string): string {
   return `insert into limit_buckets (scope, span, slot, bucket, used)
@@ -61,8 +65,8 @@ export function countUsedSql(from: string, now: string): string {
     where u.used > 0 group by u.scope, u.span, clock.at
     order by u.scope, u.span
     on conflict (scope, span, slot) do update set
-      used = case when limit_buckets.bucket = excluded.bucket then limit_buckets.used + excluded.used else excluded.used end,
-      bucket = excluded.bucket`
+      used = case when limit_buckets.bucket < excluded.bucket then excluded.used else limit_buckets.used + excluded.used end,
+      bucket = case when limit_buckets.bucket < excluded.bucket then excluded.bucket else limit_buckets.bucket end`
 }
 
 /** When the next `count` waiting messages may expect their turn: the latest over all limits, ascending. */
@@ -77,19 +81,17 @@ export async function projectTurns(db: Db, limits: readonly Limit[], now: number
 }
 
 async function useOf(db: Db, scope: string, span: Span, now: number): Promise<{ buckets: Bucket[]; inFlight: number }> {
+  const inFlight = scope.startsWith('a:')
+    ? 'select count(*) from messages where stage = 3 and account_key = $5'
+    : 'select count(*) from accounts a join messages f on f.account_key = a.key where f.stage = 3 and a.tenant_id = $5'
+  // One statement: what settles between two would stand in neither answer, and its slot would seem free.
   const rows = await db.read({
-    sql: `select bucket, used from limit_buckets where scope = $1 and span = $2 and (bucket + 1) * $3 + $2 > @now($4)`,
-    params: [scope, span, bucketWidth(span), now],
-  })
-  const [flight] = await db.read({
-    sql: scope.startsWith('a:')
-      ? 'select count(*) as n from messages where stage = 3 and account_key = $1'
-      : `select count(*) as n from accounts a join messages f on f.account_key = a.key
-          where f.stage = 3 and a.tenant_id = $1`,
-    params: [scope.startsWith('a:') ? Number(scope.slice(2)) : scope.slice(2)],
+    sql: `select bucket, used from limit_buckets where scope = $1 and span = $2 and (bucket + 1) * $3 + $2 > @now($4)
+      union all select null, (${inFlight})`,
+    params: [scope, span, bucketWidth(span), now, scope.startsWith('a:') ? Number(scope.slice(2)) : scope.slice(2)],
   })
   return {
-    buckets: rows.map(row => ({ bucket: Number(row.bucket), used: Number(row.used) })),
-    inFlight: Number(flight?.n ?? 0),
+    buckets: rows.flatMap(row => (row.bucket === null ? [] : [{ bucket: Number(row.bucket), used: Number(row.used) }])),
+    inFlight: Number(rows.find(row => row.bucket === null)?.used ?? 0),
   }
 }

@@ -78,7 +78,13 @@ export function projectSlots(
 
 /** Limits of an account and of its tenant as the windows they act through. */
 export function limitsOf(
-  account: { key: number; tenantId: string; limitPerMinute: number | null; limitPerHour: number | null; limitPerDay: number | null },
+  account: {
+    key: number
+    tenantId: string
+    limitPerMinute: number | null
+    limitPerHour: number | null
+    limitPerDay: number | null
+  },
   tenant: { rateHourly: number | null; rateDaily: number | null } | null,
 ): Limit[] {
   const own = `a:${account.key}`

@@ -57,7 +57,8 @@ export function toRecord(row: Row, content: StoredContent | null, subject?: stri
     // Rounded up, like in reports: never too early for who looks at this second.
     deferred_ts: row.deferred_ts === null ? undefined : Math.ceil(Number(row.deferred_ts) / 1000),
     deferred_reason: textOf(row.deferred_reason),
-    sent_ts: secondsOf(row.sent_at),
+    // Kept from the first acceptance on, told once no recipient is open.
+    sent_ts: row.status === 'sent' ? secondsOf(row.sent_at) : undefined,
     error_ts: secondsOf(row.error_at),
     error: textOf(row.error),
     code: textOf(row.code),

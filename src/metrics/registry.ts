@@ -10,7 +10,7 @@ export interface EventLoopMonitor {
   stop(): void
 }
 
-const RESOLUTION_MS = 50
+const RESOLUTION_MS = 100
 
 export function monitorEventLoop(): EventLoopMonitor {
   const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS })

@@ -17,6 +17,8 @@ export interface ClaimRequest {
   readonly dueBy: number | null
   readonly suspendedBatches: readonly string[]
   readonly limits: readonly Limit[]
+  /** Epoch ms by the wall clock: what has expired by then is left to the janitor. */
+  readonly now: number
 }
 
 /** A claimed row, without its content. */
@@ -34,6 +36,8 @@ export interface Claimed {
   readonly recipients: readonly RecipientState[] | null
   readonly dueAt: number
   readonly expiresAt: number | null
+  /** When a server last accepted a recipient, epoch ms; null: none did. */
+  readonly sentAt: number | null
   readonly createdAt: number
   readonly causes: number
   readonly lease: number
@@ -49,10 +53,15 @@ export interface ClaimedMessage extends Claimed {
 const ALWAYS = 9_000_000_000_000_000
 
 const COLUMNS = `seq, tenant_id, id, account_key, account_id, priority, batch_code, attempts, accepted, recipients,
-  due_at, expires_at, created_at, causes`
+  due_at, expires_at, sent_at, created_at, causes`
 
 /** One unit for all requests; answers one list a request, in the order (priority, seq). */
-export async function claimDue(db: Db, lease: number, now: number, requests: readonly ClaimRequest[]): Promise<Claimed[][]> {
+export async function claimDue(
+  db: Db,
+  lease: number,
+  now: number,
+  requests: readonly ClaimRequest[],
+): Promise<Claimed[][]> {
   const locks = lockScopes(requests.flatMap(request => request.limits))
   const limited = requests.some(request => request.limits.length > 0)
   const unit = requests.map(request => claimOne(lease, now, request))
@@ -66,33 +75,49 @@ export async function claimDue(db: Db, lease: number, now: number, requests: rea
 }
 
 function claimOne(lease: number, now: number, request: ClaimRequest): Statement {
-  const { accountKey, limit, maxPriority, dueBy, suspendedBatches, limits } = request
-  const params: (string | number)[] = [lease, now, accountKey, maxPriority, limit]
-  const conditions: string[] = []
-  if (dueBy !== null) conditions.push(`and due_at <= $${params.push(Math.min(dueBy, ALWAYS))}`)
-  if (suspendedBatches.length > 0) {
-    const given = `$${params.push(rowsParam(suspendedBatches.map(batch => ({ b: batch }))))}`
-    conditions.push(`and (batch_code is null or batch_code not in (select g.b from @rows(${given}: b text) g))`)
-  }
+  const { limit, limits } = request
+  const params: (string | number)[] = [lease, now, limit, request.now]
+  const claimable = claimableSql(request, params)
   const most =
-    limits.length === 0 ? '$5' : `(select @least($5, case when s.free > 0 then s.free else 0 end)
+    limits.length === 0
+      ? '$3'
+      : `(select @least($3, case when s.free > 0 then s.free else 0 end)
       from (select ${freeSlotsSql(`$${params.push(limitRows(limits))}`, '$2')} as free) s)`
   return {
     // The CTE is materialized: PostgreSQL may otherwise run a locking subselect twice and claim more than the limit.
     // The lease must still stand: a process frozen past it has been declared dead and must not claim under it.
     sql: `with due as @materialized (
-        select seq from messages where account_key = $3 and stage = 1 and priority <= $4 ${conditions.join(' ')}
+        select seq from messages where ${claimable}
           and exists (select 1 from leases l where l.id = $1 and l.until > @now($2))
         order by priority, seq limit ${most} @skip_locked)
-      update messages set status = 'sending', stage = 3, lease = $1, updated_at = $2
+      update messages set status = 'sending', stage = 3, lease = $1, updated_at = $4
       where seq in (select seq from due)
       returning ${COLUMNS}`,
     params,
   }
 }
 
+/** What the request may take but for its limits, as a condition on messages; adds to `params`. */
+export function claimableSql(request: Omit<ClaimRequest, 'limit' | 'limits'>, params: (string | number)[]): string {
+  const { accountKey, maxPriority, dueBy, suspendedBatches, now } = request
+  const mark = (value: string | number) => `$${params.push(value)}`
+  const conditions = [
+    `account_key = ${mark(accountKey)} and stage = 1 and priority <= ${mark(maxPriority)}`,
+    `(expires_at is null or expires_at > ${mark(now)})`,
+  ]
+  if (dueBy !== null) conditions.push(`due_at <= ${mark(Math.min(dueBy, ALWAYS))}`)
+  if (suspendedBatches.length > 0) {
+    const given = mark(rowsParam(suspendedBatches.map(batch => ({ b: batch }))))
+    conditions.push(`(batch_code is null or batch_code not in (select g.b from @rows(${given}: b text) g))`)
+  }
+  return conditions.join(' and ')
+}
+
 /** The contents of claimed rows, by seq. A row without content was deleted meanwhile. */
-export async function loadContents(db: Db, seqs: readonly number[]): Promise<Map<number, { content: Content; envelope: Envelope }>> {
+export async function loadContents(
+  db: Db,
+  seqs: readonly number[],
+): Promise<Map<number, { content: Content; envelope: Envelope }>> {
   const rows = await db.read({
     sql: 'select c.seq, c.content from @rows($1: k bigint) g join contents c on c.seq = g.k',
     params: [rowsParam(seqs.map(seq => ({ k: seq })))],
@@ -119,6 +144,7 @@ export function claimedFrom(row: Row, lease: number): Claimed {
     recipients: row.recipients === null ? null : (JSON.parse(row.recipients as string) as RecipientState[]),
     dueAt: Number(row.due_at),
     expiresAt: row.expires_at === null ? null : Number(row.expires_at),
+    sentAt: row.sent_at === null ? null : Number(row.sent_at),
     createdAt: Number(row.created_at),
     causes: Number(row.causes),
     lease,

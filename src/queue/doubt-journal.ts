@@ -6,7 +6,7 @@
  * SQLite: one unsynced append to a file beside the database. PostgreSQL: an insert without waiting for the disk,
  * many at once.
  */
-import { closeSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, ftruncateSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { uptime } from 'node:os'
 import { basename, dirname, join } from 'node:path'
@@ -33,6 +33,7 @@ interface OpenFile {
   readonly lease: number
   readonly part: number
   lines: number
+  sizeBytes: number
 }
 
 /** `path`: the database's; the files are `<path>-doubt.<lease>.<part>`, a line `seq` a dot, `-seq` a settle. */
@@ -54,9 +55,17 @@ export function createFileJournal(path: string): DoubtJournal {
     if (part === 0) unsettled.clear()
     const name = `${prefix}${lease}.${part}`
     const fd = openSync(join(dir, name), 'a', 0o600)
-    // What is still open moves along before the old file goes: a reply may take ten minutes.
-    if (unsettled.size > 0) writeSync(fd, [...unsettled].map(seq => `${seq}\n`).join(''))
-    file = { fd, name, lease, part, lines: unsettled.size }
+    const next: OpenFile = { fd, name, lease, part, lines: 0, sizeBytes: 0 }
+    try {
+      // What is still open moves along before the old file goes: a reply may take ten minutes.
+      write(next, [...unsettled].map(String))
+    } catch (error) {
+      // The old file still holds it all, and goes on.
+      closeSync(fd)
+      rmSync(join(dir, name), { force: true })
+      throw error
+    }
+    file = next
     if (old !== null) {
       closeSync(old.fd)
       if (old.lease === lease) rmSync(join(dir, old.name), { force: true })
@@ -71,21 +80,23 @@ export function createFileJournal(path: string): DoubtJournal {
 
   return {
     append(lease, seq) {
-      const current = fileFor(lease)
       // Synchronous on purpose: 2 µs, and the dot may leave when it returns.
-      writeSync(current.fd, `${seq}\n`)
-      current.lines += 1
+      write(fileFor(lease), [String(seq)])
       unsettled.add(seq)
     },
     settled(lease, seqs) {
       if (file?.lease !== lease) return
-      let lines = ''
-      for (const seq of seqs) {
-        if (!unsettled.delete(seq)) continue
-        lines += `-${seq}\n`
-        file.lines += 1
+      const ended = [...seqs].filter(seq => unsettled.has(seq))
+      try {
+        write(
+          file,
+          ended.map(seq => `-${seq}`),
+        )
+      } catch {
+        // The settle stands whatever becomes of this line. Without it a later crash may doubt too much, never too little.
+        return
       }
-      if (lines !== '') writeSync(file.fd, lines)
+      for (const seq of ended) unsettled.delete(seq)
     },
     async read(lease) {
       const seqs = new Set<number>()
@@ -103,6 +114,20 @@ export function createFileJournal(path: string): DoubtJournal {
     },
     close,
   }
+}
+
+/** Whole lines or none: on a full disk half a number would read as another message's. */
+function write(file: OpenFile, lines: readonly string[]): void {
+  const bytes = Buffer.from(lines.map(line => `${line}\n`).join(''))
+  let written = 0
+  try {
+    while (written < bytes.length) written += writeSync(file.fd, bytes, written)
+  } catch (error) {
+    if (written > 0) ftruncateSync(file.fd, file.sizeBytes)
+    throw error
+  }
+  file.sizeBytes += bytes.length
+  file.lines += lines.length
 }
 
 export function createTableJournal(db: Db): DoubtJournal {
@@ -150,7 +175,10 @@ export function createTableJournal(db: Db): DoubtJournal {
  */
 export async function currentEpoch(db: Db): Promise<string> {
   if (db.dialect === 'postgres') {
-    const [row] = await db.read({ sql: 'select extract(epoch from pg_postmaster_start_time())::text as at', params: [] })
+    const [row] = await db.read({
+      sql: 'select extract(epoch from pg_postmaster_start_time())::text as at',
+      params: [],
+    })
     return `postgres ${row?.at}`
   }
   try {

@@ -1,6 +1,6 @@
 /** Moves along what time alone changes: scheduled and retried messages become ready, expired ones end. */
 import { type Db, rowsParam } from '../db/db.js'
-import { endOpen, type Ended } from './end.js'
+import { type Ended, endOpen } from './end.js'
 
 export interface Readied {
   readonly accountKeys: readonly number[]
@@ -29,7 +29,10 @@ export async function readyDue(db: Db, now: number, limit: number): Promise<Read
 
 /** When the next waiting message is due, epoch ms; null: none waits. */
 export async function nextDue(db: Db): Promise<number | null> {
-  const [row] = await db.read({ sql: 'select due_at from messages where stage = 2 order by due_at limit 1', params: [] })
+  const [row] = await db.read({
+    sql: 'select due_at from messages where stage = 2 order by due_at limit 1',
+    params: [],
+  })
   return row === undefined ? null : Number(row.due_at)
 }
 

@@ -30,33 +30,37 @@ export async function endOpen(db: Db, request: EndRequest): Promise<Ended> {
   const { now, from, stages } = request
   const stageList = stages.join(', ')
   const rows = await db.read({
-    sql: `select m.seq, m.tenant_id, m.id, m.account_id, m.priority, m.attempts, m.accepted, m.recipients
+    sql: `select m.seq, m.tenant_id, m.id, m.account_id, m.priority, m.attempts, m.accepted, m.recipients, m.sent_at,
+        m.submission
       from messages m where m.seq in (${from.sql}) and m.stage in (${stageList})`,
     params: [from.given],
   })
   if (rows.length === 0) return { seqs: [], tenantIds: [] }
-  const ends = rows.map(row => endRow(row, request))
-  const given = JSON.stringify(ends)
-  // Conditions once more inside the unit: between the two a row may have been claimed, and then its attempt decides.
+  const given = JSON.stringify(rows.map(row => endRow(row, request)))
+  // Once more inside the unit: meanwhile it may be claimed (then its attempt decides), be back from an attempt with
+  // more to tell, or hold new content, which was acknowledged and must not end for the old one's sake.
+  const same = (row: string) => `${row}.stage in (${stageList}) and ${row}.accepted = g.acc and ${row}.attempts = g.n
+    and ${row}.submission = g.sub`
   const [, , updated] = await db.write([
     {
-      sql: `select m.seq from messages m join @rows($1: k bigint, acc bigint) g on m.seq = g.k
-        where m.stage in (${stageList}) and m.accepted = g.acc order by m.seq ${db.dialect === 'postgres' ? 'for update of m' : ''}`,
+      sql: `select m.seq from messages m join @rows($1: k bigint, acc bigint, n bigint, sub bigint) g on m.seq = g.k
+        where ${same('m')} order by m.seq ${db.dialect === 'postgres' ? 'for update of m' : ''}`,
       params: [given],
     },
     {
       sql: `insert into events (tenant_id, seq, type, at, entry, pending)
-        select g.t, g.k, g.y, $2, g.e, 1 from @rows($1: k bigint, t text, y text, e text, acc bigint) g
-        join messages m on m.seq = g.k where m.stage in (${stageList}) and m.accepted = g.acc`,
+        select g.t, g.k, g.y, $2, g.e, 1
+        from @rows($1: k bigint, t text, y text, e text, acc bigint, n bigint, sub bigint) g
+        join messages m on m.seq = g.k where ${same('m')}`,
       params: [given, now],
     },
     {
       sql: `update messages set status = g.s, stage = 0, error = g.err, code = g.c, recipients = g.r,
           error_at = case when g.s = 'sent' then null else cast($2 as bigint) end,
-          sent_at = case when g.s = 'sent' then cast($2 as bigint) else null end,
+          sent_at = case when g.s = 'sent' then coalesce(messages.sent_at, $2) else null end,
           deferred_ts = null, deferred_reason = null, updated_at = $2
-        from @rows($1: k bigint, s text, err text, c text, r text, acc bigint) g
-        where messages.seq = g.k and messages.stage in (${stageList}) and messages.accepted = g.acc
+        from @rows($1: k bigint, s text, err text, c text, r text, acc bigint, n bigint, sub bigint) g
+        where messages.seq = g.k and ${same('messages')}
         returning messages.seq, messages.tenant_id`,
       params: [given, now],
     },
@@ -69,7 +73,10 @@ export async function endOpen(db: Db, request: EndRequest): Promise<Ended> {
 
 function endRow(row: Row, { now, status, type, code, error }: EndRequest) {
   const recipients = row.recipients === null ? null : (JSON.parse(row.recipients as string) as RecipientState[])
-  const closed = recipients?.map(each => (each.status === 'open' ? { ...each, status: 'refused' as const, code, reply: error } : each)) ?? null
+  const closed =
+    recipients?.map(each =>
+      each.status === 'open' ? { ...each, status: 'refused' as const, code, reply: error } : each,
+    ) ?? null
   const base = {
     id: row.id as string,
     tenantId: row.tenant_id as string,
@@ -83,11 +90,13 @@ function endRow(row: Row, { now, status, type, code, error }: EndRequest) {
     k: Number(row.seq),
     t: base.tenantId,
     acc: Number(row.accepted),
+    n: base.attempts,
+    sub: Number(row.submission),
     s: sent ? 'sent' : status,
     y: sent ? 'sent' : type,
     err: sent ? null : error,
     c: sent ? null : code,
     r: closed === null ? null : JSON.stringify(closed),
-    e: JSON.stringify(sent ? sentEntry(base, now) : errorEntry(base, now, error, code)),
+    e: JSON.stringify(sent ? sentEntry(base, Number(row.sent_at ?? now)) : errorEntry(base, now, error, code)),
   }
 }

@@ -5,6 +5,7 @@
 import { randomInt } from 'node:crypto'
 import { type Db, type Row, rowsParam, type Statement } from '../db/db.js'
 import type { Message } from '../messages/message.js'
+import { countOpenUpTo } from './open-rows.js'
 import { Stage } from './stage.js'
 
 export type EnqueueAnswer = 'queued' | 'in_progress' | 'already_sent' | 'quota_exceeded'
@@ -25,7 +26,8 @@ export async function enqueue(
   const last = new Map<string, Message>()
   for (const message of messages) last.set(keyOf(message.tenantId, message.id), message)
   const refused = quota === undefined || quota.size === 0 ? new Set<string>() : await overQuota(db, last, quota)
-  const accepted = refused.size === 0 ? [...last.values()] : [...last].filter(([key]) => !refused.has(key)).map(each => each[1])
+  const accepted =
+    refused.size === 0 ? [...last.values()] : [...last].filter(([key]) => !refused.has(key)).map(each => each[1])
   const written = accepted.length === 0 ? new Set<string>() : await insert(db, accepted, now)
   const blocked = written.size === accepted.length ? new Map<string, Row>() : await blockers(db, accepted, written)
 
@@ -33,9 +35,17 @@ export async function enqueue(
     const key = keyOf(message.tenantId, message.id)
     if (refused.has(key)) return 'quota_exceeded'
     if (written.has(key)) return 'queued'
-    // Ended between the two queries counts as sent too: the client's retry will tell them apart.
-    return blocked.get(key)?.stage === Stage.claimed ? 'in_progress' : 'already_sent'
+    return whyNot(blocked.get(key))
   })
+}
+
+/** Only what some server has, or may have, is `already_sent`: the client gives it up for good. */
+function whyNot(row: Row | undefined): EnqueueAnswer {
+  const { stage, status, accepted } = row ?? {}
+  const isClaimed = Number(stage) === Stage.claimed
+  const isTaken = status === 'sent' || Number(stage) === Stage.doubt || Number(accepted) > 0
+  // Neither: it ended unsent, or was deleted, between the two queries. Busy a moment ago; a retry will be queued.
+  return row !== undefined && isTaken && !isClaimed ? 'already_sent' : 'in_progress'
 }
 
 // Tenant ids hold no space, so the pair stays unambiguous.
@@ -103,7 +113,7 @@ async function blockers(db: Db, messages: readonly Message[], written: ReadonlyS
     .filter(message => !written.has(keyOf(message.tenantId, message.id)))
     .map(message => ({ t: message.tenantId, i: message.id }))
   const rows = await db.read({
-    sql: `select m.tenant_id, m.id, m.stage from @rows($1: t text, i text) g
+    sql: `select m.tenant_id, m.id, m.stage, m.status, m.accepted from @rows($1: t text, i text) g
       join messages m on m.tenant_id = g.t and m.id = g.i`,
     params: [rowsParam(asked)],
   })
@@ -138,15 +148,4 @@ async function overQuota(
     }
   }
   return refused
-}
-
-async function countOpenUpTo(db: Db, tenantId: string, most: number): Promise<number> {
-  const [row] = await db.read({
-    sql: `select count(*) as n from (
-        select 1 as one from accounts a join messages m on m.account_key = a.key
-        where a.tenant_id = $1 and (m.stage = 1 or m.stage = 2 or m.stage = 3) limit $2
-      ) counted`,
-    params: [tenantId, most],
-  })
-  return Number(row?.n ?? 0)
 }

@@ -67,8 +67,9 @@ export interface DeadLease {
 }
 
 /**
- * Marks leases that ran out as dead, so that no late renewal brings them back, and answers them. `all`: a SQLite
- * process that starts has proved that it is alone, so every lease it finds is a dead one's.
+ * Marks leases that ran out as dead, so that no late renewal brings them back, and answers them and those that were
+ * given up while a claim under them was still being written. `all`: a SQLite process that starts has proved that it is
+ * alone, so every lease it finds is a dead one's.
  */
 export async function declareDead(db: Db, now: number, all: boolean): Promise<DeadLease[]> {
   const [rows] = await db.write([
@@ -77,5 +78,24 @@ export async function declareDead(db: Db, now: number, all: boolean): Promise<De
       params: [now],
     },
   ])
-  return (rows ?? []).map(row => ({ id: Number(row.id), holder: row.holder as string, epoch: row.epoch as string }))
+  const dead = (rows ?? []).map(row => ({
+    id: Number(row.id),
+    holder: row.holder as string,
+    epoch: row.epoch as string,
+  }))
+  return [...dead, ...(await orphanedLeases(db))]
+}
+
+/**
+ * Leases that are gone and yet named by a claim. A claim checks its lease when it begins; a worker frozen (or a
+ * connection stalled) between that and the commit writes it after the rescuer has been through. Locking the lease for
+ * the claim instead would let one frozen worker hold up the rescue of all.
+ */
+export async function orphanedLeases(db: Db): Promise<DeadLease[]> {
+  const rows = await db.read({
+    sql: `select distinct m.lease as id from messages m
+      where m.stage = 3 and not exists (select 1 from leases l where l.id = m.lease)`,
+    params: [],
+  })
+  return rows.map(row => ({ id: Number(row.id), holder: 'an unknown worker', epoch: 'unknown' }))
 }

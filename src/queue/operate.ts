@@ -10,43 +10,49 @@ export interface Deleted {
   readonly inProgress: readonly string[]
 }
 
-/** No report follows, and none that is still owed goes out. `tenantId` null: an admin, any tenant's. */
+/**
+ * With their history: no report follows, and none that is still owed goes out. `tenantId` null: an admin, any tenant's.
+ * A foreign id and an unknown one look alike to a tenant, who must not probe for ids.
+ */
 export async function deleteMessages(
   db: Db,
   { tenantId, ids }: { tenantId: string | null; ids: readonly string[] },
 ): Promise<Deleted> {
   const asked = [...new Set(ids)]
-  const given = rowsParam(asked.map(id => ({ i: id })))
-  const mine = tenantId === null ? '' : 'and m.tenant_id = $2'
-  const params = tenantId === null ? [given] : [given, tenantId]
-  const [, removed] = await db.write([
-    {
-      sql: `delete from events where pending = 1 and seq in (select m.seq from messages m
-        where m.id in (select g.i from @rows($1: i text) g) and m.stage <> 3 ${mine})`,
-      params,
-    },
-    {
-      sql: `delete from messages where seq in (select m.seq from messages m
-        where m.id in (select g.i from @rows($1: i text) g) and m.stage <> 3 ${mine}) returning id`,
-      params,
-    },
+  const named = asIds(tenantId)
+  const paramsOf = (given: readonly string[]) => {
+    const rows = rowsParam(given.map(id => ({ i: id })))
+    return tenantId === null ? [rows] : [rows, tenantId]
+  }
+  const chosen = `select m.seq from messages m where ${named} and m.stage <> 3`
+  const params = paramsOf(asked)
+  const [, , removed] = await db.write([
+    // Locked first: a message claimed between the two deletes would stay, and its reports be gone.
+    { sql: `${chosen} order by m.seq @for_update`, params },
+    { sql: `delete from events where seq in (${chosen})`, params },
+    { sql: `delete from messages where seq in (${chosen}) returning id`, params },
   ])
   const gone = new Set((removed ?? []).map(row => row.id as string))
   const left = asked.filter(id => !gone.has(id))
-  if (left.length === 0) return { removed: removed?.length ?? 0, notFound: [], unauthorized: [], inProgress: [] }
-  const rows = await db.read({
-    sql: 'select m.id, m.tenant_id from messages m where m.id in (select g.i from @rows($1: i text) g)',
-    params: [rowsParam(left.map(id => ({ i: id })))],
-  })
-  const own = new Set(rows.filter(row => tenantId === null || row.tenant_id === tenantId).map(row => row.id as string))
-  const foreign = new Set(rows.map(row => row.id as string))
+  const rows =
+    left.length === 0
+      ? []
+      : await db.read({ sql: `select m.id from messages m where ${named}`, params: paramsOf(left) })
+  const busy = new Set(rows.map(row => row.id as string))
   return {
     removed: removed?.length ?? 0,
-    inProgress: left.filter(id => own.has(id)).sort(),
-    // Told apart for old clients; a foreign id and an unknown one look alike to a tenant, who must not probe for ids.
+    inProgress: left.filter(id => busy.has(id)).sort(),
+    // The field is kept for old clients.
     unauthorized: [],
-    notFound: left.filter(id => !own.has(id) && (tenantId !== null || !foreign.has(id))).sort(),
+    notFound: left.filter(id => !busy.has(id)).sort(),
   }
+}
+
+/** By the unique key also over all tenants: the id alone has no index. */
+function asIds(tenantId: string | null): string {
+  return tenantId === null
+    ? '(m.tenant_id, m.id) in (select t.id, g.i from tenants t cross join @rows($1: i text) g)'
+    : 'm.tenant_id = $2 and m.id in (select g.i from @rows($1: i text) g)'
 }
 
 export type Operated = 'done' | 'not_found' | 'wrong_state'
@@ -80,7 +86,12 @@ export async function releaseMessage(db: Db, { tenantId, id, now }: Target): Pro
 
 /** Waiting: never sent, reported cancelled. */
 export async function cancelMessage(db: Db, target: Target): Promise<Operated> {
-  return end(db, target, [1, 2], { status: 'cancelled', type: 'cancelled', code: 'cancelled', error: 'cancelled on request' })
+  return end(db, target, [1, 2], {
+    status: 'cancelled',
+    type: 'cancelled',
+    code: 'cancelled',
+    error: 'cancelled on request',
+  })
 }
 
 /** In doubt: given up, reported as an error. */
@@ -99,11 +110,18 @@ async function end(
   stages: readonly number[],
   words: { status: 'error' | 'cancelled'; type: 'error' | 'cancelled'; code: string; error: string },
 ): Promise<Operated> {
-  const [row] = await db.read({ sql: 'select seq from messages where tenant_id = $1 and id = $2', params: [tenantId, id] })
-  if (row === undefined) return 'not_found'
-  const from = { sql: 'select g.k from @rows($1: k bigint) g', given: rowsParam([{ k: Number(row.seq) }]) }
-  const ended = await endOpen(db, { now, from, stages, ...words })
-  return ended.seqs.length > 0 ? 'done' : 'wrong_state'
+  for (;;) {
+    const [row] = await db.read({
+      sql: 'select seq, stage from messages where tenant_id = $1 and id = $2',
+      params: [tenantId, id],
+    })
+    if (row === undefined) return 'not_found'
+    if (!stages.includes(Number(row.stage))) return 'wrong_state'
+    const from = { sql: 'select g.k from @rows($1: k bigint) g', given: rowsParam([{ k: Number(row.seq) }]) }
+    const ended = await endOpen(db, { now, from, stages, ...words })
+    if (ended.seqs.length > 0) return 'done'
+    // It changed under our hands: claimed, ended or replaced. The next look tells which.
+  }
 }
 
 async function change(
@@ -114,6 +132,9 @@ async function change(
 ): Promise<Operated> {
   const [rows] = await db.write([statement])
   if (rows !== undefined && rows.length > 0) return 'done'
-  const known = await db.read({ sql: 'select 1 from messages where tenant_id = $1 and id = $2', params: [tenantId, id] })
+  const known = await db.read({
+    sql: 'select 1 from messages where tenant_id = $1 and id = $2',
+    params: [tenantId, id],
+  })
   return known.length > 0 ? 'wrong_state' : 'not_found'
 }

@@ -1,41 +1,79 @@
-/** The entries of a delivery report (spec section 5), built when the state changes and kept until acknowledged. */
+/**
+ * The entries of a delivery report (spec section 5): built when the state changes, stored in the outbox, posted
+ * unchanged until acknowledged. Pure: instants come in as epoch ms and leave as whole Unix seconds.
+ */
 import type { Priority, RecipientState } from '../messages/message.js'
+import { differ } from './recipients.js'
 
+/** What every entry tells of its message. */
 export interface EntryBase {
   readonly id: string
   readonly tenantId: string
   readonly accountId: string
   readonly priority: Priority
   readonly attempts: number
-  /** Only when they differ. */
+  /** All of them, or null; they enter the report only when they differ. */
   readonly recipients: readonly RecipientState[] | null
 }
 
-/** As posted: snake_case, instants in whole Unix seconds. */
-export type ReportEntry = Readonly<Record<string, unknown>> & { readonly id: string }
+interface CommonFields {
+  readonly id: string
+  readonly tenant_id: string
+  readonly account_id: string
+  readonly priority: Priority
+  readonly attempts: number
+  readonly recipients?: readonly RecipientState[]
+}
 
-export function sentEntry(base: EntryBase, sentAt: number): ReportEntry {
-  return entry(base, { sent_ts: seconds(sentAt) })
+export type SentEntry = CommonFields & { readonly sent_ts: number }
+/** Errors and cancellations alike; `code` tells them apart. */
+export type ErrorEntry = CommonFields & {
+  readonly error_ts: number
+  readonly error: string
+  readonly code: string | null
+}
+/** `deferred_ts` is the time of the next attempt. */
+export type DeferredEntry = CommonFields & { readonly deferred_ts: number; readonly deferred_reason: string }
+export type InDoubtEntry = CommonFields & { readonly in_doubt_ts: number }
+export type ReportEntry = SentEntry | ErrorEntry | DeferredEntry | InDoubtEntry
+
+/** `sentAt`: the last acceptance. */
+export function sentEntry(base: EntryBase, sentAt: number): SentEntry {
+  return { id: base.id, sent_ts: seconds(sentAt), ...common(base) }
 }
 
 /** Also of a cancelled message, whose code says so. */
-export function errorEntry(base: EntryBase, errorAt: number, error: string, code: string | null): ReportEntry {
-  return entry(base, { error_ts: seconds(errorAt), error, code })
+export function errorEntry(base: EntryBase, errorAt: number, error: string, code: string | null): ErrorEntry {
+  return { id: base.id, error_ts: seconds(errorAt), error, code, ...common(base) }
 }
 
-/** `nextAt`: when it will be tried again. */
-export function deferredEntry(base: EntryBase, nextAt: number, reason: string): ReportEntry {
+/** `nextAt`: when it will be tried again. `reason`: the server's words or ours. */
+export function deferredEntry(base: EntryBase, nextAt: number, reason: string): DeferredEntry {
   // Rounded up: a client that looks at this second must not find it too early.
-  return entry(base, { deferred_ts: Math.ceil(nextAt / 1000), deferred_reason: reason })
+  return { id: base.id, deferred_ts: Math.ceil(nextAt / 1000), deferred_reason: reason, ...common(base) }
 }
 
-export function inDoubtEntry(base: EntryBase, at: number): ReportEntry {
-  return entry(base, { in_doubt_ts: seconds(at) })
+/** `at`: when it was found that a server may or may not have taken the message. */
+export function inDoubtEntry(base: EntryBase, at: number): InDoubtEntry {
+  return { id: base.id, in_doubt_ts: seconds(at), ...common(base) }
 }
 
-function entry({ id, tenantId, accountId, priority, attempts, recipients }: EntryBase, what: object): ReportEntry {
-  const common = { tenant_id: tenantId, account_id: accountId, priority, attempts }
-  return recipients === null ? { id, ...what, ...common } : { id, ...what, ...common, recipients }
+/** A thousand refused recipients with a server's longest words each would make an entry of a megabyte. */
+const MAX_REPLY_CHARACTERS = 500
+
+function common({ tenantId, accountId, priority, attempts, recipients }: EntryBase): Omit<CommonFields, 'id'> {
+  const fields = { tenant_id: tenantId, account_id: accountId, priority, attempts }
+  if (recipients === null || !differ(recipients)) return fields
+  return {
+    ...fields,
+    recipients: recipients.map(({ address, status, code, reply }) => ({
+      address,
+      status,
+      code,
+      // Not between the halves of a character beyond the first plane.
+      reply: reply === null ? null : reply.slice(0, MAX_REPLY_CHARACTERS).replace(/[\ud800-\udbff]$/, ''),
+    })),
+  }
 }
 
 function seconds(at: number): number {

@@ -3,13 +3,15 @@
  * this one exclude each other row by row; the lease itself goes last, so a rescuer that dies is followed by another.
  */
 import type { Db } from '../db/db.js'
-import type { Limit } from '../limits/windows.js'
 import type { Log } from '../lib/log.js'
-import { claimedFrom, type Claimed } from './claim.js'
+import type { Limit } from '../limits/windows.js'
+import { type Claimed, claimedFrom } from './claim.js'
 import type { DoubtJournal } from './doubt-journal.js'
 import type { DeadLease } from './lease.js'
-import { settle, type Settlement } from './settle.js'
+import { type Settlement, settle } from './settle.js'
 import { type RetryPolicy, rescueTransition } from './transition.js'
+
+export { orphanedLeases } from './lease.js'
 
 const CHUNK = 500
 
@@ -52,11 +54,14 @@ export async function rescue(deps: RescueDeps, dead: DeadLease, now: number): Pr
     }
     await settle(db, dead.id, now, settlements)
   }
-  await db.write([{ sql: 'delete from leases where id = $1', params: [dead.id] }])
+  // In this order: a rescuer that dies in between leaves a lease for the next one, and not a journal for ever.
   await journal.forget(dead.id)
+  await db.write([{ sql: 'delete from leases where id = $1', params: [dead.id] }])
   const { freed, inDoubt } = tally
   if (freed + inDoubt > 0) {
-    log.warning(`Freed ${freed + inDoubt} messages claimed by ${dead.holder}, which ended without settling them; ${inDoubt} in doubt`)
+    log.warning(
+      `Freed ${freed + inDoubt} messages claimed by ${dead.holder}, which ended without settling them; ${inDoubt} in doubt`,
+    )
   }
   return { freed, inDoubt, accountKeys: [...accountKeys], tenantIds: [...tenantIds] }
 }
@@ -64,10 +69,11 @@ export async function rescue(deps: RescueDeps, dead: DeadLease, now: number): Pr
 /** Up to 500 unsettled claims of a lease, with their envelopes. */
 export async function claimsOf(db: Db, lease: number): Promise<{ claimed: Claimed; to: readonly string[] }[]> {
   const rows = await db.read({
+    // Ordered by an expression: by the key itself SQLite would walk the whole table instead of the few claimed rows.
     sql: `select m.seq, m.tenant_id, m.id, m.account_key, m.account_id, m.priority, m.batch_code, m.attempts, m.accepted,
-        m.recipients, m.due_at, m.expires_at, m.created_at, m.causes, c.content
+        m.recipients, m.due_at, m.expires_at, m.sent_at, m.created_at, m.causes, c.content
       from messages m left join contents c on c.seq = m.seq
-      where m.stage = 3 and m.lease = $1 order by m.seq limit $2`,
+      where m.stage = 3 and m.lease = $1 order by m.seq + 0 limit $2`,
     params: [lease, CHUNK],
   })
   return rows.map(row => ({
@@ -75,14 +81,3 @@ export async function claimsOf(db: Db, lease: number): Promise<{ claimed: Claime
     to: row.content === null ? [] : (JSON.parse(row.content as string) as { envelope: { to: string[] } }).envelope.to,
   }))
 }
-
-/** True when some claim names a lease that no longer stands: only a bug or a hand in the database leaves one. */
-export async function orphanedLeases(db: Db): Promise<DeadLease[]> {
-  const rows = await db.read({
-    sql: `select distinct m.lease as id from messages m
-      where m.stage = 3 and not exists (select 1 from leases l where l.id = m.lease)`,
-    params: [],
-  })
-  return rows.map(row => ({ id: Number(row.id), holder: 'an unknown worker', epoch: 'unknown' }))
-}
-

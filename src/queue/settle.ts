@@ -16,7 +16,12 @@ export interface Settlement {
 }
 
 /** Answers the seqs that were still ours. `now`: epoch ms for SQLite, whose database has no clock of its own. */
-export async function settle(db: Db, lease: number, now: number, settlements: readonly Settlement[]): Promise<Set<number>> {
+export async function settle(
+  db: Db,
+  lease: number,
+  now: number,
+  settlements: readonly Settlement[],
+): Promise<Set<number>> {
   const unit: Statement[] = []
   const keys = rowsParam(settlements.map(({ transition }) => ({ k: transition.seq })))
   if (db.dialect === 'postgres') {

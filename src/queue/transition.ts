@@ -2,6 +2,7 @@
 import type { RecipientState, Status } from '../messages/message.js'
 import type { Claimed } from './claim.js'
 import type { AttemptRecord, Outcome, RecipientVerdict } from './outcome.js'
+import { differ, mergeVerdicts } from './recipients.js'
 import { deferredEntry, type EntryBase, errorEntry, inDoubtEntry, type ReportEntry, sentEntry } from './report-entry.js'
 import { Stage } from './stage.js'
 
@@ -25,6 +26,7 @@ export interface Transition {
   readonly recipients: readonly RecipientState[] | null
   readonly deferredTs: number | null
   readonly deferredReason: string | null
+  /** The last acceptance of a recipient, also while others are open. */
   readonly sentAt: number | null
   readonly errorAt: number | null
   readonly error: string | null
@@ -44,8 +46,8 @@ export function nextTransition(
   now: number,
   random: () => number,
 ): Transition {
-  const recipients = merge(to, claimed.recipients, outcome.verdicts)
-  const row = rowOf(claimed, recipients, outcome)
+  const recipients = mergeVerdicts(to, claimed.recipients, outcome.verdicts)
+  const row = rowOf(claimed, recipients, outcome, now)
   if (outcome.inDoubt && policy.inDoubt === 'hold') return holdInDoubt(row, claimed, now)
 
   const open = recipients.filter(each => each.status === 'open')
@@ -60,12 +62,30 @@ export function nextTransition(
   const code = outcome.failure?.code ?? lastCode(outcome.verdicts)
   const attempts = claimed.attempts + 1
   if (attempts > policy.maxRetries) {
-    const words = `Max retries (${policy.maxRetries}) exceeded: ${last}`
-    const given = recipients.map(each => (each.status === 'open' ? { ...each, status: 'refused' as const, code: each.code ?? code, reply: words } : each))
-    return finish({ ...row, attempts, recipients: given }, claimed, given, now)
+    const exceeded = (words: string) => `Max retries (${policy.maxRetries}) exceeded: ${words}`
+    // Each keeps what was said of it; who was never spoken of gets what ended the attempt.
+    const given = recipients.map(each =>
+      each.status !== 'open'
+        ? each
+        : each.reply === null
+          ? { ...each, status: 'refused' as const, code, reply: exceeded(last) }
+          : { ...each, status: 'refused' as const, reply: exceeded(each.reply) },
+    )
+    return finish({ ...row, attempts, recipients: kept(given, claimed) }, claimed, given, now, {
+      error: exceeded(last),
+      code,
+    })
   }
   const dueAt = now + retryDelay(policy.retryDelaysMs, claimed.attempts, random)
-  const deferred = { ...row, status: 'deferred' as const, stage: Stage.waiting, attempts, dueAt, deferredTs: dueAt, deferredReason: last }
+  const deferred = {
+    ...row,
+    status: 'deferred' as const,
+    stage: Stage.waiting,
+    attempts,
+    dueAt,
+    deferredTs: dueAt,
+    deferredReason: last,
+  }
   const base = baseOf(claimed, attempts, recipients)
   return outcome.inDoubt
     ? { ...deferred, event: { type: 'in_doubt', entry: inDoubtEntry(base, now), reported: true } }
@@ -101,19 +121,24 @@ export function rescueTransition(
 
 const CRASH_WORDS = 'the process ended between the final dot and the reply: the server may have taken the message'
 
-function rowOf(claimed: Claimed, recipients: readonly RecipientState[], outcome: Outcome): Transition {
+/** Kept only once they tell more than the row itself; the usual message has nothing to add. */
+function kept(recipients: readonly RecipientState[], claimed: Claimed): readonly RecipientState[] | null {
+  return differ(recipients) || claimed.recipients !== null ? recipients : null
+}
+
+function rowOf(claimed: Claimed, recipients: readonly RecipientState[], outcome: Outcome, now: number): Transition {
+  const accepted = recipients.filter(each => each.status === 'accepted').length
   return {
     seq: claimed.seq,
     status: 'pending',
     stage: Stage.ready,
     dueAt: claimed.dueAt,
     attempts: claimed.attempts,
-    accepted: recipients.filter(each => each.status === 'accepted').length,
-    // Kept only once it tells more than the row itself; the usual message has nothing to add.
-    recipients: differ(recipients) || claimed.recipients !== null ? recipients : null,
+    accepted,
+    recipients: kept(recipients, claimed),
     deferredTs: null,
     deferredReason: null,
-    sentAt: null,
+    sentAt: accepted > claimed.accepted ? now : claimed.sentAt,
     errorAt: null,
     error: null,
     code: null,
@@ -139,16 +164,22 @@ function holdInDoubt(row: Transition, claimed: Claimed, now: number): Transition
   }
 }
 
-function finish(row: Transition, claimed: Claimed, recipients: readonly RecipientState[], now: number): Transition {
+function finish(
+  row: Transition,
+  claimed: Claimed,
+  recipients: readonly RecipientState[],
+  now: number,
+  exhausted: { readonly error: string; readonly code: string | null } | null = null,
+): Transition {
   const attempts = Math.max(row.attempts, claimed.attempts + (row.attempt === null ? 0 : 1))
   const base = baseOf(claimed, attempts, recipients)
   const ended = { ...row, stage: Stage.ended, attempts }
   if (row.accepted > 0) {
-    return { ...ended, status: 'sent', sentAt: now, event: { type: 'sent', entry: sentEntry(base, now), reported: true } }
+    const sentAt = row.sentAt ?? now
+    return { ...ended, status: 'sent', sentAt, event: { type: 'sent', entry: sentEntry(base, sentAt), reported: true } }
   }
   const refused = recipients.findLast(each => each.status === 'refused')
-  const error = refused?.reply ?? 'refused'
-  const code = refused?.code ?? null
+  const { error, code } = exhausted ?? { error: refused?.reply ?? 'refused', code: refused?.code ?? null }
   return {
     ...ended,
     status: 'error',
@@ -161,31 +192,7 @@ function finish(row: Transition, claimed: Claimed, recipients: readonly Recipien
 
 function baseOf(claimed: Claimed, attempts: number, recipients: readonly RecipientState[]): EntryBase {
   const { id, tenantId, accountId, priority } = claimed
-  return { id, tenantId, accountId, priority, attempts, recipients: differ(recipients) ? recipients : null }
-}
-
-function merge(
-  to: readonly string[],
-  known: readonly RecipientState[] | null,
-  verdicts: readonly RecipientVerdict[],
-): RecipientState[] {
-  const before = new Map(known?.map(each => [each.address, each]))
-  const told = new Map(verdicts.map(each => [each.address, each]))
-  return to.map(address => {
-    const state = before.get(address) ?? { address, status: 'open' as const, code: null, reply: null }
-    const verdict = told.get(address)
-    if (state.status !== 'open' || verdict === undefined) return state
-    const { code, text } = verdict
-    if (verdict.verdict === 'accepted') return { address, status: 'accepted', code, reply: text }
-    if (verdict.verdict === 'refused') return { address, status: 'refused', code, reply: text }
-    return { address, status: 'open', code: code ?? state.code, reply: text ?? state.reply }
-  })
-}
-
-function differ(recipients: readonly RecipientState[]): boolean {
-  const [first] = recipients
-  if (first === undefined) return false
-  return recipients.some(({ status, code }) => status !== first.status || code !== first.code)
+  return { id, tenantId, accountId, priority, attempts, recipients }
 }
 
 function lastWords(verdicts: readonly RecipientVerdict[]): string {

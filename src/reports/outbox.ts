@@ -254,6 +254,11 @@ export async function freeAllLeases(db: Db): Promise<void> {
   ])
 }
 
+/** Ends every tenant's backoff: after the clock was set its instants mean nothing. */
+export async function forgetBackoff(db: Db): Promise<void> {
+  await db.write([{ sql: 'update sync_state set retry_at = null where retry_at is not null', params: [] }])
+}
+
 /** Ends a tenant's do-not-disturb. */
 export async function endQuiet(db: Db, tenantIds: readonly string[]): Promise<void> {
   await db.write([

@@ -10,7 +10,7 @@ import type { Log } from '../lib/log.js'
 import type { NetworkGuard } from '../lib/network-guard.js'
 import type { Tenant } from '../tenants/tenant.js'
 import { createLane, dueAt, isForgettable, type Lane } from './lane.js'
-import { endQuiet, findDue, findIdle, findSyncable } from './outbox.js'
+import { endQuiet, findDue, findIdle, findSyncable, forgetBackoff } from './outbox.js'
 import { createPoster, type Poster } from './post.js'
 import { type ReportMetrics, type RoundDeps, syncTenant } from './round.js'
 
@@ -41,6 +41,8 @@ export interface Reporter {
   wake(tenantIds: readonly string[]): void
   /** The next step calls the tenant at once, whatever its backoff or do-not-disturb; null: every tenant. */
   runNow(tenantId: string | null): void
+  /** The wall clock was set: nothing waits any longer for an instant of before. */
+  clockWasSet(): Promise<void>
   /** Resolves when no call is in flight. */
   drained(): Promise<void>
   /** Starts nothing more; calls under way have `graceMs` to end, then they are cut off and tried again another time. */
@@ -238,6 +240,13 @@ export function createReporter(deps: ReporterDeps): Reporter {
       forced.set(tenantId, now)
       scanAt = 0
       if (testMode) openUntil = now + TEST_RUN_MS
+    },
+    async clockWasSet() {
+      scanAt = 0
+      idleCheckAt = 0
+      // A lane is made anew from the next scan; one that is posting sets its times when it ends.
+      for (const lane of lanes.values()) if (!lane.posting) lanes.delete(lane.tenantId)
+      await forgetBackoff(db)
     },
     drained,
     async stop(graceMs = STOP_GRACE_MS) {

@@ -138,7 +138,6 @@ interface Claim {
 
 async function postAndSettle(lane: Lane, claim: Claim, deps: RoundDeps): Promise<void> {
   const { tenant, endpoint, entries, lease } = claim
-  const startedAt = deps.clock.now()
   const started = deps.clock.monotonic()
   const answer = await deps.poster.post(
     {
@@ -160,7 +159,7 @@ async function postAndSettle(lane: Lane, claim: Claim, deps: RoundDeps): Promise
   const verdict: Verdict = answer.answered
     ? judgeAnswer(answer, deps.clock.now())
     : { acknowledged: false, cause: answer.cause }
-  if (verdict.acknowledged) await settleAcknowledged(lane, claim, verdict, { startedAt, tookMs }, deps)
+  if (verdict.acknowledged) await settleAcknowledged(lane, claim, verdict, tookMs, deps)
   else await settleFailed(lane, claim, verdict.cause, deps)
 }
 
@@ -168,7 +167,7 @@ async function settleAcknowledged(
   lane: Lane,
   { state, entries, only, lease }: Claim,
   verdict: Extract<Verdict, { acknowledged: true }>,
-  { startedAt, tookMs }: { readonly startedAt: number; readonly tookMs: number },
+  tookMs: number,
   deps: RoundDeps,
 ): Promise<void> {
   const now = deps.clock.now()
@@ -205,10 +204,11 @@ async function settleAcknowledged(
   lane.suspects = next.suspects
   lane.troubled = tookMs > SLOW_MS
   lane.retryAt = waitMs === null ? 0 : now + waitMs
-  lane.notBefore = full ? now : Math.max(now, startedAt + GAP_MS)
+  // By the time that passed: the wall clock may have been set back while the call was under way.
+  lane.notBefore = full ? now : now + Math.max(0, GAP_MS - tookMs)
   lane.pending ||= full
   lane.heldUntil = heldUntil(lane, now)
-  if (verdict.wantsSync) lane.againAt = Math.max(now, startedAt + ACCELERATED_SYNC_MS)
+  if (verdict.wantsSync) lane.againAt = now + Math.max(0, ACCELERATED_SYNC_MS - tookMs)
 
   deps.metrics.posted(tenantId, told.length, tookMs / 1000)
   const fields = { tenant_id: tenantId, entries: told.length, again: again.length, duration_ms: Math.round(tookMs) }

@@ -41,8 +41,19 @@ export function openingAt(rules: readonly RuleWindow[], now: number, timezone: s
   const tick = start + Math.floor((now - start) / step) * step
   const following = tick + step
   // Past the window's end the next window's start is the next tick.
-  const nextTick = following < end ? following : (nextOpening(enabled, Math.max(end, now + 1), timezone) ?? following)
+  const own = following < end ? following : (nextOpening(enabled, Math.max(end, now + 1), timezone) ?? following)
+  // A stronger rule takes over when its window opens, whatever this one's grid says.
+  const stronger = nextOpening(
+    enabled.filter(each => beats(each, rule)),
+    now,
+    timezone,
+  )
+  const nextTick = stronger === null ? own : Math.min(own, stronger)
   return { kind: 'open', tick, nextTick: Math.max(nextTick, now + 1), ruleId: rule.id }
+}
+
+function beats(one: RuleWindow, other: RuleWindow): boolean {
+  return one.priority > other.priority || (one.priority === other.priority && one.id < other.id)
 }
 
 function winner(rules: readonly RuleWindow[], now: number, timezone: string) {
@@ -116,13 +127,17 @@ function localDay(at: number, timezone: string): LocalDay {
   return { year, month, day }
 }
 
-/** The instant of a local hour; an hour that daylight saving skips is the first instant after the gap. */
+/**
+ * The instant of a local hour; of one that comes twice the first, of one that daylight saving skips the end of the gap.
+ * Taken from the offsets in force a day before and after, since the one of the instant itself depends on the answer.
+ */
 function instantOf({ year, month, day }: LocalDay, hour: number, timezone: string): number {
   const wanted = Date.UTC(year, month - 1, day, hour)
-  // The offset at the guess, then once more at the corrected instant, settles all but the skipped hour.
-  const first = wanted - offsetAt(wanted, timezone)
-  const second = wanted - offsetAt(first, timezone)
-  return offsetAt(second, timezone) === wanted - second ? second : Math.max(first, second)
+  const before = wanted - offsetAt(wanted - DAY, timezone)
+  const after = wanted - offsetAt(wanted + DAY, timezone)
+  if (before === after) return before
+  const real = [before, after].filter(at => offsetAt(at, timezone) === wanted - at)
+  return real.length > 0 ? Math.min(...real) : before
 }
 
 function offsetAt(at: number, timezone: string): number {

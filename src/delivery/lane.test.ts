@@ -1,0 +1,107 @@
+import { describe, expect, it } from 'vitest'
+import type { ClaimedMessage } from '../queue/claim.js'
+import { learn, newLane, wanted, widthOf } from './lane.js'
+
+const SLOW = 30_000
+const message = {} as ClaimedMessage
+
+describe('the window of a lane', () => {
+  it('starts with two connections', () => {
+    expect(widthOf(newLane(1), 10, 0, SLOW)).toBe(2)
+  })
+
+  it('doubles with each good answer up to the account’s connections', () => {
+    const lane = newLane(1)
+    const widths = [1, 2, 3, 4].map(() => {
+      learn(lane, 50, true, 10, SLOW)
+      return widthOf(lane, 10, 0, SLOW)
+    })
+    expect(widths).toEqual([4, 8, 10, 10])
+  })
+
+  it('halves with each broken session and never closes', () => {
+    const lane = newLane(1)
+    for (let i = 0; i < 5; i += 1) learn(lane, 50, true, 10, SLOW)
+    const widths = [1, 2, 3, 4, 5].map(() => {
+      learn(lane, 50, false, 10, SLOW)
+      return lane.window
+    })
+    expect(widths).toEqual([5, 2, 1, 1, 1])
+  })
+
+  it('follows when the account’s connections are reduced', () => {
+    const lane = newLane(1)
+    for (let i = 0; i < 5; i += 1) learn(lane, 50, true, 10, SLOW)
+    expect(widthOf(lane, 3, 0, SLOW)).toBe(3)
+  })
+
+  it('a server slower than 30 s a message shrinks to one connection, and earns them back', () => {
+    const lane = newLane(1)
+    learn(lane, 60_000, true, 10, SLOW)
+    expect(widthOf(lane, 10, 0, SLOW)).toBe(1)
+    for (let i = 0; i < 3; i += 1) learn(lane, 100, true, 10, SLOW)
+    // 60, 48, 38.4, 30.7 s: not yet.
+    expect(lane.window).toBe(1)
+    learn(lane, 100, true, 10, SLOW)
+    learn(lane, 100, true, 10, SLOW)
+    expect(lane.window).toBeGreaterThan(1)
+  })
+
+  it('one send that has been running too long is enough', () => {
+    const lane = newLane(1)
+    for (let i = 0; i < 5; i += 1) learn(lane, 50, true, 10, SLOW)
+    const start = { at: 1_000 }
+    lane.starts.add(start)
+    lane.starts.add({ at: 40_000 })
+    expect(widthOf(lane, 10, 1_000 + SLOW, SLOW)).toBe(10)
+    expect(widthOf(lane, 10, 1_001 + SLOW, SLOW)).toBe(1)
+    lane.starts.delete(start)
+    expect(widthOf(lane, 10, 1_001 + SLOW, SLOW)).toBe(10)
+  })
+})
+
+describe('how many to claim', () => {
+  it('of an unknown server as many as it has connections, and once more ahead', () => {
+    expect(wanted(newLane(1), 2, 50)).toBe(4)
+  })
+
+  it('of a quick one a whole batch ahead, never more than the batch', () => {
+    const lane = newLane(1)
+    learn(lane, 5, true, 10, SLOW)
+    expect(wanted(lane, 4, 50)).toBe(50)
+    lane.inFlight = 4
+    expect(wanted(lane, 4, 50)).toBe(50)
+  })
+
+  it('of a slow one only what its connections take', () => {
+    const lane = newLane(1)
+    learn(lane, 5_000, true, 10, SLOW)
+    expect(wanted(lane, 4, 50)).toBe(8)
+    lane.inFlight = 4
+    expect(wanted(lane, 4, 50)).toBe(4)
+  })
+
+  it('nothing while half of it still waits, else what is missing', () => {
+    const lane = newLane(1)
+    learn(lane, 5, true, 10, SLOW)
+    lane.inFlight = 4
+    lane.buffer = new Array(26).fill(message)
+    expect(wanted(lane, 4, 50)).toBe(0)
+    lane.buffer = new Array(25).fill(message)
+    expect(wanted(lane, 4, 50)).toBe(25)
+  })
+
+  it('a batch of one still keeps each connection busy', () => {
+    const lane = newLane(1)
+    expect(wanted(lane, 2, 1)).toBe(1)
+    lane.buffer = [message]
+    expect(wanted(lane, 2, 1)).toBe(1)
+  })
+
+  it('more in flight than the width (it just shrank) claims no more than ahead', () => {
+    const lane = newLane(1)
+    learn(lane, 60_000, true, 10, SLOW)
+    lane.inFlight = 10
+    expect(wanted(lane, 1, 50)).toBe(1)
+  })
+})
