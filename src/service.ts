@@ -9,7 +9,7 @@ import type { Config } from './config.js'
 import type { Db } from './db/db.js'
 import { migrate, migrationStatus } from './db/migrate.js'
 import { openDatabase } from './db/open.js'
-import { words } from './delivery/classify.js'
+import { failureWords } from './delivery/classify.js'
 import { createDispatcher, type Dispatcher } from './delivery/dispatcher.js'
 import { createDeliveryEvents } from './delivery/events.js'
 import { createPauses } from './delivery/pauses.js'
@@ -30,7 +30,7 @@ import { createFileJournal, createTableJournal, currentEpoch } from './queue/dou
 import { freeAllLeases } from './reports/outbox.js'
 import { createReporter } from './reports/reporter.js'
 import { listRules } from './rules/store.js'
-import { createClockWatch } from './service/clock-watch.js'
+import { watchClock } from './service/clock-watch.js'
 import { createDisk } from './service/disk.js'
 import { createWake } from './service/hints.js'
 import { openSealer } from './service/key.js'
@@ -85,7 +85,7 @@ export function createService(config: Config, log: Log, overrides: Overrides = {
 }
 
 async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo: () => Promise<void>) => void) {
-  const clock = overrides.clock ?? systemClock
+  const clock = watchClock(overrides.clock ?? systemClock)
   const random = overrides.random ?? Math.random
   const startedAt = clock.now()
   // Leases and limits on SQLite run on a clock that cannot jump; PostgreSQL uses its own.
@@ -95,7 +95,11 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   const state = { draining: false }
 
   // A clock put in place of the system's moves the database's time too, or its leases and limits would stand still.
-  const db = await openDatabase(config, { log, exclusive: true, clock: overrides.clock === undefined ? 'database' : 'process' })
+  const db = await openDatabase(config, {
+    log,
+    exclusive: true,
+    clock: overrides.clock === undefined ? 'database' : 'process',
+  })
   onStop(() => db.close())
   await migrate(db)
   const sealer = await openSealer(db, config)
@@ -301,14 +305,16 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     await disk.measure()
     return { nextAt: null, again: false }
   })
-  const clockWatch = createClockWatch(clock, async byMs => {
+  clock.onSet(byMs => {
     const direction = byMs > 0 ? 'ahead' : 'back'
     log.warning(`The clock was set ${direction} by ${Math.round(Math.abs(byMs) / 1000)} s`)
     dispatcher.reconsider()
-    await Promise.all([reporter.clockWasSet(), pauses.clockWasSet()])
-    for (const each of [dispatchLoop, reportLoop, pauseLoop]) each.wake()
+    Promise.all([reporter.clockWasSet(), pauses.clockWasSet()])
+      .catch(error => log.warning(`What waits could not be put right: ${(error as Error).message}`))
+      .finally(() => {
+        for (const each of [dispatchLoop, reportLoop, pauseLoop]) each.wake()
+      })
   })
-  const clockLoop = loop('clock', 1_000, clockWatch.step)
   // An API process dispatches nothing, yet it tells whether the scheduler is on.
   const settingsLoop = loop('settings', 1_000, async () => {
     await settings.refresh()
@@ -332,12 +338,13 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     freeDiskMb: () => disk.freeMb(),
     nextOpening: (accountKey, now) => nextOpening(settings, accountKey, now),
     probeAccount: async account => {
+      const conversation: string[] = []
       try {
-        const { conversation } = await transport.probe(account, AbortSignal.timeout(60_000))
+        await transport.probe(account, AbortSignal.timeout(60_000), conversation)
         return { ok: true, conversation }
       } catch (error) {
-        const reply = error instanceof SmtpFailure ? error.info.reply : null
-        return { ok: false, conversation: [], error: reply === null ? (error as Error).message : words(reply) }
+        const why = error instanceof SmtpFailure ? failureWords(error) : (error as Error).message
+        return { ok: false, conversation, error: why }
       }
     },
   }
@@ -347,7 +354,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     await keeper.begin(db.dialect === 'sqlite')
     if (db.dialect === 'sqlite') await freeAllLeases(db)
     onStop(() => keeper.end())
-    for (const each of [dispatchLoop, reportLoop, pauseLoop, leaseLoop, janitorLoop, diskLoop, clockLoop]) each.start()
+    for (const each of [dispatchLoop, reportLoop, pauseLoop, leaseLoop, janitorLoop, diskLoop]) each.start()
   } else {
     for (const each of [diskLoop, settingsLoop]) each.start()
   }
@@ -363,11 +370,15 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   })
   onStop(async () => {
     state.draining = true
-    await app.close()
+    // A client that never reads its answer must not hold up the rest of the stop.
+    await Promise.race([app.close(), clock.sleep(CLOSE_MS)])
   })
   const url = await app.listen({ host: config.server.host, port: config.server.port })
   return { app, db, url }
 }
+
+/** How long open requests may take to end when the service stops, ms. */
+const CLOSE_MS = 2_000
 
 /** The sum of all waits of the retry schedule: a pause longer than this fails what waited through it. */
 function patience({ queue }: Config): number {

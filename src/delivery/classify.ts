@@ -55,7 +55,7 @@ export function classifyReplies(replies: Replies, open: readonly string[], facts
 export function classifyError(error: unknown, open: readonly string[], facts: AttemptFacts): Outcome {
   if (error instanceof SmtpFailure) {
     const { scope, reply, reachedData, afterDot, remote } = error.info
-    const text = reply === null ? error.message : words(reply)
+    const text = failureWords(error)
     return {
       verdicts: open.map(untouched),
       failure: { scope, code: reply === null ? null : String(reply.code), text },
@@ -118,6 +118,11 @@ export function words({ code, enhanced, text }: Reply): string {
   return enhanced === null || text.startsWith(enhanced)
     ? `${code} ${text}`.trim()
     : `${code} ${enhanced} ${text}`.trim()
+}
+
+/** The server's words; a refused STARTTLS or EHLO in its context, since a bare 502 does not say what was refused. */
+export function failureWords({ message, info: { reply, phase } }: SmtpFailure): string {
+  return reply === null || phase === 'tls' || phase === 'ehlo' ? message : words(reply)
 }
 
 function isPositive(reply: Reply): boolean {

@@ -402,6 +402,8 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
       return
     }
     if (transition.stage === 1) hint([claimed.accountKey], claimed.priority)
+    // A reserved slot was given back unused: the next may have its turn before the projected one.
+    if (transition.used === 0 && lookup.limits.length > 0) laneOf(claimed.accountKey).notBefore = 0
     if (transition.stage === 2 && (scheduled === null || transition.dueAt < scheduled)) scheduled = transition.dueAt
     events.settled(claimed, transition, outcome)
   }

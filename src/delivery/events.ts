@@ -20,7 +20,7 @@ export interface EventsDeps {
 }
 
 /** Longest wait before a full window is looked at again: another instance may have given back what it reserved. */
-const LOOK_AGAIN_MS = 1_000
+const LOOK_AGAIN_MS = 3_000
 
 export function createDeliveryEvents(deps: EventsDeps): DispatchEvents {
   const { db, clock, log, metrics } = deps

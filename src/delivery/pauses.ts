@@ -13,7 +13,7 @@ import type { Priority } from '../messages/message.js'
 import { endOpen } from '../queue/end.js'
 import { deferredEntry } from '../queue/report-entry.js'
 import { type MailTransport, SmtpFailure } from '../smtp/transport.js'
-import { words } from './classify.js'
+import { failureWords } from './classify.js'
 import { Cause, tell } from './limit-deferral.js'
 
 export interface PauseOptions {
@@ -109,7 +109,6 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
       const now = clock.now()
       const wait = Math.min(options.probeMaxMs, options.probeFirstMs * 2 ** Math.min(account.pause.probes + 1, 20))
       await noteFailedProbe(db, { key, now, reason: reasonOf(error), code: codeOf(error), probeAt: now + wait })
-      deps.changed(key)
       return
     }
     deps.probed(true)
@@ -227,8 +226,7 @@ function baseOf(row: Row) {
 }
 
 function reasonOf(error: unknown): string {
-  if (error instanceof SmtpFailure && error.info.reply !== null) return words(error.info.reply)
-  return (error as Error).message
+  return error instanceof SmtpFailure ? failureWords(error) : (error as Error).message
 }
 
 function codeOf(error: unknown): string | null {

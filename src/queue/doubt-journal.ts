@@ -132,23 +132,27 @@ function write(file: OpenFile, lines: readonly string[]): void {
 
 export function createTableJournal(db: Db): DoubtJournal {
   let waiting: { lease: number; seq: number }[] = []
-  let flush: Promise<void> | null = null
+  let running: Promise<void> | null = null
+  let next: Promise<void> | null = null
 
-  // Everything asked for while one insert is under way goes with the next: a round trip for many, not for each.
+  const flush = async () => {
+    running = next
+    next = null
+    const rows = waiting
+    waiting = []
+    await db.writeRelaxed([
+      {
+        sql: `insert into doubts (seq, lease) select g.k, g.l from @rows($1: k bigint, l bigint) g where true
+          on conflict do nothing`,
+        params: [rowsParam(rows.map(({ lease, seq }) => ({ k: seq, l: lease })))],
+      },
+    ])
+  }
+
+  // What is asked for while one insert is under way goes with the next: a round trip for many, not for each.
   const flushSoon = (): Promise<void> => {
-    flush ??= Promise.resolve().then(async () => {
-      const rows = waiting
-      waiting = []
-      flush = null
-      await db.writeRelaxed([
-        {
-          sql: `insert into doubts (seq, lease) select g.k, g.l from @rows($1: k bigint, l bigint) g where true
-            on conflict do nothing`,
-          params: [rowsParam(rows.map(({ lease, seq }) => ({ k: seq, l: lease })))],
-        },
-      ])
-    })
-    return flush
+    next ??= (running ?? Promise.resolve()).catch(() => {}).then(flush)
+    return next
   }
 
   return {

@@ -1,23 +1,35 @@
 /**
- * Notices that the wall clock was set (by NTP, by hand, by a virtual machine that was asleep). What waits in memory
- * for an instant of before would otherwise wait for the difference too: an hour set back is an hour of silence.
+ * A clock that notices when the wall clock was set (by NTP, by hand, by a virtual machine that was asleep). What waits
+ * in memory for an instant of before would otherwise wait for the difference too: set back an hour, silent an hour.
  */
 import type { Clock } from '../lib/clock.js'
-import type { Step } from '../lib/loop.js'
+
+export interface WatchedClock extends Clock {
+  /** `heard` is called soon after the clock was set, with by how much in ms; positive is ahead. */
+  onSet(heard: (byMs: number) => void): void
+}
 
 /** Slewing and the rounding of timers stay far below this. */
 const JUMP_MS = 2_000
 
-/** `wasSet`: by how much, ms; positive is ahead. Called again at the next step when it rejects. */
-export function createClockWatch(clock: Clock, wasSet: (byMs: number) => Promise<void>): { step(): Promise<Step> } {
+/** Looks whenever somebody asks the time, which the loops do many times a second. */
+export function watchClock(clock: Clock): WatchedClock {
+  let heard: (byMs: number) => void = () => {}
   let offset = clock.now() - clock.monotonic()
   return {
-    async step() {
-      const next = clock.now() - clock.monotonic()
-      if (Math.abs(next - offset) >= JUMP_MS) await wasSet(next - offset)
+    now() {
+      const now = clock.now()
+      const byMs = now - clock.monotonic() - offset
       // Small steps are followed, or slewing would add up to a jump.
-      offset = next
-      return { nextAt: null, again: false }
+      offset += byMs
+      // Not within the asker's own turn: it is about to note the new time in what is put right here.
+      if (Math.abs(byMs) >= JUMP_MS) setImmediate(heard, byMs)
+      return now
+    },
+    monotonic: () => clock.monotonic(),
+    sleep: (ms, signal) => clock.sleep(ms, signal),
+    onSet(listener) {
+      heard = listener
     },
   }
 }

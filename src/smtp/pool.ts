@@ -109,9 +109,8 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     return pooled
   }
 
-  async function probe(account: Account, signal: AbortSignal): Promise<ProbeResult> {
+  async function probe(account: Account, signal: AbortSignal, conversation: string[] = []): Promise<ProbeResult> {
     const startedAt = clock.monotonic()
-    const conversation: string[] = []
     const link = await openConnection(account, connecting, signal, conversation)
     const goodbye = await new Session(link, config, clock).quit(quitWithinMs)
     conversation.push('C: QUIT')

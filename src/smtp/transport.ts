@@ -97,8 +97,11 @@ export interface MailTransport {
    * Stops asking recipients at 452 4.5.3 / "too many recipients": the remaining have reply null or that reply.
    */
   send(account: Account, envelope: Envelope, mail: Mail, options: SendOptions): Promise<Replies>
-  /** Connects, says EHLO, starts TLS and logs in as a delivery would, then QUIT. Throws SmtpFailure. Answers the conversation, secrets masked. */
-  probe(account: Account, signal: AbortSignal): Promise<ProbeResult>
+  /**
+   * Connects, says EHLO, starts TLS and logs in as a delivery would, then QUIT. Throws SmtpFailure. Answers the
+   * conversation, secrets masked; `lines`, when given, receives it also as far as a failed one went.
+   */
+  probe(account: Account, signal: AbortSignal, lines?: string[]): Promise<ProbeResult>
   /** Drops idle connections of this account (its settings changed or it is gone). */
   forget(accountKey: number): void
   /** Connections by state, for metrics. */

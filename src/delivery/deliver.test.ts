@@ -1,0 +1,73 @@
+import { describe, expect, it } from 'vitest'
+import { createFakeClock } from '../../test/support/fake-clock.js'
+import type { Account } from '../accounts/account.js'
+import type { ClaimedMessage } from '../queue/claim.js'
+import type { Lease } from '../queue/lease.js'
+import type { MailTransport } from '../smtp/transport.js'
+import { deliver } from './deliver.js'
+
+const LEASE_MS = 60_000
+const MARGIN_MS = 10_000
+
+const claimed = {
+  id: 'm1',
+  seq: 7,
+  tenantId: 'default',
+  attempts: 0,
+  recipients: null,
+  createdAt: 0,
+  expiresAt: null,
+  envelope: { from: 'sender@example.com', to: ['one@example.net'] },
+  content: { from: 'sender@example.com', to: ['one@example.net'], subject: 'S', contentType: 'plain', body: 'B' },
+} as unknown as ClaimedMessage
+const account = { maxRecipientsPerTransaction: 100 } as Account
+
+/** A delivery up to its final dot; `frozenMs` pass while the journal entry is on its way. */
+async function deliverFrozen(frozenMs: number) {
+  const clock = createFakeClock()
+  const dots: string[] = []
+  const journalled: number[] = []
+  const lease: Lease = {
+    id: 1,
+    hasMargin: marginMs => clock.monotonic() < LEASE_MS - marginMs,
+    renew: async () => true,
+    end: async () => {},
+  }
+  const reply = { code: 250, enhanced: '2.0.0', text: 'Accepted' }
+  const transport = {
+    async send(_account, envelope, _mail, { beforeFinalDot }) {
+      await beforeFinalDot()
+      dots.push(...envelope.to)
+      const recipients = envelope.to.map(address => ({ address, reply }))
+      return { mail: null, recipients, data: reply, reachedData: true, remote: 'sink', durationMs: 1 }
+    },
+  } as Partial<MailTransport> as MailTransport
+  const journal = {
+    async append(_lease: number, seq: number) {
+      await clock.advance(frozenMs)
+      journalled.push(seq)
+    },
+    settled() {},
+    read: async () => new Set<number>(),
+    forget: async () => {},
+    close() {},
+  }
+  const deps = { clock, transport, journal, lease, marginMs: MARGIN_MS }
+  const outcome = await deliver(claimed, account, deps, new AbortController().signal)
+  return { outcome, dots, journalled }
+}
+
+describe('the final dot', () => {
+  it('goes out once the attempt is journalled', async () => {
+    const { outcome, dots, journalled } = await deliverFrozen(0)
+    expect(journalled).toEqual([7])
+    expect(dots).toEqual(['one@example.net'])
+    expect(outcome.verdicts).toMatchObject([{ verdict: 'accepted' }])
+  })
+
+  it('stays away when the lease ran short while the entry was being written: the rescuer may not have seen it', async () => {
+    const { outcome, dots } = await deliverFrozen(LEASE_MS)
+    expect(dots).toEqual([])
+    expect(outcome).toMatchObject({ interrupted: true, inDoubt: false })
+  })
+})
