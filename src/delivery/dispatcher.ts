@@ -8,7 +8,6 @@ import { DatabaseUnavailable, type Db } from '../db/db.js'
 import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 import type { Step } from '../lib/loop.js'
-import { createSlots } from '../lib/slots.js'
 import {
   type Claimed,
   type ClaimedMessage,
@@ -27,6 +26,7 @@ import { nextTransition, type RetryPolicy, type Transition } from '../queue/tran
 import type { MailTransport } from '../smtp/transport.js'
 import { deliver } from './deliver.js'
 import { type Lane, learn, newLane, wanted, widthOf } from './lane.js'
+import { createPlaces, type Place } from './places.js'
 import type { Lookup, Settings } from './settings.js'
 import type { Settler } from './settler.js'
 
@@ -87,6 +87,8 @@ const READY_CHUNK = 1_000
 const SCAN_CHUNK = 2_000
 const CLAIMS_PER_UNIT = 64
 const LOOK_MS = 100
+/** Lanes tried for a place that came free: the first may not be allowed to take it. */
+const MOST_WOKEN = 4
 const RECONCILE_MS = 30_000
 /** Given back rows were never sent: no attempt, no doubt. */
 const RECONCILE_POLICY: RetryPolicy = { maxRetries: 0, retryDelaysMs: [0], inDoubt: 'retry' }
@@ -96,7 +98,7 @@ const MARGIN_MAX_MS = 10_000
 export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): Dispatcher {
   const { db, clock, log, random, steadyNow, transport, journal, settings, settler, events } = deps
   const lanes = new Map<number, Lane>()
-  const slots = createSlots(options.maxConcurrentSends)
+  const places = createPlaces(options.maxConcurrentSends, options.slowSendMs, clock.monotonic)
   // On SQLite every change is made by this process, which hints at it; polling is a second safety there.
   const scanEveryMs = db.dialect === 'sqlite' ? 5_000 : 400
   const lookEveryMs = db.dialect === 'sqlite' ? 2_000 : LOOK_MS
@@ -142,7 +144,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     const lease = deps.lease()
     if (lease === null || draining || !deps.mayClaim()) return { nextAt: null, again: false }
     await reconcile(lease)
-    const moreDue = await look()
+    const moreDue = await look(lease)
     const moreFound = await discover()
     if (!settings.schedulerActive) return { nextAt: scheduled, again: moreDue }
     const claimed = await claimRound(lease)
@@ -150,12 +152,13 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   }
 
   /** What time or others changed: at most every LOOK_MS while busy, so that claims do not wait for it. */
-  const look = async (): Promise<boolean> => {
+  const look = async (lease: Lease): Promise<boolean> => {
     const now = clock.monotonic()
     const isDue = scheduled !== null && scheduled <= clock.now()
     if (!isDue && now < (hinted ? lookAt : lookAt - LOOK_MS + lookEveryMs)) return false
     lookAt = now + LOOK_MS
     hinted = false
+    await releaseStuck(lease)
     const [, next] = await Promise.all([settings.refresh(), isDue ? scheduled : nextDue(db)])
     scheduled = next
     if (scheduled === null || scheduled > clock.now()) return false
@@ -203,7 +206,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     candidates.sort((a, b) => Number(a.priority > 0) - Number(b.priority > 0))
     let total = 0
     for (let i = 0; i < candidates.length; i += CLAIMS_PER_UNIT) {
-      const room = slots.free + options.batchSizePerAccount - bufferedTotal()
+      const room = places.free + options.batchSizePerAccount - bufferedTotal()
       if (room <= 0 || draining) break
       total += await claimFor(lease, candidates.slice(i, i + CLAIMS_PER_UNIT), room)
     }
@@ -276,6 +279,16 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     const { account, tenant, limits } = lookup
     if (isHeld(lookup) || lane.notBefore > now) return null
     const width = widthOf(lane, account.maxConnections, clock.monotonic(), options.slowSendMs)
+    lane.server = `${account.host}:${account.port}`
+    // Claimed only when it can be sent: what waits behind a server in trouble stays where others and people can reach it.
+    const favoured = lane.inFlight === 0 || lane.priority === 0
+    if (places.standing(lane.server) !== 'good') {
+      if (lane.buffer.length > 0) return null
+      if (!places.couldTake(lane.server, favoured)) {
+        starved.add(lane)
+        return null
+      }
+    }
     const limit = Math.min(room, wanted(lane, width, account.batchSize ?? options.batchSizePerAccount))
     if (limit <= 0) return null
     const asked = Math.max(runNowAll, runNowTenants.get(tenant.id) ?? 0)
@@ -335,15 +348,16 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     while (lane.buffer.length > 0 && !draining) {
       if (lane.inFlight >= widthOf(lane, account.maxConnections, clock.monotonic(), options.slowSendMs)) break
       const favoured = lane.inFlight === 0 || lane.buffer[0]!.priority === 0
-      if (!slots.take(favoured)) {
+      const place = places.take(lane.server, favoured)
+      if (place === null) {
         starved.add(lane)
         break
       }
       const claimed = lane.buffer.shift()!
       lane.inFlight += 1
-      const send = sendOne(lane, lookup, claimed).finally(() => {
+      const send = sendOne(lane, lookup, claimed, place).finally(() => {
         lane.inFlight -= 1
-        slots.give()
+        place.give(null)
         running.delete(send)
         after(lane)
       })
@@ -351,16 +365,33 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     }
   }
 
-  /** A place came free: whoever waits longest for one, then the lane's own next. */
+  /** A place came free: whoever waits longest for one, those whose server answers first, then the lane's own next. */
   const after = (lane: Lane) => {
-    const [waiting] = starved
-    if (waiting !== undefined) {
-      starved.delete(waiting)
-      void repump(waiting)
+    let woken = 0
+    for (const good of [true, false]) {
+      for (const waiting of starved) {
+        if (woken >= MOST_WOKEN) break
+        if ((places.standing(waiting.server) !== 'bad') !== good) continue
+        starved.delete(waiting)
+        woken += 1
+        if (waiting.buffer.length > 0) void repump(waiting)
+        else deps.wakeLoop()
+      }
     }
     if (lane.buffer.length > 0) void repump(lane)
     if (lane.ready && lane.buffer.length < options.batchSizePerAccount / 2) deps.wakeLoop()
     else if (!lane.ready && lane.buffer.length === 0 && lane.inFlight === 0) lanes.delete(lane.key)
+  }
+
+  /** What a lane claimed ahead before its server began to hang goes back: it is no nearer to being sent here. */
+  const releaseStuck = async (lease: Lease) => {
+    const stuck = [...lanes.values()].filter(lane => lane.buffer.length > 0 && places.standing(lane.server) === 'bad')
+    if (stuck.length === 0) return
+    const lookups = await settings.get(stuck.map(lane => lane.key))
+    for (const lane of stuck) {
+      const lookup = lookups.get(lane.key)
+      if (lookup !== undefined) giveBack(lane, lease, lookup)
+    }
   }
 
   const repump = async (lane: Lane) => {
@@ -368,7 +399,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     if (lookup !== undefined) pump(lane, lookup)
   }
 
-  const sendOne = async (lane: Lane, lookup: Lookup, claimed: ClaimedMessage): Promise<void> => {
+  const sendOne = async (lane: Lane, lookup: Lookup, claimed: ClaimedMessage, place: Place): Promise<void> => {
     const lease = deps.lease()
     // Its claim was under a lease that is lost: the rescuer has it.
     if (lease === null || lease.id !== claimed.lease) return
@@ -384,6 +415,8 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
       lane.starts.delete(start)
     }
     const durationMs = clock.monotonic() - start.at
+    // The account's own trouble (a refused login) says nothing of the server; a stop of ours says nothing at all.
+    place.give(outcome.interrupted || outcome.failure?.scope === 'account' ? null : outcome.failure === null)
     learn(lane, durationMs, outcome.failure === null, lookup.account.maxConnections, options.slowSendMs)
     events.attempted(claimed, outcome, durationMs)
     if (outcome.failure?.scope === 'account') {
@@ -484,7 +517,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
       for (const lane of lanes.values()) lane.buffer = []
     },
     stats() {
-      return { inFlight: slots.used, buffered: bufferedTotal(), lanes: lanes.size }
+      return { inFlight: places.used, buffered: bufferedTotal(), lanes: lanes.size }
     },
   }
 }

@@ -6,17 +6,17 @@ const SLOW = 30_000
 const message = {} as ClaimedMessage
 
 describe('the window of a lane', () => {
-  it('starts with two connections', () => {
-    expect(widthOf(newLane(1), 10, 0, SLOW)).toBe(2)
+  it('starts with one connection', () => {
+    expect(widthOf(newLane(1), 10, 0, SLOW)).toBe(1)
   })
 
   it('doubles with each good answer up to the account’s connections', () => {
     const lane = newLane(1)
-    const widths = [1, 2, 3, 4].map(() => {
+    const widths = [1, 2, 3, 4, 5].map(() => {
       learn(lane, 50, true, 10, SLOW)
       return widthOf(lane, 10, 0, SLOW)
     })
-    expect(widths).toEqual([4, 8, 10, 10])
+    expect(widths).toEqual([2, 4, 8, 10, 10])
   })
 
   it('halves with each broken session and never closes', () => {
@@ -61,8 +61,8 @@ describe('the window of a lane', () => {
 })
 
 describe('how many to claim', () => {
-  it('of an unknown server as many as it has connections, and once more ahead', () => {
-    expect(wanted(newLane(1), 2, 50)).toBe(4)
+  it('of an unknown server only what its connections take, nothing ahead', () => {
+    expect(wanted(newLane(1), 2, 50)).toBe(2)
   })
 
   it('of a quick one a whole batch ahead, never more than the batch', () => {

@@ -1,11 +1,13 @@
 /**
  * A lane: what this process knows of one account's sending. Its window opens like TCP's: an account earns connections
- * by answering, so that a dead server or a tarpit holds two places and not all of them.
+ * by answering, so that a dead server or a tarpit holds one place and not all of them.
  */
 import type { ClaimedMessage } from '../queue/claim.js'
 
 export interface Lane {
   readonly key: number
+  /** host:port, for the places of its server; '' until it is first looked up. */
+  server: string
   /** Claimed and not yet being sent. */
   buffer: ClaimedMessage[]
   inFlight: number
@@ -28,12 +30,13 @@ export interface Lane {
   readonly starts: Set<{ at: number }>
 }
 
-const FIRST_WINDOW = 2
+const FIRST_WINDOW = 1
 const PACE_WEIGHT = 0.2
 
 export function newLane(key: number): Lane {
   return {
     key,
+    server: '',
     buffer: [],
     inFlight: 0,
     window: FIRST_WINDOW,
@@ -69,7 +72,8 @@ export function widthOf(lane: Lane, maxConnections: number, monotonicNow: number
  */
 export function wanted(lane: Lane, width: number, batchSize: number): number {
   const quick = lane.pace > 0 && lane.pace < 100
-  const ahead = quick ? batchSize : Math.min(batchSize, width)
+  // Nothing ahead for a server that has not shown yet how it answers.
+  const ahead = quick ? batchSize : lane.pace > 0 ? Math.min(batchSize, width) : 0
   const target = Math.max(0, width - lane.inFlight) + ahead
   return lane.buffer.length > target / 2 ? 0 : Math.min(batchSize, target - lane.buffer.length)
 }

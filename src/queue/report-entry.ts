@@ -25,16 +25,16 @@ interface CommonFields {
   readonly recipients?: readonly RecipientState[]
 }
 
-export type SentEntry = CommonFields & { readonly sent_ts: number }
+type SentEntry = CommonFields & { readonly sent_ts: number }
 /** Errors and cancellations alike; `code` tells them apart. */
-export type ErrorEntry = CommonFields & {
+type ErrorEntry = CommonFields & {
   readonly error_ts: number
   readonly error: string
   readonly code: string | null
 }
 /** `deferred_ts` is the time of the next attempt. */
-export type DeferredEntry = CommonFields & { readonly deferred_ts: number; readonly deferred_reason: string }
-export type InDoubtEntry = CommonFields & { readonly in_doubt_ts: number }
+type DeferredEntry = CommonFields & { readonly deferred_ts: number; readonly deferred_reason: string }
+type InDoubtEntry = CommonFields & { readonly in_doubt_ts: number }
 export type ReportEntry = SentEntry | ErrorEntry | DeferredEntry | InDoubtEntry
 
 /** `sentAt`: the last acceptance. */

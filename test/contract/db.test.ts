@@ -20,7 +20,8 @@ describe.each(dialects)('Db on %s', dialect => {
   })
 
   it('a unit that fails leaves the units beside it alone', async () => {
-    const insert = (scope: string) => temp.db.write([{ sql: 'insert into limit_scopes (scope) values ($1)', params: [scope] }])
+    const insert = (scope: string) =>
+      temp.db.write([{ sql: 'insert into limit_scopes (scope) values ($1)', params: [scope] }])
     const results = await Promise.allSettled([insert('a:2'), insert('a:2'), insert('a:3')])
     expect(results.map(each => each.status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
   })
@@ -30,7 +31,10 @@ describe.each(dialects)('Db on %s', dialect => {
       { a: `it's "quoted" \\ ünï 😀`, n: 9_007_199_254_740_000 },
       { a: null, n: 0 },
     ]
-    const rows = await temp.db.read({ sql: 'select g.a, g.n from @rows($1: a text, n bigint) g order by g.n desc', params: [rowsParam(given)] })
+    const rows = await temp.db.read({
+      sql: 'select g.a, g.n from @rows($1: a text, n bigint) g order by g.n desc',
+      params: [rowsParam(given)],
+    })
     expect(rows.map(row => ({ ...row }))).toEqual(given)
   })
 

@@ -21,7 +21,7 @@ describe.each(dialects)('accepting messages on %s', dialect => {
   const accept = (
     messages: readonly unknown[] | AsyncIterable<readonly unknown[]>,
     given: Partial<AcceptOptions> = {},
-    who = admin,
+    who: Submitter = admin,
   ) => acceptMessages({ db: temp.db, clock, sealer, wake, defaultPriority: 2 }, who, messages, { ...options, ...given })
   const rows = (sql: string, ...params: (string | number)[]) => temp.db.read({ sql, params })
 

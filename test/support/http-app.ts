@@ -82,6 +82,7 @@ export async function openHttpApp(
     ready: async () => ({ ok: process.problems.length === 0, problems: process.problems }),
     metricsText: async () => 'gmp_pending_messages 0\n',
     nextOpening: () => null,
+    accepted: () => {},
     freeDiskMb: () => process.freeMb,
     probeAccount: account => http.probe(account),
   }

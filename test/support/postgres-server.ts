@@ -7,7 +7,8 @@ import pg from 'pg'
 
 export async function createPostgresDatabase(): Promise<string> {
   const admin = process.env.GMP_TEST_POSTGRES
-  if (admin === undefined) throw new Error('GMP_TEST_POSTGRES is not set: run through vitest, whose set-up starts the server')
+  if (admin === undefined)
+    throw new Error('GMP_TEST_POSTGRES is not set: run through vitest, whose set-up starts the server')
   const name = `t_${randomBytes(6).toString('hex')}`
   const client = new pg.Client({ connectionString: admin })
   await client.connect()

@@ -26,11 +26,13 @@ export interface ProcessOptions {
 }
 
 /** Starts `mail-proxy serve` and resolves when it listens; rejects with its output when it ends before. */
-export async function startProcess({ dir, env, args = [], startTimeoutMs = 30_000 }: ProcessOptions): Promise<ServiceProcess> {
-  const child = spawn(process.execPath, [MAIN, 'serve', ...args], {
-    env: { PATH: process.env.PATH, HOME: dir, GMP_INSTANCES_DIR: join(dir, 'instances'), GMP_HOST: '127.0.0.1', GMP_PORT: '0', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+export async function startProcess({
+  dir,
+  env,
+  args = [],
+  startTimeoutMs = 30_000,
+}: ProcessOptions): Promise<ServiceProcess> {
+  const child = spawnServe({ dir, env, args })
   let text = ''
   const exited = new Promise<number | null>(done => child.once('exit', code => done(code)))
   const url = await new Promise<string>((resolve, reject) => {
@@ -55,8 +57,27 @@ export async function startProcess({ dir, env, args = [], startTimeoutMs = 30_00
   return { url, pid: child.pid!, output: () => text, kill: signal => void child.kill(signal), exited }
 }
 
+/** Runs `mail-proxy serve` that is expected to end by itself; answers exit code and all it wrote. */
+export async function runToEnd(options: ProcessOptions): Promise<{ code: number | null; output: string }> {
+  const child = spawnServe(options)
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', chunk => (output += String(chunk)))
+  const timer = setTimeout(() => child.kill('SIGKILL'), options.startTimeoutMs ?? 15_000)
+  const code = await new Promise<number | null>(done => child.once('close', ended => done(ended)))
+  clearTimeout(timer)
+  return { code, output }
+}
+
 export async function tempDir(): Promise<{ dir: string; remove(): Promise<void> }> {
   const dir = await mkdtemp(join(tmpdir(), 'gmp-process-'))
   return { dir, remove: () => rm(dir, { recursive: true, force: true }) }
 }
 
+/** Its environment is this and nothing of ours. */
+function spawnServe({ dir, env, args = [] }: ProcessOptions) {
+  const home = { PATH: process.env.PATH, HOME: dir, GMP_INSTANCES_DIR: join(dir, 'instances') }
+  return spawn(process.execPath, [MAIN, 'serve', ...args], {
+    env: { ...home, GMP_HOST: '127.0.0.1', GMP_PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+}

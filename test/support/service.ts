@@ -54,8 +54,14 @@ const FAST: Record<string, string> = {
 export async function startTestService(options: TestServiceOptions = {}): Promise<TestService> {
   const dir = await mkdtemp(join(tmpdir(), 'gmp-service-'))
   const databaseUrl =
-    options.databaseUrl ?? (options.dialect === 'postgres' ? await createPostgresDatabase() : join(dir, 'mail_service.db'))
-  const { config } = loadConfig({ flags: {}, env: { ...FAST, GMP_DB_PATH: databaseUrl, ...options.env }, instanceDir: dir, readFile: path => readFileSync(path, 'utf8') })
+    options.databaseUrl ??
+    (options.dialect === 'postgres' ? await createPostgresDatabase() : join(dir, 'mail_service.db'))
+  const { config } = loadConfig({
+    flags: {},
+    env: { ...FAST, GMP_DB_PATH: databaseUrl, ...options.env },
+    instanceDir: dir,
+    readFile: path => readFileSync(path, 'utf8'),
+  })
   const logs: string[] = []
   const line = (level: string) => (message: string) => void logs.push(`${level} ${message}`)
   const log: Log = { debug: line('DEBUG'), info: line('INFO'), warning: line('WARNING'), error: line('ERROR') }
@@ -65,7 +71,11 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
   const call: TestService['call'] = async (method, path, body, token = ADMIN_TOKEN) => {
     const headers: Record<string, string> = token === '' ? {} : { 'X-API-Token': token }
     if (body !== undefined) headers['Content-Type'] = 'application/json'
-    const response = await fetch(`${url}${path}`, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) })
+    const response = await fetch(`${url}${path}`, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+    })
     const text = await response.text()
     return { status: response.status, body: text === '' ? null : tryParse(text) }
   }

@@ -179,10 +179,12 @@ export class SinkConnection {
 
   private final(content: Buffer[]): void {
     const hasRecipients = this.to.length > 0
-    this.answer('final', '', hasRecipients ? '250 2.0.0 Accepted' : '554 5.5.1 No valid recipients', reply => {
+    const good = hasRecipients ? '250 2.0.0 Accepted' : '554 5.5.1 No valid recipients'
+    const then = (reply: string) => {
       if (reply.startsWith('2') && hasRecipients) this.accept(content)
       this.reset()
-    })
+    }
+    this.answer('final', '', good, then, '', content)
   }
 
   private accept(content: Buffer[]): void {
@@ -193,7 +195,7 @@ export class SinkConnection {
     this.state.onMessage({
       from: this.from ?? '',
       to: this.to,
-      raw: unstuff(Buffer.concat(content).subarray(2)),
+      raw: mailOf(content),
       at: Date.now(),
       tls: this.isTls,
       authUser: this.authUser,
@@ -260,14 +262,22 @@ export class SinkConnection {
   }
 
   /** Asks the behaviour, answers, and runs `then` with the reply given; holds everything else back meanwhile. */
-  private answer(phase: SinkPhase, line: string, good: string, then: (reply: string) => void, address = ''): void {
+  private answer(
+    phase: SinkPhase,
+    line: string,
+    good: string,
+    then: (reply: string) => void,
+    address = '',
+    received?: Buffer[],
+  ): void {
     const behaviour = this.state.behave[phase]
     if (behaviour === undefined) {
       this.reply(good, then)
       return
     }
     const n = this.state.count(phase, address)
-    const action: SinkAction = behaviour({ phase, n, connectionId: this.id, address, line }) ?? good
+    const content = received === undefined ? nothing : mailOf(received)
+    const action: SinkAction = behaviour({ phase, n, connectionId: this.id, address, line, content }) ?? good
     if (typeof action === 'string') this.reply(action, then)
     else if ('cut' in action) this.cut(action, good, then)
     else if ('delayMs' in action) this.replyLate(action.delayMs, action.reply ?? good, then)
@@ -336,6 +346,11 @@ export class SinkConnection {
 
 function decode(base64: string): string {
   return Buffer.from(base64, 'base64').toString('utf8')
+}
+
+/** The content without the line break that stands for the beginning of a line, and before dot-stuffing. */
+function mailOf(content: readonly Buffer[]): Buffer {
+  return unstuff(Buffer.concat(content).subarray(2))
 }
 
 /** Removes the dot that transparency added to each line that begins with one (RFC 5321 §4.5.2). */

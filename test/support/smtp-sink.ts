@@ -28,6 +28,8 @@ export interface SinkEvent {
   readonly connectionId: number
   readonly address: string
   readonly line: string
+  /** At `final` what was received, as it was before dot-stuffing; empty elsewhere. */
+  readonly content: Buffer
 }
 
 /**

@@ -6,8 +6,8 @@ import type { Db } from '../../src/db/db.js'
 import { migrate } from '../../src/db/migrate.js'
 import { openPostgres } from '../../src/db/postgres.js'
 import { openSqlite } from '../../src/db/sqlite.js'
-import { silentLog } from './silent-log.js'
 import { createPostgresDatabase } from './postgres-server.js'
+import { silentLog } from './silent-log.js'
 
 export interface TempDb {
   readonly db: Db

@@ -1,0 +1,75 @@
+import { describe, expect, it } from 'vitest'
+import { createPlaces, type Place } from './places.js'
+
+function rig(total = 20) {
+  const time = { now: 0 }
+  const places = createPlaces(total, 1_000, () => time.now)
+  const takeAll = (server: string, most: number, favoured = false): Place[] => {
+    const taken: Place[] = []
+    for (let i = 0; i < most; i += 1) {
+      const place = places.take(server, favoured)
+      if (place !== null) taken.push(place)
+    }
+    return taken
+  }
+  const makeGood = (server: string) => places.take(server, true)!.give(true)
+  return { places, time, takeAll, makeGood }
+}
+
+describe('places', () => {
+  it('a server not heard of yet gets half of them', () => {
+    const { takeAll } = rig()
+    expect(takeAll('new', 50)).toHaveLength(10)
+  })
+
+  it('a server that answers gets all but the kept fifth, and the fifth for who has nothing in flight', () => {
+    const { takeAll, makeGood } = rig()
+    makeGood('good')
+    expect(takeAll('good', 50)).toHaveLength(16)
+    expect(takeAll('good', 50, true)).toHaveLength(4)
+  })
+
+  it('many new servers together leave room for one that answers', () => {
+    const { takeAll, makeGood, places } = rig()
+    makeGood('good')
+    for (let i = 0; i < 100; i += 1) takeAll(`silent${i}`, 1, true)
+    expect(places.used).toBeLessThan(20)
+    expect(places.take('good', true)).not.toBeNull()
+  })
+
+  it('a server whose session broke gets a quarter, and all such together half', () => {
+    const { takeAll, places } = rig()
+    for (const server of ['a', 'b', 'c', 'd']) places.take(server, true)!.give(false)
+    expect(takeAll('a', 50)).toHaveLength(5)
+    expect(takeAll('b', 50)).toHaveLength(5)
+    expect(takeAll('c', 50)).toHaveLength(0)
+  })
+
+  it('a server that hangs turns bad by time alone and good again by answering', () => {
+    const { places, time } = rig()
+    const hanging = places.take('slow', true)!
+    expect(places.standing('slow')).toBe('new')
+    time.now = 1_500
+    expect(places.standing('slow')).toBe('bad')
+    hanging.give(true)
+    expect(places.standing('slow')).toBe('good')
+  })
+
+  it('one slow send beside answers does not make a server bad', () => {
+    const { places, time } = rig()
+    places.take('mixed', true)
+    time.now = 900
+    places.take('mixed', true)!.give(true)
+    time.now = 1_500
+    expect(places.standing('mixed')).toBe('good')
+  })
+
+  it('a place given back twice counts once', () => {
+    const { places } = rig()
+    const place = places.take('a', true)!
+    place.give(null)
+    place.give(null)
+    expect(places.used).toBe(0)
+    expect(places.standing('a')).toBe('new')
+  })
+})

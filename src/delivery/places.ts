@@ -1,0 +1,116 @@
+/**
+ * Places for sends, shared by all accounts, given by how a server has behaved: a provider that hangs, with however many
+ * accounts, must not hold up those that answer. A fifth of the places is kept for accounts with nothing in flight and
+ * for priority 0 (spec section 4.1).
+ *
+ *   good   its last answer came: may use all but what is kept
+ *   new    not heard of yet: half of the places a server, all of them together leave the kept fifth
+ *   bad    its last session broke, or one hangs: a quarter of the places a server, together at most half
+ */
+
+export type Standing = 'good' | 'new' | 'bad'
+
+export interface Place {
+  /** Gives the place back; `good`: the server answered in order, whatever it said; null: it was not asked. */
+  give(good: boolean | null): void
+}
+
+export interface Places {
+  standing(server: string): Standing
+  /** null: none for this server now. `favoured`: the account has nothing in flight, or the message is of priority 0. */
+  take(server: string, favoured: boolean): Place | null
+  couldTake(server: string, favoured: boolean): boolean
+  readonly free: number
+  readonly used: number
+}
+
+interface Server {
+  last: 'good' | 'bad' | null
+  /** Monotonic. */
+  goodAt: number
+  readonly starts: Set<{ readonly at: number }>
+}
+
+/** Servers without a send in flight that are remembered; beyond it the longest silent are forgotten. */
+const REMEMBERED = 10_000
+
+export function createPlaces(total: number, slowMs: number, monotonic: () => number): Places {
+  const kept = Math.max(1, Math.floor(total / 5))
+  const servers = new Map<string, Server>()
+  let used = 0
+
+  const standingOf = (server: Server | undefined): Standing => {
+    if (server === undefined) return 'new'
+    const [oldest] = server.starts
+    const hangs = oldest !== undefined && monotonic() - oldest.at > slowMs && server.goodAt < oldest.at
+    if (hangs || server.last === 'bad') return 'bad'
+    return server.last === 'good' ? 'good' : 'new'
+  }
+
+  /** In flight by standing; counted anew because time alone turns a hanging server bad. Servers in flight are few. */
+  const tally = () => {
+    const sum = { good: 0, new: 0, bad: 0 }
+    for (const server of busy) sum[standingOf(server)] += server.starts.size
+    return sum
+  }
+  const busy = new Set<Server>()
+
+  const couldTake = (name: string, favoured: boolean): boolean => {
+    if (used >= total) return false
+    const server = servers.get(name)
+    const standing = standingOf(server)
+    const mine = server?.starts.size ?? 0
+    if (used < total / 2 && (standing === 'good' || mine < Math.max(1, Math.floor(total / 4)))) return true
+    const sum = tally()
+    const others = sum.new + sum.bad
+    if (standing === 'good') return favoured || (sum.good < total - kept && used < total - Math.floor(kept / 2))
+    if (others >= total - (favoured ? Math.floor(kept / 2) : kept)) return false
+    if (standing === 'new') return mine < Math.max(1, Math.ceil(total / 2))
+    return mine < Math.max(1, Math.floor(total / 4)) && sum.bad < Math.max(1, Math.floor(total / 2))
+  }
+
+  const serverOf = (name: string): Server => {
+    let server = servers.get(name)
+    if (server === undefined) {
+      server = { last: null, goodAt: Number.NEGATIVE_INFINITY, starts: new Set() }
+      if (servers.size >= REMEMBERED) {
+        for (const [each, known] of servers) {
+          if (known.starts.size > 0) continue
+          servers.delete(each)
+          break
+        }
+      }
+      servers.set(name, server)
+    }
+    return server
+  }
+
+  return {
+    standing: name => standingOf(servers.get(name)),
+    couldTake,
+    take(name, favoured) {
+      if (!couldTake(name, favoured)) return null
+      const server = serverOf(name)
+      const start = { at: monotonic() }
+      server.starts.add(start)
+      busy.add(server)
+      used += 1
+      return {
+        give(good) {
+          if (!server.starts.delete(start)) return
+          if (server.starts.size === 0) busy.delete(server)
+          used -= 1
+          if (good === null) return
+          server.last = good ? 'good' : 'bad'
+          if (good) server.goodAt = monotonic()
+        },
+      }
+    },
+    get free() {
+      return total - used
+    },
+    get used() {
+      return used
+    },
+  }
+}

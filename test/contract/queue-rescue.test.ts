@@ -1,0 +1,194 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Db } from '../../src/db/db.js'
+import { createFileJournal, createTableJournal, type DoubtJournal } from '../../src/queue/doubt-journal.js'
+import { declareDead } from '../../src/queue/lease.js'
+import { type RescueDeps, rescue } from '../../src/queue/rescue.js'
+import { Stage } from '../../src/queue/stage.js'
+import { openQueueRig, POLICY, type QueueRig, SENT, type TestAccount } from '../support/queue-rig.js'
+import { silentLog } from '../support/silent-log.js'
+import { dialects } from '../support/temp-db.js'
+
+describe.each(dialects)('rescue on %s', dialect => {
+  let rig: QueueRig
+  let account: TestAccount
+  let lease: number
+  let journal: DoubtJournal
+  beforeAll(async () => {
+    rig = await openQueueRig(dialect)
+    journal = newJournal()
+  })
+  beforeEach(async () => {
+    await rig.clear()
+    account = await rig.account()
+    lease = await rig.lease({ leaseMs: 60_000 })
+  })
+  afterAll(async () => {
+    journal.close()
+    await rig.temp.drop()
+  })
+
+  const newJournal = () => (dialect === 'sqlite' ? createFileJournal(rig.temp.url) : createTableJournal(rig.db))
+  const depsOf = (fields: Partial<RescueDeps> = {}): RescueDeps => ({
+    db: rig.db,
+    log: silentLog,
+    // Another process's: it knows the journal only by what was written.
+    journal: newJournal(),
+    epoch: 'today',
+    settingsOf: async () => ({ policy: POLICY, limits: [] }),
+    fallback: POLICY,
+    ...fields,
+  })
+  const die = async () => {
+    rig.now += 60_000
+    return declareDead(rig.db, rig.now, false)
+  }
+  const rescueAll = async (fields: Partial<RescueDeps> = {}) => {
+    const results = []
+    for (const dead of await die()) results.push(await rescue(depsOf(fields), dead, rig.now))
+    return results
+  }
+
+  it('not journalled: back in its old place, no attempt, no event', async () => {
+    const [a, b] = await rig.add(account, 2)
+    await rig.claim(account, lease)
+    await rig.add(account, 1)
+    expect(await rescueAll()).toEqual([{ freed: 2, inDoubt: 0, accountKeys: [account.key], tenantIds: ['acme'] }])
+    expect(await rig.row(a!)).toMatchObject({ stage: Stage.ready, status: 'pending', attempts: 0, lease: null })
+    expect(await rig.rows('select * from events')).toEqual([])
+    expect((await rig.claim(account, await rig.lease())).slice(0, 2).map(each => each.id)).toEqual([a, b])
+    expect(await rig.rows('select * from leases where id = $1', lease)).toEqual([])
+  })
+
+  it('journalled: in doubt by the account’s policy', async () => {
+    const holding = await rig.account()
+    const [retried] = await rig.add(account, 1)
+    const [held] = await rig.add(holding, 1)
+    const claims = [...(await rig.claim(account, lease)), ...(await rig.claim(holding, lease))]
+    for (const { seq } of claims) await journal.append(lease, seq)
+    const settingsOf: RescueDeps['settingsOf'] = async key => ({
+      policy: { ...POLICY, inDoubt: key === holding.key ? 'hold' : 'retry' },
+      limits: [],
+    })
+    expect(await rescueAll({ settingsOf })).toMatchObject([{ freed: 0, inDoubt: 2 }])
+    expect(await rig.row(retried!)).toMatchObject({
+      stage: Stage.waiting,
+      status: 'deferred',
+      attempts: 1,
+      due_at: rig.now,
+    })
+    expect(await rig.row(held!)).toMatchObject({ stage: Stage.doubt, status: 'in_doubt', attempts: 1, lease: null })
+    const events = await rig.rows('select type, pending from events order by id')
+    expect(events).toEqual([
+      { type: 'in_doubt', pending: 1 },
+      { type: 'in_doubt', pending: 1 },
+    ])
+  })
+
+  it('journalled and settled before the crash is no doubt of a later claim', async () => {
+    await rig.add(account, 1)
+    const [first] = await rig.claim(account, lease)
+    await journal.append(lease, first!.seq)
+    const settled = await rig.settle([first!], { ...SENT, verdicts: [] })
+    journal.settled(lease, settled)
+    expect(await rig.claim(account, lease)).toHaveLength(1)
+    expect(await rescueAll()).toMatchObject([{ freed: 1, inDoubt: 0 }])
+  })
+
+  it('of another epoch nothing is sure: all are in doubt', async () => {
+    await rig.add(account, 3)
+    await rig.claim(account, lease)
+    expect(await rescueAll({ epoch: 'tomorrow' })).toMatchObject([{ freed: 0, inDoubt: 3 }])
+  })
+
+  it('a claim under a lease that is gone is in doubt', async () => {
+    const [id] = await rig.add(account, 1)
+    await rig.claim(account, lease)
+    await rig.exec('delete from leases')
+    expect(await rescueAll()).toMatchObject([{ freed: 0, inDoubt: 1 }])
+    expect(await rig.row(id!)).toMatchObject({ stage: Stage.waiting, attempts: 1 })
+  })
+
+  it('only the dead one’s claims', async () => {
+    const [mine, theirs] = await rig.add(account, 2)
+    const alive = await rig.lease()
+    await rig.claim(account, lease, { limit: 1 })
+    await rig.claim(account, alive, { limit: 1 })
+    await rescueAll()
+    expect(await rig.row(mine!)).toMatchObject({ stage: Stage.ready })
+    expect(await rig.row(theirs!)).toMatchObject({ stage: Stage.claimed, lease: alive })
+  })
+
+  it('more than one chunk', async () => {
+    await rig.add(account, 1_001)
+    await rig.claim(account, lease, { limit: 2_000 })
+    expect(await rescueAll()).toMatchObject([{ freed: 1_001, inDoubt: 0 }])
+    expect(await rig.rows('select seq from messages where stage = 3')).toEqual([])
+  })
+
+  it('of a deleted account the claims are freed by the fallback policy', async () => {
+    const [id] = await rig.add(account, 1)
+    const [claimed] = await rig.claim(account, lease)
+    await journal.append(lease, claimed!.seq)
+    await rescueAll({ settingsOf: async () => null, fallback: { ...POLICY, inDoubt: 'hold' } })
+    expect(await rig.row(id!)).toMatchObject({ stage: Stage.doubt })
+  })
+
+  it('a rescuer that dies halfway is followed by another, and nothing is freed twice', async () => {
+    await rig.add(account, 600)
+    const claims = await rig.claim(account, lease, { limit: 600 })
+    for (const { seq } of claims.slice(400)) await journal.append(lease, seq)
+    let units = 0
+    const dying: Db = {
+      ...rig.db,
+      write: unit => {
+        units += 1
+        if (units > 1) throw new Error('killed')
+        return rig.db.write(unit)
+      },
+    }
+    const [dead] = await die()
+    await expect(rescue(depsOf({ db: dying }), dead!, rig.now)).rejects.toThrow('killed')
+    // The first 500 are free and may be claimed already.
+    const again = await rig.claim(account, await rig.lease(), { limit: 10 })
+    expect(again).toHaveLength(10)
+    const next = await declareDead(rig.db, rig.now, false)
+    expect(next.map(each => each.id)).toEqual([lease])
+    expect(await rescue(depsOf(), next[0]!, rig.now)).toMatchObject({ freed: 0, inDoubt: 100 })
+    expect(await rig.rows('select count(*) as n from events')).toEqual([{ n: 200 }])
+    expect((await rig.row(again[0]!.id)).stage).toBe(Stage.claimed)
+    expect(await declareDead(rig.db, rig.now, false)).toEqual([])
+  })
+
+  it('two rescuers at once free each claim once', async () => {
+    await rig.add(account, 50)
+    const claims = await rig.claim(account, lease)
+    for (const { seq } of claims) await journal.append(lease, seq)
+    const [dead] = await die()
+    await Promise.all([rescue(depsOf(), dead!, rig.now), rescue(depsOf(), dead!, rig.now)])
+    expect(await rig.rows('select count(*) as n, max(attempts) as most from messages')).toEqual([{ n: 50, most: 1 }])
+    expect(await rig.rows('select count(*) as n from events')).toEqual([{ n: 50 }])
+  })
+
+  it('the late worker and the rescuer: whoever settles first, the other changes nothing', async () => {
+    await rig.add(account, 20)
+    const claims = await rig.claim(account, lease)
+    const [dead] = await die()
+    const [settled] = await Promise.all([rig.settle(claims, SENT), rescue(depsOf(), dead!, rig.now)])
+    const rows = await rig.rows('select stage, count(*) as n from messages group by stage')
+    const byStage = new Map(rows.map(row => [Number(row.stage), Number(row.n)]))
+    expect(byStage.get(Stage.ended) ?? 0).toBe(settled.size)
+    expect(byStage.get(Stage.ready) ?? 0).toBe(20 - settled.size)
+  })
+
+  it('a rescuer leaves the journal for the next one until every claim is settled', async () => {
+    await rig.add(account, 1)
+    const [claimed] = await rig.claim(account, lease)
+    await journal.append(lease, claimed!.seq)
+    const [dead] = await die()
+    const failing = depsOf({ settingsOf: async () => Promise.reject(new Error('away')) })
+    await expect(rescue(failing, dead!, rig.now)).rejects.toThrow('away')
+    expect(await newJournal().read(lease)).toEqual(new Set([claimed!.seq]))
+    await rescue(depsOf(), dead!, rig.now)
+    expect(await newJournal().read(lease)).toEqual(new Set())
+  })
+})

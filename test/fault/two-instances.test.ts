@@ -1,0 +1,101 @@
+/**
+ * Two processes on one PostgreSQL: no message is claimed by two, limits hold across both, and one that is killed or
+ * frozen gives its claims up after its lease; what it still does then changes nothing.
+ */
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { readDatabase } from '../support/ledger.js'
+import { idsOf, openWorld, pause, until, type World } from '../support/world.js'
+
+// Processes start and die here: on a busy machine that takes its time.
+vi.setConfig({ testTimeout: 90_000 })
+
+const LIMIT = 40
+
+describe('two instances on one database', () => {
+  let world: World
+  afterEach(() => world.close())
+
+  const settled = async () => {
+    await world.drained()
+    const balance = await world.ledger.balance(world.databaseUrl)
+    expect(balance.problems).toEqual({})
+    expect(balance.claimed).toBe(0)
+    return balance
+  }
+
+  it('share the work, send nothing twice and keep a common limit', async () => {
+    world = await openWorld('postgres', { env: { GMP_BATCH_SIZE_PER_ACCOUNT: '10' } })
+    // Slow enough that neither can take it all before the other looks.
+    world.sink.behave({ final: () => ({ delayMs: 10 }) })
+    const one = await world.start()
+    const two = await world.start()
+    await world.account()
+    await world.account({ id: 'limited', limit_per_minute: LIMIT })
+    const free = idsOf('free', 600)
+    await Promise.all([
+      world.submit(free.slice(0, 300), { to: () => one }),
+      world.submit(free.slice(300), { to: () => two }),
+      world.submit(idsOf('limited', LIMIT * 2), { fields: { account_id: 'limited' }, to: () => one }),
+    ])
+    await until('the free ones and the full window', () => world.ledger.waiting().length === LIMIT)
+    for (const each of [one, two]) expect(each.output()).toMatch(/Message free\d+ sent via main/)
+    // The window is full: whoever looks again finds no room.
+    await pause(1_500)
+    const { problems, doubled, doubts } = await world.ledger.balance(world.databaseUrl)
+    expect(doubled).toEqual([])
+    expect(doubts).toEqual([])
+    expect(Object.keys(problems).sort()).toEqual(['unfinished', 'withoutFinalReport'])
+    expect(world.ledger.deliveries().size).toBe(free.length + LIMIT)
+    const deferred = world.ledger.reports.requests.flatMap(
+      ({ json }) => (json as { delivery_report: { id: string; deferred_ts?: number }[] }).delivery_report,
+    )
+    const told = deferred.filter(entry => entry.deferred_ts !== undefined).map(({ id }) => id)
+    expect(told.sort()).toEqual(world.ledger.waiting().sort())
+    // The limit is lifted: the rest goes.
+    await world.account({ id: 'limited', limit_per_minute: 0 })
+    const balance = await settled()
+    expect(balance.doubled).toEqual([])
+    expect(balance.repeatedReports).toEqual([])
+  })
+
+  it('one is killed under load: the other takes its claims over after the lease', async () => {
+    world = await openWorld('postgres', { env: { GMP_BATCH_SIZE_PER_ACCOUNT: '20' } })
+    world.sink.behave({ final: () => ({ delayMs: 15 }) })
+    const one = await world.start()
+    const two = await world.start()
+    await world.account()
+    await world.submit(idsOf('m', 600), { to: () => two })
+    await until('both at work', () => [one, two].every(each => / sent via main/.test(each.output())))
+    one.kill('SIGKILL')
+    await one.exited
+    const claims = Number((await claimedRows(world)).length)
+    expect(claims).toBeGreaterThan(0)
+    await settled()
+    expect(two.output()).toMatch(/Freed \d+ messages claimed by .* process \d+/)
+  })
+
+  it('one is frozen past its lease: its late settles change nothing and nothing doubles without doubt', async () => {
+    world = await openWorld('postgres', { env: { GMP_BATCH_SIZE_PER_ACCOUNT: '20' } })
+    world.sink.behave({ final: () => ({ delayMs: 15 }) })
+    const one = await world.start()
+    const two = await world.start()
+    await world.account()
+    await world.submit(idsOf('m', 600), { to: () => two })
+    await until('both at work', () => [one, two].every(each => / sent via main/.test(each.output())))
+    one.kill('SIGSTOP')
+    await until('the lease to be given up', () => /Freed \d+ messages claimed by/.test(two.output()))
+    await world.drained()
+    one.kill('SIGCONT')
+    await until('the frozen one to notice', () => /lease of this process was lost/.test(one.output()))
+    const balance = await settled()
+    // Both go on as equals.
+    await world.submit(idsOf('after', 200), { to: () => one })
+    await settled()
+    // Awake again, it may have had replies in hand: those were in doubt already.
+    for (const id of balance.doubled) expect(balance.doubts).toContain(id)
+  })
+})
+
+function claimedRows(world: World) {
+  return readDatabase(world.databaseUrl, 'select id from messages where stage = 3')
+}
