@@ -156,7 +156,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     loops.push(made)
     return made
   }
-  const journal = db.dialect === 'sqlite' ? createFileJournal(config.database.url) : createTableJournal(db)
+  const journal = db.dialect === 'sqlite' ? createFileJournal(config.database.url) : createTableJournal(db, steadyNow)
   onStop(async () => journal.close())
   const settler = createSettler({ db, clock, log, journal, steadyNow })
   const reporter = createReporter({

@@ -40,12 +40,13 @@ export async function deliver(
     if (claimed.expiresAt === null || claimed.expiresAt > clock.now()) return
     throw new Interrupted('it expired before it could be sent', reachedData)
   }
-  const beforeFinalDot = async () => {
+  const beforeFinalDot = () => {
     checkExpiry(true)
     checkLease()
-    await journal.append(lease.id, claimed.seq)
-    // Once more: frozen while the entry was on its way, it may have been written after the rescuer read the journal.
-    checkLease()
+    const journalled = append(journal, lease, claimed.seq)
+    // A file's entry is written by now, and body and dot may leave in one piece. With a table's, check once more: frozen
+    // while the entry was on its way, the process may have been declared dead.
+    return journalled?.then(checkLease)
   }
   try {
     checkExpiry(false)
@@ -60,6 +61,18 @@ export async function deliver(
       return classifyError(new Interrupted('stopped', error.info.reachedData), open, facts())
     }
     return classifyError(error, open, facts())
+  }
+}
+
+/** An attempt that cannot be journalled is not made: as if never claimed. */
+function append(journal: DoubtJournal, lease: Lease, seq: number): Promise<void> | undefined {
+  const failed = (error: unknown): never => {
+    throw new Interrupted(`the attempt could not be journalled: ${(error as Error).message}`, true)
+  }
+  try {
+    return journal.append(lease.id, seq)?.catch(failed)
+  } catch (error) {
+    return failed(error)
   }
 }
 

@@ -8,10 +8,8 @@ import type { Priority } from '../messages/message.js'
 import { type ClaimRequest, claimableSql } from '../queue/claim.js'
 import { endOpen } from '../queue/end.js'
 import { deferredEntry } from '../queue/report-entry.js'
+import { Cause } from '../queue/stage.js'
 import type { Lookup } from './settings.js'
-
-/** Bits of messages.causes. */
-export const Cause = { limit: 1, account: 2 } as const
 
 const MOST = 1_000
 const REASON = 'rate_limit_exceeded'

@@ -12,9 +12,10 @@ import type { Step } from '../lib/loop.js'
 import type { Priority } from '../messages/message.js'
 import { endOpen } from '../queue/end.js'
 import { deferredEntry } from '../queue/report-entry.js'
+import { Cause } from '../queue/stage.js'
 import { type MailTransport, SmtpFailure } from '../smtp/transport.js'
 import { failureWords } from './classify.js'
-import { Cause, tell } from './limit-deferral.js'
+import { tell } from './limit-deferral.js'
 
 export interface PauseOptions {
   readonly probeFirstMs: number

@@ -14,7 +14,7 @@ import { type Db, rowsParam } from '../db/db.js'
 
 export interface DoubtJournal {
   /** Journals one claim. Returns at once (file) or resolves once the database has it. Throws when it cannot. */
-  append(lease: number, seq: number): void | Promise<void>
+  append(lease: number, seq: number): undefined | Promise<void>
   /** These claims are settled; a later claim of the same message starts without doubt. */
   settled(lease: number, seqs: Iterable<number>): void
   /** The claims of this lease that are journalled and not settled. */
@@ -130,35 +130,67 @@ function write(file: OpenFile, lines: readonly string[]): void {
   file.lines += lines.length
 }
 
-export function createTableJournal(db: Db): DoubtJournal {
-  let waiting: { lease: number; seq: number }[] = []
-  let running: Promise<void> | null = null
-  let next: Promise<void> | null = null
+/** The lease ended before the entry could be written: another may have the message, no final dot may be sent. */
+export class LeaseEnded extends Error {
+  override name = 'LeaseEnded'
+}
 
-  const flush = async () => {
-    running = next
-    next = null
-    const rows = waiting
-    waiting = []
-    await db.writeRelaxed([
-      {
-        sql: `insert into doubts (seq, lease) select g.k, g.l from @rows($1: k bigint, l bigint) g where true
-          on conflict do nothing`,
-        params: [rowsParam(rows.map(({ lease, seq }) => ({ k: seq, l: lease })))],
-      },
-    ])
-  }
+interface Waiting {
+  readonly lease: number
+  readonly seq: number
+  done(): void
+  failed(error: unknown): void
+}
+
+/** `steadyNow`: as for leases; PostgreSQL uses its own clock. */
+export function createTableJournal(db: Db, steadyNow: () => number): DoubtJournal {
+  let waiting: Waiting[] = []
+  let running = false
 
   // What is asked for while one insert is under way goes with the next: a round trip for many, not for each.
-  const flushSoon = (): Promise<void> => {
-    next ??= (running ?? Promise.resolve()).catch(() => {}).then(flush)
-    return next
+  const flush = async () => {
+    running = true
+    // The rest of this turn of the event loop joins the first insert.
+    await null
+    while (waiting.length > 0) {
+      const entries = waiting
+      waiting = []
+      try {
+        const written = await insert(entries)
+        for (const entry of entries) {
+          if (written.has(`${entry.lease} ${entry.seq}`)) entry.done()
+          else entry.failed(new LeaseEnded('the lease ended before the attempt was journalled'))
+        }
+      } catch (error) {
+        for (const entry of entries) entry.failed(error)
+      }
+    }
+    running = false
+  }
+
+  const insert = async (entries: readonly Waiting[]): Promise<ReadonlySet<string>> => {
+    const [rows] = await db.writeRelaxed([
+      {
+        // The share lock makes whoever declares the lease dead wait for us, or us see that it is: an entry is never
+        // written after the rescuer has read the journal.
+        sql: `with alive as (select id from leases where until > @now($2)
+            and id in (select g.l from @rows($1: l bigint) g) for share)
+          insert into doubts (seq, lease)
+          select distinct g.k, g.l from @rows($1: k bigint, l bigint) g join alive a on a.id = g.l
+          on conflict (seq, lease) do update set lease = excluded.lease
+          returning seq, lease`,
+        params: [rowsParam(entries.map(({ lease, seq }) => ({ k: seq, l: lease }))), steadyNow()],
+      },
+    ])
+    return new Set((rows ?? []).map(row => `${row.lease} ${row.seq}`))
   }
 
   return {
     append(lease, seq) {
-      waiting.push({ lease, seq })
-      return flushSoon()
+      return new Promise((done, failed) => {
+        waiting.push({ lease, seq, done, failed })
+        if (!running) void flush()
+      })
     },
     // The settle itself deletes the entry, in its own transaction.
     settled() {},

@@ -6,7 +6,7 @@ import { randomInt } from 'node:crypto'
 import { type Db, type Row, rowsParam, type Statement } from '../db/db.js'
 import type { Message } from '../messages/message.js'
 import { countOpenUpTo } from './open-rows.js'
-import { Stage } from './stage.js'
+import { Cause, Stage } from './stage.js'
 
 export type EnqueueAnswer = 'queued' | 'in_progress' | 'already_sent' | 'quota_exceeded'
 
@@ -41,9 +41,10 @@ export async function enqueue(
 
 /** Only what some server has, or may have, is `already_sent`: the client gives it up for good. */
 function whyNot(row: Row | undefined): EnqueueAnswer {
-  const { stage, status, accepted } = row ?? {}
+  const { stage, status, accepted, causes } = row ?? {}
   const isClaimed = Number(stage) === Stage.claimed
-  const isTaken = status === 'sent' || Number(stage) === Stage.doubt || Number(accepted) > 0
+  const isDoubtful = Number(stage) > Stage.ended && (Number(causes) & Cause.doubt) !== 0
+  const isTaken = status === 'sent' || Number(stage) === Stage.doubt || Number(accepted) > 0 || isDoubtful
   // Neither: it ended unsent, or was deleted, between the two queries. Busy a moment ago; a retry will be queued.
   return row !== undefined && isTaken && !isClaimed ? 'already_sent' : 'in_progress'
 }
@@ -78,7 +79,7 @@ async function insert(db: Db, messages: readonly Message[], now: number): Promis
         (select g.t, g.i from @rows($1: t text, i text) g)`,
       params: [rowsParam(rows)],
     },
-    // Still open and nothing accepted: content replaced, place in the queue kept, attempts reset.
+    // Still open, nothing accepted and nothing in doubt: content replaced, place in the queue kept, attempts reset.
     {
       sql: `insert into messages (tenant_id, id, account_key, account_id, status, stage, priority, batch_code,
           due_at, expires_at, submission, deferred_ts, created_at, updated_at)
@@ -92,7 +93,7 @@ async function insert(db: Db, messages: readonly Message[], now: number): Promis
           due_at = excluded.due_at, expires_at = excluded.expires_at, submission = excluded.submission,
           deferred_ts = excluded.deferred_ts, deferred_reason = null, causes = 0, attempts = 0, recipients = null,
           error = null, code = null, updated_at = excluded.updated_at
-        where messages.stage in (1, 2) and messages.accepted = 0
+        where messages.stage in (1, 2) and messages.accepted = 0 and (messages.causes & ${Cause.doubt}) = 0
         returning tenant_id, id`,
       params: [rowsParam(rows), now, submission],
     },
@@ -113,7 +114,7 @@ async function blockers(db: Db, messages: readonly Message[], written: ReadonlyS
     .filter(message => !written.has(keyOf(message.tenantId, message.id)))
     .map(message => ({ t: message.tenantId, i: message.id }))
   const rows = await db.read({
-    sql: `select m.tenant_id, m.id, m.stage, m.status, m.accepted from @rows($1: t text, i text) g
+    sql: `select m.tenant_id, m.id, m.stage, m.status, m.accepted, m.causes from @rows($1: t text, i text) g
       join messages m on m.tenant_id = g.t and m.id = g.i`,
     params: [rowsParam(asked)],
   })

@@ -6,6 +6,7 @@
 import { type Db, rowsParam, type Statement } from '../db/db.js'
 import { countUsedSql } from '../limits/store.js'
 import type { Limit } from '../limits/windows.js'
+import { Cause } from './stage.js'
 import type { Transition } from './transition.js'
 
 export interface Settlement {
@@ -43,9 +44,9 @@ export async function settle(
   unit.push({
     sql: `update messages set status = g.status, stage = g.stage, due_at = g.due_at, attempts = g.n, accepted = g.acc,
         recipients = g.rcpt, deferred_ts = g.def_ts, deferred_reason = g.def_why, sent_at = g.sent, error_at = g.err_at,
-        error = g.err, code = g.errcode, lease = null, updated_at = $3
+        error = g.err, code = g.errcode, causes = causes | g.doubt, lease = null, updated_at = $3
       from @rows($1: k bigint, status text, stage bigint, due_at bigint, n bigint, acc bigint, rcpt text, def_ts bigint,
-        def_why text, sent bigint, err_at bigint, err text, errcode text) g
+        def_why text, sent bigint, err_at bigint, err text, errcode text, doubt bigint) g
       where messages.seq = g.k and messages.lease = $2 and messages.stage = 3
       returning messages.seq`,
     params: [rowsParam(settlements.map(({ transition }) => wireRow(transition))), lease, now],
@@ -69,6 +70,7 @@ function wireRow(t: Transition) {
     err_at: t.errorAt,
     err: t.error,
     errcode: t.code,
+    doubt: t.inDoubt ? Cause.doubt : 0,
   }
 }
 

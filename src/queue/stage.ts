@@ -17,3 +17,13 @@ export const Stage = {
 } as const
 
 export type Stage = (typeof Stage)[keyof typeof Stage]
+
+/** Bits of messages.causes. */
+export const Cause = {
+  /** Told deferred for a full limit. */
+  limit: 1,
+  /** Told deferred for a paused account. */
+  account: 2,
+  /** An attempt ended in doubt. */
+  doubt: 4,
+} as const

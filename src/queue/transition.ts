@@ -33,6 +33,8 @@ export interface Transition {
   readonly code: string | null
   readonly event: { readonly type: string; readonly entry: ReportEntry; readonly reported: boolean } | null
   readonly attempt: AttemptRecord | null
+  /** A server may have the message: its id can no longer be submitted anew while it is open. */
+  readonly inDoubt: boolean
   /** Transactions to count against the limits: 0 or 1. */
   readonly used: number
 }
@@ -144,6 +146,7 @@ function rowOf(claimed: Claimed, recipients: readonly RecipientState[], outcome:
     code: null,
     event: null,
     attempt: outcome.attempt,
+    inDoubt: outcome.inDoubt,
     used: outcome.reachedData ? 1 : 0,
   }
 }

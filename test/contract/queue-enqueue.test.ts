@@ -179,6 +179,16 @@ describe.each(dialects)('enqueue on %s', dialect => {
       expect(await rig.dump()).toEqual(before)
     })
 
+    it('waiting for a retry after an attempt in doubt: already_sent, for the server may have the first content', async () => {
+      const [id] = await rig.add(account, 1)
+      const lost = { ...LATER, inDoubt: true, failure: { scope: 'session' as const, code: null, text: 'cut' } }
+      await rig.settle(await rig.claim(account, await rig.lease()), lost)
+      const before = await rig.dump()
+      expect(before).toMatchObject({ messages: [{ stage: Stage.waiting }] })
+      expect(await resubmit(id!)).toEqual(['already_sent'])
+      expect(await rig.dump()).toEqual(before)
+    })
+
     it('being sent with one recipient accepted: in_progress', async () => {
       const [id] = await rig.add(account, 1)
       await rig.exec('update messages set accepted = 1 where id = $1', id!)

@@ -156,31 +156,46 @@ describe('the doubt journal in a table', () => {
   beforeAll(async () => {
     rig = await openQueueRig('postgres')
   })
-  beforeEach(() => rig.clear())
+  beforeEach(async () => {
+    await rig.clear()
+    await rig.lease({ id: 7 })
+    await rig.lease({ id: 8 })
+  })
   afterAll(() => rig.temp.drop())
 
   it('is there when append resolves', async () => {
-    const journal = createTableJournal(rig.db)
+    const journal = createTableJournal(rig.db, () => rig.now)
     await Promise.all([journal.append(7, 1), journal.append(7, 2), journal.append(8, 3)])
-    expect(await createTableJournal(rig.db).read(7)).toEqual(new Set([1, 2]))
+    expect(await createTableJournal(rig.db, () => rig.now).read(7)).toEqual(new Set([1, 2]))
   })
 
   it('what comes together goes in one statement', async () => {
     let units = 0
-    const counting = createTableJournal({
-      ...rig.db,
-      writeRelaxed: unit => {
-        units += 1
-        return rig.db.writeRelaxed(unit)
+    const counting = createTableJournal(
+      {
+        ...rig.db,
+        writeRelaxed: unit => {
+          units += 1
+          return rig.db.writeRelaxed(unit)
+        },
       },
-    })
+      () => rig.now,
+    )
     await Promise.all(Array.from({ length: 50 }, (_, i) => counting.append(7, i)))
     expect(units).toBe(1)
     expect((await counting.read(7)).size).toBe(50)
   })
 
+  it('under a lease that has ended nothing is written and no dot may be sent', async () => {
+    const journal = createTableJournal(rig.db, () => rig.now)
+    await rig.exec('update leases set until = 0 where id = 8')
+    const results = await Promise.allSettled([journal.append(7, 1), journal.append(8, 2)])
+    expect(results.map(each => each.status)).toEqual(['fulfilled', 'rejected'])
+    expect(await journal.read(8)).toEqual(new Set())
+  })
+
   it('appending twice is no error', async () => {
-    const journal = createTableJournal(rig.db)
+    const journal = createTableJournal(rig.db, () => rig.now)
     await journal.append(7, 1)
     await Promise.all([journal.append(7, 1), journal.append(7, 1)])
     expect(await journal.read(7)).toEqual(new Set([1]))
@@ -188,10 +203,13 @@ describe('the doubt journal in a table', () => {
 
   it('a database that is away rejects every append of the bunch, and the next ones are tried anew', async () => {
     let away = true
-    const journal = createTableJournal({
-      ...rig.db,
-      writeRelaxed: unit => (away ? Promise.reject(new Error('away')) : rig.db.writeRelaxed(unit)),
-    })
+    const journal = createTableJournal(
+      {
+        ...rig.db,
+        writeRelaxed: unit => (away ? Promise.reject(new Error('away')) : rig.db.writeRelaxed(unit)),
+      },
+      () => rig.now,
+    )
     const results = await Promise.allSettled([journal.append(7, 1), journal.append(7, 2)])
     expect(results.map(each => each.status)).toEqual(['rejected', 'rejected'])
     away = false
@@ -200,7 +218,7 @@ describe('the doubt journal in a table', () => {
   })
 
   it('the settle ends the doubt in its own transaction', async () => {
-    const journal = createTableJournal(rig.db)
+    const journal = createTableJournal(rig.db, () => rig.now)
     const account = await rig.account()
     const lease = await rig.lease()
     await rig.add(account, 2)
@@ -211,7 +229,7 @@ describe('the doubt journal in a table', () => {
   })
 
   it('forgetting takes the lease’s entries only', async () => {
-    const journal = createTableJournal(rig.db)
+    const journal = createTableJournal(rig.db, () => rig.now)
     await journal.append(7, 1)
     await journal.append(8, 1)
     await journal.forget(7)

@@ -151,7 +151,7 @@ describe.each(dialects)('limits on %s', dialect => {
     expect(await rig.claim(account, dying, { limits })).toHaveLength(3)
     rig.now += 10 * MINUTE
     expect(await claim(limits)).toHaveLength(0)
-    const journal = createTableJournal(rig.db)
+    const journal = createTableJournal(rig.db, () => rig.now)
     for (const dead of await declareDead(rig.db, rig.now, false)) {
       await rescue(
         {

@@ -27,7 +27,7 @@ describe.each(dialects)('rescue on %s', dialect => {
     await rig.temp.drop()
   })
 
-  const newJournal = () => (dialect === 'sqlite' ? createFileJournal(rig.temp.url) : createTableJournal(rig.db))
+  const newJournal = () => (dialect === 'sqlite' ? createFileJournal(rig.temp.url) : createTableJournal(rig.db, () => rig.now))
   const depsOf = (fields: Partial<RescueDeps> = {}): RescueDeps => ({
     db: rig.db,
     log: silentLog,

@@ -10,6 +10,8 @@ import { LATER, openQueueRig, POLICY, type QueueRig, REFUSED, SENT } from '../su
 import { silentLog } from '../support/silent-log.js'
 import { dialects } from '../support/temp-db.js'
 
+const LEASE = 20_000
+
 describe.each(dialects)('workers, clients, operators and rescuers on %s', dialect => {
   let rig: QueueRig
   beforeAll(async () => {
@@ -43,26 +45,30 @@ describe.each(dialects)('workers, clients, operators and rescuers on %s', dialec
     }
     const openCount = async () => Number((await rig.rows('select count(*) as n from messages where stage > 0'))[0]!.n)
     const work = async (n: number) => {
-      let lease = await rig.lease({ leaseMs: 20_000 })
+      let lease = await rig.lease({ leaseMs: LEASE })
+      let until = rig.now + LEASE
       for (let turn = n; submitting || (await openCount()) > 0; turn += 1) {
+        if (rig.now >= until) {
+          lease = await rig.lease({ leaseMs: LEASE })
+          until = rig.now + LEASE
+        }
         const account = accounts[turn % accounts.length]!
         const limits = limitsOf(account.key, account.tenantId)
         const claims = await rig.claim(account, lease, { limit: 10, limits })
-        if (turn % 11 === 0) {
-          // Dies with its claims; the next one begins.
-          lease = await rig.lease({ leaseMs: 20_000 })
+        // Dies with its claims; the next one begins.
+        if (claims.length > 0 && turn % 11 === 0) {
+          until = 0
           continue
         }
         const outcome = turn % 5 === 0 ? LATER : turn % 7 === 0 ? REFUSED : SENT
         const settled = await rig.settle(claims, outcome, limits)
         if (outcome === SENT) for (const seq of settled) sent.set(seq, (sent.get(seq) ?? 0) + 1)
-        if (claims.length === 0) lease = await rig.lease({ leaseMs: 20_000 })
       }
     }
     const tend = async (epoch: string) => {
-      const journal = createTableJournal(rig.db)
+      const journal = createTableJournal(rig.db, () => rig.now)
       while (submitting || (await openCount()) > 0) {
-        if (!submitting) rig.now += 20_000
+        if (!submitting) rig.now += 2_000
         await readyDue(rig.db, rig.now, 50)
         await expireDue(rig.db, rig.now, 50)
         for (const dead of await declareDead(rig.db, rig.now, false)) {

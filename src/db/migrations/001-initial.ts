@@ -105,7 +105,7 @@ export const initial: readonly string[] = [
     submission bigint not null,
     deferred_ts bigint,
     deferred_reason text,
-    -- causes already reported deferred once: 1 limit, 2 account pause
+    -- bits: 1 and 2, told deferred for a limit or a paused account (once each); 4, an attempt ended in doubt
     causes bigint not null default 0,
     sent_at bigint,
     error_at bigint,
