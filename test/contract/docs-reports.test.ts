@@ -79,7 +79,7 @@ describe('docs/reports.md', () => {
     writeFileSync(path, blocks('ts')[0]!)
     const { isGenuine } = await import(/* @vite-ignore */ pathToFileURL(path).href)
     for (const [what, headers, given, secrets, expected] of cases) {
-      expect(isGenuine(new Headers(headers), given, secrets), what).toBe(expected)
+      expect(isGenuine(new Headers(Object.entries(headers)), given, secrets), what).toBe(expected)
     }
   })
 
