@@ -58,10 +58,10 @@ export function createSettler({ db, clock, log, journal, steadyNow }: SettlerDep
         const settled = await settle(
           db,
           lease.id,
-          steadyNow(),
+          { now: clock.now(), steadyNow: steadyNow() },
           unit.map(each => each.settlement),
         )
-        journal.settled(lease.id, settled)
+        markSettled(lease, settled)
         for (const { settlement, done } of unit) done(settled.has(settlement.transition.seq))
         return
       } catch (error) {
@@ -81,6 +81,15 @@ export function createSettler({ db, clock, log, journal, steadyNow }: SettlerDep
         }
         await clock.sleep(RETRY_MS)
       }
+    }
+  }
+
+  /** Only spares a later crash a false doubt: the results stand whether it can be written or not. */
+  const markSettled = (lease: Lease, seqs: ReadonlySet<number>) => {
+    try {
+      journal.settled(lease.id, seqs)
+    } catch (error) {
+      log.warning(`The doubt journal could not be written: ${(error as Error).message}`)
     }
   }
 

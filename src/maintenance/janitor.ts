@@ -2,6 +2,7 @@
 import type { Db } from '../db/db.js'
 import type { Clock } from '../lib/clock.js'
 import type { Step } from '../lib/loop.js'
+import { failAccountQueue, orphanedAccountKeys } from '../queue/account-deleted.js'
 import { expireDue } from '../queue/due.js'
 import { cleanupMessages } from '../queue/prune.js'
 
@@ -10,7 +11,8 @@ export interface JanitorDeps {
   readonly clock: Clock
   readonly retentionMs: number
   readonly commandLogRetentionMs: number
-  expired(tenantIds: readonly string[], count: number): void
+  /** Messages ended without an attempt: their tenants have reports. */
+  ended(tenantIds: readonly string[], count: number): void
 }
 
 const EXPIRE_CHUNK = 500
@@ -18,17 +20,27 @@ const EXPIRE_CHUNK = 500
 const PRUNE_CHUNK = 500
 const PRUNE_EVERY_MS = 30_000
 const LOG_CHUNK = 1_000
+/** Messages whose account went while they were in flight or being submitted: rare, and the look costs the queue's length. */
+const ORPHANS_EVERY_MS = 120_000
 
-export function createJanitor({ db, clock, retentionMs, commandLogRetentionMs, expired }: JanitorDeps): {
+export function createJanitor({ db, clock, retentionMs, commandLogRetentionMs, ended: tell }: JanitorDeps): {
   step(): Promise<Step>
 } {
   let pruneAt = 0
+  let orphansAt = 0
   return {
     async step() {
       const now = clock.now()
       const ended = await expireDue(db, now, EXPIRE_CHUNK)
-      if (ended.seqs.length > 0) expired(ended.tenantIds, ended.seqs.length)
+      if (ended.seqs.length > 0) tell(ended.tenantIds, ended.seqs.length)
       if (ended.seqs.length === EXPIRE_CHUNK) return { nextAt: null, again: true }
+      if (now >= orphansAt) {
+        orphansAt = now + ORPHANS_EVERY_MS
+        for (const key of await orphanedAccountKeys(db)) {
+          const failed = await failAccountQueue(db, key, now)
+          if (failed.ended > 0) tell(failed.tenantIds, failed.ended)
+        }
+      }
       if (now >= pruneAt) {
         const removed = await cleanupMessages(db, { tenantId: null, olderThanMs: retentionMs, now, limit: PRUNE_CHUNK })
         await db.write([

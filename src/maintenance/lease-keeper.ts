@@ -7,8 +7,9 @@ import type { Db } from '../db/db.js'
 import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 import type { Step } from '../lib/loop.js'
+import type { DoubtJournal } from '../queue/doubt-journal.js'
 import { declareDead, type Lease, takeLease } from '../queue/lease.js'
-import { orphanedLeases, type RescueDeps, type Rescued, rescue } from '../queue/rescue.js'
+import { type RescueDeps, type Rescued, rescue } from '../queue/rescue.js'
 
 export interface LeaseKeeperDeps {
   readonly db: Db
@@ -17,6 +18,7 @@ export interface LeaseKeeperDeps {
   readonly holder: string
   readonly leaseMs: number
   steadyNow(): number
+  readonly journal: DoubtJournal
   /** Asked anew for each lease: the database server may have been restarted. */
   epoch(): Promise<string>
   rescueDeps(epoch: string): RescueDeps
@@ -40,16 +42,18 @@ const RENEWALS = 4
 export function createLeaseKeeper(deps: LeaseKeeperDeps): LeaseKeeper {
   const { db, clock, log, leaseMs, steadyNow } = deps
   let lease: Lease | null = null
-  let epoch = ''
 
   const take = async () => {
-    epoch = await deps.epoch()
+    const epoch = await deps.epoch()
     lease = await takeLease({ db, clock, leaseMs, holder: deps.holder, epoch }, steadyNow())
     deps.changed(lease)
   }
 
   const freeTheDead = async (alone: boolean) => {
     const dead = await declareDead(db, steadyNow(), alone)
+    if (dead.length === 0) return
+    // Asked now, not when our own lease began: the server may have been restarted since, and its journal with it.
+    const epoch = await deps.epoch()
     for (const each of dead) deps.rescued(await rescue(deps.rescueDeps(epoch), each, clock.now()))
   }
 
@@ -58,9 +62,7 @@ export function createLeaseKeeper(deps: LeaseKeeperDeps): LeaseKeeper {
       return lease
     },
     async begin(alone) {
-      epoch = await deps.epoch()
       await freeTheDead(alone)
-      for (const each of await orphanedLeases(db)) deps.rescued(await rescue(deps.rescueDeps(epoch), each, clock.now()))
       await take()
     },
     async step() {
@@ -84,7 +86,7 @@ export function createLeaseKeeper(deps: LeaseKeeperDeps): LeaseKeeper {
       // Something could not be settled: left alone, the lease runs out and the rescuer decides by the journal.
       if (left.length > 0) return
       await held.end()
-      await deps.rescueDeps(epoch).journal.forget(held.id)
+      await deps.journal.forget(held.id)
     },
   }
 }

@@ -2,6 +2,7 @@
  * Claims due messages under a lease. Everything that holds a message back acts here, before the claim, in the same
  * statement: limits, rules (the tick), suspended batches. Nothing is claimed and put back.
  */
+import { randomInt } from 'node:crypto'
 import { type Db, type Row, rowsParam, type Statement } from '../db/db.js'
 import { freeSlotsSql, limitRows, lockScopes } from '../limits/store.js'
 import type { Limit } from '../limits/windows.js'
@@ -41,6 +42,8 @@ export interface Claimed {
   readonly createdAt: number
   readonly causes: number
   readonly lease: number
+  /** Which claim under that lease. */
+  readonly claim: number
 }
 
 /** A claimed message with all that its delivery needs: plain data. */
@@ -53,7 +56,7 @@ export interface ClaimedMessage extends Claimed {
 const ALWAYS = 9_000_000_000_000_000
 
 const COLUMNS = `seq, tenant_id, id, account_key, account_id, priority, batch_code, attempts, accepted, recipients,
-  due_at, expires_at, sent_at, created_at, causes`
+  due_at, expires_at, sent_at, created_at, causes, claim`
 
 /** One unit for all requests; answers one list a request, in the order (priority, seq). */
 export async function claimDue(
@@ -64,7 +67,9 @@ export async function claimDue(
 ): Promise<Claimed[][]> {
   const locks = lockScopes(requests.flatMap(request => request.limits))
   const limited = requests.some(request => request.limits.length > 0)
-  const unit = requests.map(request => claimOne(lease, now, request))
+  // One number for the whole unit: a row stands in it once.
+  const claim = randomInt(2 ** 47)
+  const unit = requests.map(request => claimOne(lease, claim, now, request))
   const results = await db.write(limited ? [...locks, ...unit] : unit)
   return results.slice(limited ? locks.length : 0).map(rows =>
     rows
@@ -74,9 +79,9 @@ export async function claimDue(
   )
 }
 
-function claimOne(lease: number, now: number, request: ClaimRequest): Statement {
+function claimOne(lease: number, claim: number, now: number, request: ClaimRequest): Statement {
   const { limit, limits } = request
-  const params: (string | number)[] = [lease, now, limit, request.now]
+  const params: (string | number)[] = [lease, now, limit, request.now, claim]
   const claimable = claimableSql(request, params)
   const most =
     limits.length === 0
@@ -90,7 +95,7 @@ function claimOne(lease: number, now: number, request: ClaimRequest): Statement 
         select seq from messages where ${claimable}
           and exists (select 1 from leases l where l.id = $1 and l.until > @now($2))
         order by priority, seq limit ${most} @skip_locked)
-      update messages set status = 'sending', stage = 3, lease = $1, updated_at = $4
+      update messages set status = 'sending', stage = 3, lease = $1, claim = $5, updated_at = $4
       where seq in (select seq from due)
       returning ${COLUMNS}`,
     params,
@@ -147,6 +152,7 @@ export function claimedFrom(row: Row, lease: number): Claimed {
     sentAt: row.sent_at === null ? null : Number(row.sent_at),
     createdAt: Number(row.created_at),
     causes: Number(row.causes),
+    claim: Number(row.claim),
     lease,
   }
 }

@@ -11,8 +11,6 @@ import type { DeadLease } from './lease.js'
 import { type Settlement, settle } from './settle.js'
 import { type RetryPolicy, rescueTransition } from './transition.js'
 
-export { orphanedLeases } from './lease.js'
-
 const CHUNK = 500
 
 export interface RescueDeps {
@@ -24,6 +22,8 @@ export interface RescueDeps {
   /** Policy and limits of an account; null when the account is gone. */
   settingsOf(accountKey: number): Promise<{ policy: RetryPolicy; limits: readonly Limit[] } | null>
   readonly fallback: RetryPolicy
+  /** As for leases. */
+  steadyNow(): number
 }
 
 export interface Rescued {
@@ -46,13 +46,13 @@ export async function rescue(deps: RescueDeps, dead: DeadLease, now: number): Pr
       const settings = await deps.settingsOf(claimed.accountKey)
       const doubt = !trusted || journalled.has(claimed.seq)
       const transition = rescueTransition(claimed, to, doubt, settings?.policy ?? deps.fallback, now)
-      settlements.push({ transition, tenantId: claimed.tenantId, limits: settings?.limits ?? [] })
+      settlements.push({ transition, claim: claimed.claim, tenantId: claimed.tenantId, limits: settings?.limits ?? [] })
       if (doubt) tally.inDoubt += 1
       else tally.freed += 1
       accountKeys.add(claimed.accountKey)
       tenantIds.add(claimed.tenantId)
     }
-    await settle(db, dead.id, now, settlements)
+    await settle(db, dead.id, { now, steadyNow: deps.steadyNow() }, settlements)
   }
   // In this order: a rescuer that dies in between leaves a lease for the next one, and not a journal for ever.
   await journal.forget(dead.id)
@@ -71,7 +71,7 @@ export async function claimsOf(db: Db, lease: number): Promise<{ claimed: Claime
   const rows = await db.read({
     // Ordered by an expression: by the key itself SQLite would walk the whole table instead of the few claimed rows.
     sql: `select m.seq, m.tenant_id, m.id, m.account_key, m.account_id, m.priority, m.batch_code, m.attempts, m.accepted,
-        m.recipients, m.due_at, m.expires_at, m.sent_at, m.created_at, m.causes, c.content
+        m.recipients, m.due_at, m.expires_at, m.sent_at, m.created_at, m.causes, m.claim, c.content
       from messages m left join contents c on c.seq = m.seq
       where m.stage = 3 and m.lease = $1 order by m.seq + 0 limit $2`,
     params: [lease, CHUNK],

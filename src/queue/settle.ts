@@ -10,54 +10,67 @@ import { Cause } from './stage.js'
 import type { Transition } from './transition.js'
 
 export interface Settlement {
+  /** Which claim this is the result of; an earlier one's, told twice, must not end a later claim. */
+  readonly claim: number
   readonly transition: Transition
   readonly tenantId: string
   /** Windows to count this attempt in. */
   readonly limits: readonly Limit[]
 }
 
-/** Answers the seqs that were still ours. `now`: epoch ms for SQLite, whose database has no clock of its own. */
+export interface SettleTimes {
+  /** Wall clock, epoch ms. */
+  readonly now: number
+  /** Time base of limits on SQLite, epoch ms; PostgreSQL uses its own clock. */
+  readonly steadyNow: number
+}
+
+/** The rows still under the claim they were settled for; $1 rows with k and cl, $2 the lease. */
+const OURS = 'm.seq = g.k and m.lease = $2 and m.claim = g.cl and m.stage = 3'
+
+/** Answers the seqs that were still ours. */
 export async function settle(
   db: Db,
   lease: number,
-  now: number,
+  { now, steadyNow }: SettleTimes,
   settlements: readonly Settlement[],
 ): Promise<Set<number>> {
   const unit: Statement[] = []
-  const keys = rowsParam(settlements.map(({ transition }) => ({ k: transition.seq })))
   if (db.dialect === 'postgres') {
+    const keys = rowsParam(settlements.map(({ transition, claim }) => ({ k: transition.seq, cl: claim })))
     unit.push({
-      sql: `select m.seq from messages m where m.seq in (select g.k from @rows($1: k bigint) g) and m.lease = $2
-        order by m.seq @for_update`,
+      sql: `select m.seq from messages m join @rows($1: k bigint, cl bigint) g on ${OURS} order by m.seq for update of m`,
       params: [keys, lease],
     })
     // The doubt ends with the settle that tells how it went.
     unit.push({
-      sql: 'delete from doubts where lease = $2 and seq in (select g.k from @rows($1: k bigint) g)',
+      sql: `delete from doubts where lease = $2 and seq in
+        (select m.seq from @rows($1: k bigint, cl bigint) g join messages m on ${OURS})`,
       params: [keys, lease],
     })
   }
   const events = settlements.filter(({ transition }) => transition.event !== null || transition.attempt !== null)
   if (events.length > 0) unit.push(insertEvents(events, lease, now))
   const used = settlements.filter(({ transition, limits }) => transition.used > 0 && limits.length > 0)
-  if (used.length > 0) unit.push(countUsed(used, lease, now))
+  if (used.length > 0) unit.push(countUsed(used, lease, steadyNow))
   unit.push({
     sql: `update messages set status = g.status, stage = g.stage, due_at = g.due_at, attempts = g.n, accepted = g.acc,
         recipients = g.rcpt, deferred_ts = g.def_ts, deferred_reason = g.def_why, sent_at = g.sent, error_at = g.err_at,
         error = g.err, code = g.errcode, causes = causes | g.doubt, lease = null, updated_at = $3
       from @rows($1: k bigint, status text, stage bigint, due_at bigint, n bigint, acc bigint, rcpt text, def_ts bigint,
-        def_why text, sent bigint, err_at bigint, err text, errcode text, doubt bigint) g
-      where messages.seq = g.k and messages.lease = $2 and messages.stage = 3
+        def_why text, sent bigint, err_at bigint, err text, errcode text, doubt bigint, cl bigint) g
+      where messages.seq = g.k and messages.lease = $2 and messages.claim = g.cl and messages.stage = 3
       returning messages.seq`,
-    params: [rowsParam(settlements.map(({ transition }) => wireRow(transition))), lease, now],
+    params: [rowsParam(settlements.map(wireRow)), lease, now],
   })
   const results = await db.write(unit)
   return new Set((results.at(-1) ?? []).map(row => Number(row.seq)))
 }
 
-function wireRow(t: Transition) {
+function wireRow({ transition: t, claim }: Settlement) {
   return {
     k: t.seq,
+    cl: claim,
     status: t.status,
     stage: t.stage,
     due_at: t.dueAt,
@@ -75,8 +88,9 @@ function wireRow(t: Transition) {
 }
 
 function insertEvents(settlements: readonly Settlement[], lease: number, now: number): Statement {
-  const rows = settlements.map(({ transition, tenantId }) => ({
+  const rows = settlements.map(({ transition, tenantId, claim }) => ({
     k: transition.seq,
+    cl: claim,
     t: tenantId,
     y: transition.event?.type ?? 'attempt',
     e: JSON.stringify(transition.event?.entry ?? {}),
@@ -86,22 +100,22 @@ function insertEvents(settlements: readonly Settlement[], lease: number, now: nu
   return {
     sql: `insert into events (tenant_id, seq, type, at, entry, attempt, pending)
       select g.t, g.k, g.y, $3, g.e, g.a, g.p
-      from @rows($1: k bigint, t text, y text, e text, a text, p bigint) g
-      join messages m on m.seq = g.k and m.lease = $2 and m.stage = 3`,
+      from @rows($1: k bigint, t text, y text, e text, a text, p bigint, cl bigint) g
+      join messages m on ${OURS}`,
     params: [rowsParam(rows), lease, now],
   }
 }
 
-function countUsed(settlements: readonly Settlement[], lease: number, now: number): Statement {
-  const rows = settlements.flatMap(({ transition, limits }) =>
-    limits.map(({ scope, span }) => ({ k: transition.seq, scope, span, used: transition.used })),
+function countUsed(settlements: readonly Settlement[], lease: number, steadyNow: number): Statement {
+  const rows = settlements.flatMap(({ transition, limits, claim }) =>
+    limits.map(({ scope, span }) => ({ k: transition.seq, cl: claim, scope, span, used: transition.used })),
   )
   return {
     sql: countUsedSql(
-      `(select g.scope, g.span, g.used from @rows($1: k bigint, scope text, span bigint, used bigint) g
-        join messages m on m.seq = g.k and m.lease = $2 and m.stage = 3)`,
+      `(select g.scope, g.span, g.used from @rows($1: k bigint, scope text, span bigint, used bigint, cl bigint) g
+        join messages m on ${OURS})`,
       '$3',
     ),
-    params: [rowsParam(rows), lease, now],
+    params: [rowsParam(rows), lease, steadyNow],
   }
 }

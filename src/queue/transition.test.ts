@@ -33,6 +33,7 @@ const claimed: Claimed = {
   sentAt: null,
   createdAt: NOW - 9_000,
   causes: 0,
+  claim: 1,
   lease: 11,
 }
 const A = 'a@x.test'

@@ -38,7 +38,7 @@ describe.each(dialects)('claimDue on %s', dialect => {
       `update messages set attempts = 2, accepted = 1, causes = 3, sent_at = 7,
         recipients = '[{"address":"b@y.test","status":"open","code":null,"reply":null}]'`,
     )
-    const { seq, ...claimed } = (await rig.claim(account, lease))[0]!
+    const { seq, claim, ...claimed } = (await rig.claim(account, lease))[0]!
     expect(claimed).toEqual({
       tenantId: 'acme',
       id: message.id,
@@ -56,7 +56,13 @@ describe.each(dialects)('claimDue on %s', dialect => {
       causes: 3,
       lease,
     })
-    expect(await rig.row(message.id)).toMatchObject({ seq, stage: Stage.claimed, status: 'sending', lease })
+    expect(await rig.row(message.id)).toMatchObject({
+      seq,
+      claim,
+      stage: Stage.claimed,
+      status: 'sending',
+      lease,
+    })
     expect((await loadContents(rig.db, [seq])).get(seq)?.content).toEqual(message.content)
   })
 

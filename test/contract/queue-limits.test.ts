@@ -159,6 +159,7 @@ describe.each(dialects)('limits on %s', dialect => {
           log: silentLog,
           journal,
           epoch: 'today',
+          steadyNow: () => rig.now,
           settingsOf: async () => ({ policy: POLICY, limits }),
           fallback: POLICY,
         },
@@ -293,7 +294,9 @@ describe('limits and leases by PostgreSQL’s own clock', () => {
     const claims = await claim()
     expect(claims).toHaveLength(1)
     const transition = nextTransition(claims[0]!, ['b@y.test'], SENT, POLICY, rig.now, () => 0.5)
-    await settle(db, held.id, 0, [{ transition, tenantId: 'acme', limits }])
+    await settle(db, held.id, { now: 0, steadyNow: 0 }, [
+      { transition, claim: claims[0]!.claim, tenantId: 'acme', limits },
+    ])
     const [bucket] = await rig.rows('select bucket, slot, used from limit_buckets')
     expect(Math.abs(Number(bucket!.bucket) - Date.now() / WIDTH)).toBeLessThan(10)
     expect(bucket).toMatchObject({ slot: Number(bucket!.bucket) % RING, used: 1 })

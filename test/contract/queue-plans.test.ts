@@ -14,11 +14,11 @@ import { createFileJournal } from '../../src/queue/doubt-journal.js'
 import { expireDue, nextDue, readyDue } from '../../src/queue/due.js'
 import { endOpen } from '../../src/queue/end.js'
 import { enqueue } from '../../src/queue/enqueue.js'
-import { declareDead } from '../../src/queue/lease.js'
+import { declareDead, orphanedLeases } from '../../src/queue/lease.js'
 import { countOpenBatch, countOpenUpTo } from '../../src/queue/open-rows.js'
 import { cancelMessage, deleteMessages } from '../../src/queue/operate.js'
 import { cleanupMessages } from '../../src/queue/prune.js'
-import { claimsOf, orphanedLeases, rescue } from '../../src/queue/rescue.js'
+import { claimsOf, rescue } from '../../src/queue/rescue.js'
 import { settle } from '../../src/queue/settle.js'
 import { fill, openQueueRig, POLICY, type QueueRig, SENT, type TestAccount } from '../support/queue-rig.js'
 import { silentLog } from '../support/silent-log.js'
@@ -151,7 +151,7 @@ describe.each(dialects)('query plans on %s', dialect => {
       const real = rig.db
       Object.assign(rig, { db })
       await rig.settle(claims, SENT, limits()).finally(() => Object.assign(rig, { db: real }))
-      await settle(db, 1, rig.now, [])
+      await settle(db, 1, { now: rig.now, steadyNow: rig.now }, [])
     })
     expectCheap(plans)
   })
@@ -167,6 +167,7 @@ describe.each(dialects)('query plans on %s', dialect => {
       log: silentLog,
       journal,
       epoch: 'today',
+      steadyNow: () => rig.now,
       fallback: POLICY,
       settingsOf: async () => ({ policy: POLICY, limits: limits() }),
     }

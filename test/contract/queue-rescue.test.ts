@@ -27,13 +27,15 @@ describe.each(dialects)('rescue on %s', dialect => {
     await rig.temp.drop()
   })
 
-  const newJournal = () => (dialect === 'sqlite' ? createFileJournal(rig.temp.url) : createTableJournal(rig.db, () => rig.now))
+  const newJournal = () =>
+    dialect === 'sqlite' ? createFileJournal(rig.temp.url) : createTableJournal(rig.db, () => rig.now)
   const depsOf = (fields: Partial<RescueDeps> = {}): RescueDeps => ({
     db: rig.db,
     log: silentLog,
     // Another process's: it knows the journal only by what was written.
     journal: newJournal(),
     epoch: 'today',
+    steadyNow: () => rig.now,
     settingsOf: async () => ({ policy: POLICY, limits: [] }),
     fallback: POLICY,
     ...fields,

@@ -119,8 +119,20 @@ describe.each(dialects)('settle on %s', dialect => {
     expect((await rig.rows('select used from limit_buckets')).map(row => Number(row.used))).toEqual([100])
   })
 
+  it('the result of an earlier claim, told twice, does not end a later one under the same lease', async () => {
+    await rig.add(account, 1)
+    const [first] = await rig.claim(account, lease)
+    await rig.settle([first!], INTERRUPTED)
+    const [second] = await rig.claim(account, lease)
+    expect(second).toMatchObject({ seq: first!.seq, lease })
+    const before = await rig.dump()
+    expect(await rig.settle([first!], SENT)).toEqual(new Set())
+    expect(await rig.dump()).toEqual(before)
+    expect((await rig.settle([second!], SENT)).size).toBe(1)
+  })
+
   it('nothing to settle is no work', async () => {
-    expect(await settle(rig.db, lease, rig.now, [])).toEqual(new Set())
+    expect(await settle(rig.db, lease, { now: rig.now, steadyNow: rig.now }, [])).toEqual(new Set())
   })
 
   describe('a lost lease writes nothing at all', () => {
@@ -181,6 +193,7 @@ describe.each(dialects)('settle on %s', dialect => {
     const before = await rig.dump()
     const settlements = claims.map(claimed => ({
       transition: nextTransition(claimed, ['b@y.test'], SENT, POLICY, rig.now, () => 0.5),
+      claim: claimed.claim,
       tenantId: claimed.tenantId,
       limits,
     }))
@@ -189,10 +202,10 @@ describe.each(dialects)('settle on %s', dialect => {
       settlements[0]!,
       { ...settlements[1]!, transition: { ...settlements[1]!.transition, status: null as never } },
     ]
-    await expect(settle(rig.db, lease, rig.now, broken)).rejects.toThrow(/null/i)
+    await expect(settle(rig.db, lease, { now: rig.now, steadyNow: rig.now }, broken)).rejects.toThrow(/null/i)
     expect(await rig.dump()).toEqual(before)
     // The twin: whole, it is accepted.
-    expect((await settle(rig.db, lease, rig.now, settlements)).size).toBe(2)
+    expect((await settle(rig.db, lease, { now: rig.now, steadyNow: rig.now }, settlements)).size).toBe(2)
   })
 
   it('a settle under the lease counts even when the lease has run out, until somebody frees the claim', async () => {

@@ -3,7 +3,7 @@ import { type Db, rowsParam } from '../../src/db/db.js'
 import { openPostgres } from '../../src/db/postgres.js'
 import type { Log } from '../../src/lib/log.js'
 import { createNetworkGuard } from '../../src/lib/network-guard.js'
-import { errorEntry, sentEntry } from '../../src/reports/report.js'
+import { errorEntry, sentEntry } from '../../src/queue/report-entry.js'
 import { createReporter, type Reporter, type ReporterDeps } from '../../src/reports/reporter.js'
 import type { Tenant } from '../../src/tenants/tenant.js'
 import { createFakeClock, type FakeClock } from '../support/fake-clock.js'
@@ -114,7 +114,7 @@ describe.each(dialects)('reports on %s', dialect => {
   /** Messages that ended, each with its final entry pending. */
   async function addSent(tenantId: string, ids: readonly string[], at = clock.now()): Promise<void> {
     const rows = ids.map(id => {
-      const entry = sentEntry({ id, tenantId, accountId: 'main', priority: 2, attempts: 1 }, at)
+      const entry = sentEntry({ id, tenantId, accountId: 'main', priority: 2, attempts: 1, recipients: null }, at)
       return { id, entry: JSON.stringify(entry) }
     })
     await db.write([
@@ -136,8 +136,8 @@ describe.each(dialects)('reports on %s', dialect => {
 
   /** One more entry of a message that has ended. */
   async function addEntry(tenantId: string, id: string): Promise<void> {
-    const subject = { id, tenantId, accountId: 'main', priority: 2, attempts: 1 } as const
-    const entry = errorEntry(subject, clock.now(), { error: 'later entry', code: null })
+    const subject = { id, tenantId, accountId: 'main', priority: 2, attempts: 1, recipients: null } as const
+    const entry = errorEntry(subject, clock.now(), 'later entry', null)
     await db.write([
       {
         sql: `insert into events (tenant_id, seq, type, at, entry, pending)

@@ -113,11 +113,14 @@ export async function openQueueRig(dialect: (typeof dialects)[number]): Promise<
       const settlements = claims.map(
         (claimed): Settlement => ({
           transition: nextTransition(claimed, ['b@y.test'], made, POLICY, rig.now, () => 0.5),
+          claim: claimed.claim,
           tenantId: claimed.tenantId,
           limits,
         }),
       )
-      return claims.length === 0 ? new Set() : settle(db, claims[0]!.lease, rig.now, settlements)
+      return claims.length === 0
+        ? new Set()
+        : settle(db, claims[0]!.lease, { now: rig.now, steadyNow: rig.now }, settlements)
     },
     async row(id, tenantId = 'acme') {
       const [row] = await rows('select * from messages where tenant_id = $1 and id = $2', tenantId, id)

@@ -101,6 +101,8 @@ export const initial: readonly string[] = [
     -- recipients that some server has accepted; above 0 the id can no longer be replaced
     accepted bigint not null default 0,
     lease bigint,
+    -- which claim under that lease: a result of an earlier one must not end it
+    claim bigint,
     -- marks the unit that last wrote the content
     submission bigint not null,
     deferred_ts bigint,
@@ -127,7 +129,7 @@ export const initial: readonly string[] = [
   'create index messages_tenant on messages(tenant_id, seq)',
   'create index messages_reported on messages(reported_at) where reported_at is not null',
   `create table contents (
-    seq bigint primary key references messages(seq) on delete cascade,
+    seq @key references messages(seq) on delete cascade,
     content text not null
   )`,
   // What happened to a message: its history, its attempts and, while pending = 1, the outbox of reports.
