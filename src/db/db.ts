@@ -33,6 +33,11 @@ export class DatabaseUnavailable extends Error {
   override name = 'DatabaseUnavailable'
 }
 
+/** The database's disk is full: what was asked for was not written, and will not be until there is room. */
+export class DatabaseFull extends DatabaseUnavailable {
+  override name = 'DatabaseFull'
+}
+
 /** Rows as one JSON parameter, for the @rows macro. */
 export function rowsParam(rows: readonly object[]): string {
   return JSON.stringify(rows)

@@ -29,13 +29,39 @@ export async function migrationStatus(db: Db): Promise<MigrationStatus> {
 export async function migrate(db: Db): Promise<MigrationStatus> {
   let status = await migrationStatus(db)
   refuseNewer(status)
+  if (status.current === 0 && (await hasForeignTables(db))) {
+    // Unless another process has just made them.
+    status = await migrationStatus(db)
+    if (status.current === 0) throw new ConfigError(FOREIGN)
+  }
   while (status.current < status.latest) {
-    await db.write(stepTo(db, status.current + 1))
+    let failure: unknown
+    await db.write(stepTo(db, status.current + 1)).catch(error => {
+      failure = error
+    })
     const next = await migrationStatus(db)
-    if (next.current <= status.current) throw new Error(`migration ${status.current + 1} did not take effect`)
+    // Another process was first with this step: ours failed on what it made.
+    if (next.current <= status.current)
+      throw failure ?? new Error(`migration ${status.current + 1} did not take effect`)
     status = next
   }
   return status
+}
+
+/** The predecessor's tables have the same names: filling in beside them would end in a mixture of both. */
+const FOREIGN =
+  'the database holds tables of another program (the Python mail-proxy?): give this service a database of its own with GMP_DB_PATH'
+
+async function hasForeignTables(db: Db): Promise<boolean> {
+  const rows = await db.read(
+    db.dialect === 'sqlite'
+      ? {
+          sql: "select 1 from sqlite_master where type = 'table' and name in ('messages', 'tenants', 'accounts')",
+          params: [],
+        }
+      : { sql: "select 1 where to_regclass('messages') is not null or to_regclass('tenants') is not null", params: [] },
+  )
+  return rows.length > 0
 }
 
 export function refuseNewer({ current, latest }: MigrationStatus): void {

@@ -1,5 +1,5 @@
 /** Opens the database that the configuration names. On SQLite the process proves first that it is alone. */
-import { mkdirSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Config } from '../config.js'
 import type { Log } from '../lib/log.js'
@@ -21,6 +21,8 @@ export async function openDatabase(config: Pick<Config, 'database'>, options: Op
     return openPostgres(url, { poolSize, log: options.log, clock: options.clock ?? 'database' })
   }
   mkdirSync(dirname(url), { recursive: true, mode: 0o700 })
+  // Messages are nobody else's to read, whatever the folder lets through; SQLite's other files take over the mode.
+  closeSync(openSync(url, 'a', 0o600))
   const lock = options.exclusive ? await lockAlone(url) : null
   try {
     const db = await openSqlite(url)

@@ -4,7 +4,7 @@
  */
 import pg from 'pg'
 import type { Log } from '../lib/log.js'
-import { DatabaseUnavailable, type Db, type Row, type Statement } from './db.js'
+import { DatabaseFull, DatabaseUnavailable, type Db, type Row, type Statement } from './db.js'
 import { createExpander, type DialectOptions } from './dialect.js'
 
 const CHANNEL = 'gmp_wake'
@@ -144,6 +144,8 @@ function asError(error: unknown, connecting = false): Error {
     code === '25006' ||
     /^E[A-Z]+$/.test(code) ||
     /terminat|Connection ended|timeout/i.test(message)
+  // 53100: disk_full.
+  if (code === '53100') return new DatabaseFull(message, { cause: error })
   return away ? new DatabaseUnavailable(message, { cause: error }) : new Error(message, { cause: error })
 }
 

@@ -3,7 +3,7 @@
  * WAL, so that a long listing does not hold up the queue. One process owns the file, proved by lockAlone().
  */
 import { Worker } from 'node:worker_threads'
-import { DatabaseUnavailable, type Db, type Row, type Statement } from './db.js'
+import { DatabaseFull, DatabaseUnavailable, type Db, type Row, type Statement } from './db.js'
 import { createExpander } from './dialect.js'
 import { openDriver, type SqliteConnection } from './sqlite-driver.js'
 import type { WireAnswer, WireRequest, WireUnit } from './sqlite-worker.js'
@@ -131,9 +131,11 @@ function startThread(path: string, readOnly: boolean): Promise<Thread> {
   })
 }
 
-/** SQLite's primary result codes that pass by themselves: BUSY, LOCKED, IOERR, FULL, CANTOPEN. */
-const PASSING = new Set(['5', '6', '10', '13', '14'])
+/** SQLite's primary result codes that pass by themselves: BUSY, LOCKED, IOERR, CANTOPEN. */
+const PASSING = new Set(['5', '6', '10', '14'])
+const FULL = '13'
 
 function asError({ message, code }: { message: string; code: string | null }): Error {
+  if (code === FULL) return new DatabaseFull(message)
   return code !== null && PASSING.has(code) ? new DatabaseUnavailable(message) : new Error(message)
 }

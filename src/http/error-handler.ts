@@ -3,7 +3,7 @@
  * What was not expected is logged once and reaches the client as `internal_error`, without its message.
  */
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { DatabaseUnavailable } from '../db/db.js'
+import { DatabaseFull, DatabaseUnavailable } from '../db/db.js'
 import { AppError, type ErrorCode } from '../lib/errors.js'
 import { isWaiting } from './continue.js'
 import type { HttpDeps } from './deps.js'
@@ -54,7 +54,10 @@ export function createErrorHandler({ log, clock }: Pick<HttpDeps, 'log' | 'clock
       // One line for an outage, not one for each of thousands of requests.
       if (clock.monotonic() - databaseLoggedAt > DATABASE_LOG_EVERY_MS) {
         databaseLoggedAt = clock.monotonic()
-        log.error(`The database cannot be reached: ${error.message}`)
+        log.error(`The database cannot be used: ${error.message}`)
+      }
+      if (error instanceof DatabaseFull) {
+        return new AppError('disk_full', "The database's disk is full", { retryAfterSeconds: 30 })
       }
       return new AppError('database_unavailable', 'The database cannot be reached', { retryAfterSeconds: 5 })
     }

@@ -38,6 +38,26 @@ describe.each(dialects)('Db on %s', dialect => {
     expect(rows.map(row => ({ ...row }))).toEqual(given)
   })
 
+  it('processes that start at once on an empty database migrate it together', async () => {
+    const temp = await openTempDb(dialect, { migrated: false })
+    try {
+      const results = await Promise.all([migrate(temp.db), migrate(temp.db), migrate(temp.db)])
+      expect(results.every(status => status.current === status.latest)).toBe(true)
+    } finally {
+      await temp.drop()
+    }
+  })
+
+  it('a database with the tables of another program is refused in one line', async () => {
+    const temp = await openTempDb(dialect, { migrated: false })
+    try {
+      await temp.db.write([{ sql: 'create table messages (id text)', params: [] }])
+      await expect(migrate(temp.db)).rejects.toThrow(/tables of another program/)
+    } finally {
+      await temp.drop()
+    }
+  })
+
   it('migrating again changes nothing', async () => {
     const status = await migrate(temp.db)
     expect(status.current).toBe(status.latest)

@@ -20,14 +20,14 @@ export interface TempDb {
 export const dialects = ['sqlite', 'postgres'] as const
 
 /** Migrated and empty. `clock: 'process'` lets a fake clock move @now on PostgreSQL too. */
-export async function openTempDb(dialect: (typeof dialects)[number]): Promise<TempDb> {
+export async function openTempDb(dialect: (typeof dialects)[number], { migrated = true } = {}): Promise<TempDb> {
   const dir = await mkdtemp(join(tmpdir(), 'gmp-'))
   const url = dialect === 'sqlite' ? join(dir, 'mail_service.db') : await createPostgresDatabase()
   const db =
     dialect === 'sqlite'
       ? await openSqlite(url)
       : await openPostgres(url, { clock: 'process', poolSize: 5, log: silentLog })
-  await migrate(db)
+  if (migrated) await migrate(db)
   return {
     db,
     url,
