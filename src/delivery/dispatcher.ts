@@ -89,6 +89,8 @@ const CLAIMS_PER_UNIT = 64
 const LOOK_MS = 100
 /** Lanes tried for a place that came free: the first may not be allowed to take it. */
 const MOST_WOKEN = 4
+/** In which order starved lanes are tried. */
+const TURNS = ['immediate', 'answering', 'troubled'] as const
 const RECONCILE_MS = 30_000
 /** Given back rows were never sent: no attempt, no doubt. */
 const RECONCILE_POLICY: RetryPolicy = { maxRetries: 0, retryDelaysMs: [0], inDoubt: 'retry' }
@@ -183,6 +185,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     log.warning(`Gave back ${lost.length} messages whose claim was not heard of`)
     const settlements = lost.map(({ claimed, to }) => ({
       transition: nextTransition(claimed, to, interrupted(to), RECONCILE_POLICY, clock.now(), random),
+      claim: claimed.claim,
       tenantId: claimed.tenantId,
       limits: [],
     }))
@@ -282,9 +285,12 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     lane.server = `${account.host}:${account.port}`
     // Claimed only when it can be sent: what waits behind a server in trouble stays where others and people can reach it.
     const favoured = lane.inFlight === 0 || lane.priority === 0
-    if (places.standing(lane.server) !== 'good') {
+    const standing = places.standing(lane.server)
+    if (standing !== 'good') {
       if (lane.buffer.length > 0) return null
-      if (!places.couldTake(lane.server, favoured)) {
+      // An immediate one is claimed before its place is free: until the claim came back, others would have taken it.
+      const ahead = lane.priority === 0 && standing === 'new'
+      if (!ahead && !places.couldTake(lane.server, favoured)) {
         starved.add(lane)
         return null
       }
@@ -365,13 +371,16 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     }
   }
 
-  /** A place came free: whoever waits longest for one, those whose server answers first, then the lane's own next. */
+  /**
+   * A place came free: for immediate messages, then those whose server answers, then the others; among them whoever
+   * waits longest. Then the lane's own next.
+   */
   const after = (lane: Lane) => {
     let woken = 0
-    for (const good of [true, false]) {
+    for (const turn of TURNS) {
       for (const waiting of starved) {
         if (woken >= MOST_WOKEN) break
-        if ((places.standing(waiting.server) !== 'bad') !== good) continue
+        if (turnOf(waiting) !== turn) continue
         starved.delete(waiting)
         woken += 1
         if (waiting.buffer.length > 0) void repump(waiting)
@@ -381,6 +390,11 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     if (lane.buffer.length > 0) void repump(lane)
     if (lane.ready && lane.buffer.length < options.batchSizePerAccount / 2) deps.wakeLoop()
     else if (!lane.ready && lane.buffer.length === 0 && lane.inFlight === 0) lanes.delete(lane.key)
+  }
+
+  const turnOf = (lane: Lane): (typeof TURNS)[number] => {
+    if (places.standing(lane.server) === 'bad') return 'troubled'
+    return lane.buffer[0]?.priority === 0 ? 'immediate' : 'answering'
   }
 
   /** What a lane claimed ahead before its server began to hang goes back: it is no nearer to being sent here. */
@@ -428,7 +442,12 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
 
   const conclude = async (lease: Lease, lookup: Lookup, claimed: ClaimedMessage, outcome: Outcome) => {
     const transition = nextTransition(claimed, claimed.envelope.to, outcome, policyOf(lookup), clock.now(), random)
-    const counted = await settler.add(lease, { transition, tenantId: claimed.tenantId, limits: lookup.limits })
+    const counted = await settler.add(lease, {
+      transition,
+      claim: claimed.claim,
+      tenantId: claimed.tenantId,
+      limits: lookup.limits,
+    })
     held.delete(claimed.seq)
     if (!counted) {
       log.warning(`The result of message ${claimed.id} came after its lease was lost and was not recorded`)

@@ -47,7 +47,7 @@ export function createWake(db: Db, local: LocalWake, bump: () => Promise<void>, 
       if (db.dialect === 'sqlite') return
       for (const key of accountKeys) keys.add(key)
       priority = Math.min(priority, urgent)
-      timer ??= setTimeout(send, GATHER_MS)
+      if (timer === null) timer = setTimeout(send, GATHER_MS)
     },
     reports: tenantIds => local.reports(tenantIds),
     runNow(tenantId) {

@@ -31,10 +31,10 @@ describe.each(['sqlite', 'postgres'] as const)('a noisy neighbour, on %s', diale
     expect(answer.queued).toBe(5_000)
     await noisy.waitFor(100)
 
-    const at = Date.now()
+    const sent = noisy.accepted
     await service.send({ id: 'one', tenant_id: 'quiet', priority: 2 })
     await quiet.waitFor(1)
-    expect(quiet.messages[0]!.at - at).toBeLessThan(1_000)
+    expect(noisy.messages.filter(({ at }) => at < quiet.messages[0]!.at).length - sent).toBeLessThan(500)
 
     await service.send({ id: 'now', tenant_id: 'noisy', priority: 0, subject: 'immediate' })
     const before = noisy.accepted
@@ -74,10 +74,12 @@ describe.each(['sqlite', 'postgres'] as const)('a noisy neighbour, on %s', diale
     await service.account(last, { id: 'last' })
     await service.send(...many(600, 'b').map((message, i) => ({ ...message, account_id: `busy${i % 6}`, priority: 1 })))
     await busy.waitFor(20)
-    const at = Date.now()
+    const before = busy.accepted
     await service.send({ id: 'now', account_id: 'last', priority: 'immediate' })
     await last.waitFor(1)
-    expect(last.messages[0]!.at - at).toBeLessThan(800)
+    // What is on the five connections, and a few that end while the request is on its way; not the hundreds behind.
+    const ahead = busy.messages.filter(({ at }) => at < last.messages[0]!.at).length - before
+    expect(ahead).toBeLessThan(100)
     expect(busy.accepted).toBeLessThan(500)
   })
 
