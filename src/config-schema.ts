@@ -76,7 +76,7 @@ export const SETTINGS: { readonly [K in SettingKey]: Setting<ValueOf<K>> } = {
   },
   'server.host': {
     kind: kind.hostName,
-    default: '0.0.0.0',
+    default: '127.0.0.1',
     env: ['GMP_HOST'],
     ini: ['server', 'host'],
     flag: '--host',

@@ -288,7 +288,7 @@ describe('the database and the folder', () => {
 describe('no authentication at all', () => {
   it('needs the flag and a loopback address, and warns', () => {
     const flags = { 'server.insecureNoAuth': 'true' }
-    expect(problem({ flags })).toBe(
+    expect(problem({ flags: { ...flags, 'server.host': '0.0.0.0' } })).toBe(
       '--insecure-no-auth only goes with a loopback address, not 0.0.0.0: add --host 127.0.0.1',
     )
     expect(load({ flags: { ...flags, 'server.host': '127.0.0.1' } }).warnings).toHaveLength(1)

@@ -17,6 +17,7 @@ import { createSettings, type Settings } from './delivery/settings.js'
 import { createSettler } from './delivery/settler.js'
 import { buildApp } from './http/app.js'
 import type { HttpDeps } from './http/deps.js'
+import { systemRoutes } from './http/routes/system.js'
 import { type Clock, systemClock } from './lib/clock.js'
 import type { Log } from './lib/log.js'
 import { createLoop, type Loop } from './lib/loop.js'
@@ -27,6 +28,7 @@ import { createLeaseKeeper } from './maintenance/lease-keeper.js'
 import { createMetrics } from './metrics/metrics.js'
 import { countOpen } from './queue/counts.js'
 import { createFileJournal, createTableJournal, currentEpoch } from './queue/doubt-journal.js'
+import { beginScheduler } from './queue/suspension.js'
 import { freeAllLeases } from './reports/outbox.js'
 import { createReporter } from './reports/reporter.js'
 import { listRules } from './rules/store.js'
@@ -103,6 +105,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   onStop(() => db.close())
   await migrate(db)
   const sealer = await openSealer(db, config)
+  await beginScheduler(db, config.scheduler.active)
   await ensureDefaultTenant(db, clock.now())
   const disk = createDisk(config)
   await disk.measure()
@@ -236,12 +239,14 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     steadyNow,
     holder: `${hostname()} process ${process.pid}`,
     leaseMs: config.queue.leaseMs,
+    journal,
     epoch: () => currentEpoch(db),
     rescueDeps: epoch => ({
       db,
       log,
       journal,
       epoch,
+      steadyNow,
       fallback: { maxRetries: config.queue.maxRetries, retryDelaysMs: config.queue.retryDelaysMs, inDoubt: 'retry' },
       async settingsOf(key) {
         const lookup = (await settings.get([key])).get(key)
@@ -261,7 +266,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     clock,
     retentionMs: config.queue.retentionMs,
     commandLogRetentionMs: config.queue.commandLogRetentionMs,
-    expired: tenantIds => local.reports(tenantIds),
+    ended: tenantIds => local.reports(tenantIds),
   })
 
   const local = {
@@ -348,7 +353,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
       }
     },
   }
-  const app = buildApp(deps)
+  // A worker tells how it is and takes no messages.
+  const app = config.server.role === 'worker' ? buildApp(deps, [systemRoutes]) : buildApp(deps)
 
   if (works) {
     await keeper.begin(db.dialect === 'sqlite')

@@ -295,7 +295,7 @@ describe('<instance> info and migrate', () => {
       name: 'shop',
       folder: folder('shop'),
       database: join(folder('shop'), 'mail_service.db'),
-      url: 'http://0.0.0.0:8123',
+      url: 'http://127.0.0.1:8123',
       running: false,
       pid: null,
       version: VERSION,

@@ -41,6 +41,17 @@ export async function activateTenant(db: Db, target: SuspensionTarget): Promise<
   })
 }
 
+/** How a new database begins: before it has a tenant, and unless another process of the same start was first. */
+export async function beginScheduler(db: Db, active: boolean): Promise<void> {
+  await db.write([
+    {
+      sql: `insert into meta (key, value) select 'scheduler_active', $1 where not exists (select 1 from tenants)
+        on conflict (key) do nothing`,
+      params: [active ? '1' : '0'],
+    },
+  ])
+}
+
 export async function setSchedulerActive(db: Db, active: boolean): Promise<void> {
   await db.write([
     {
