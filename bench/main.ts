@@ -5,6 +5,7 @@
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { startPostgres } from '../test/support/embedded-postgres.js'
+import { createPostgresDatabase } from '../test/support/postgres-server.js'
 import { describeMachine } from './machine.js'
 import { type Measured, renderReport } from './report.js'
 import { measure } from './rounds.js'
@@ -18,7 +19,10 @@ for (const dialect of ['sqlite', 'postgres'] as const) {
   if (values.only !== undefined && values.only !== dialect) continue
   const server = dialect === 'postgres' ? await startPostgres({ fsync: true }) : null
   try {
-    results.push(await measure(dialect, server?.url ?? null, scale, line => process.stderr.write(`${line}\n`)))
+    const claimsUrl = server === null ? null : await createPostgresDatabase(server.url)
+    results.push(
+      await measure(dialect, server?.url ?? null, claimsUrl, scale, line => process.stderr.write(`${line}\n`)),
+    )
   } finally {
     await server?.stop()
   }

@@ -1,4 +1,5 @@
 /** docs/benchmarks.md, from the figures of one run. */
+import type { ClaimCost } from './claims.js'
 
 export interface Latency {
   readonly p50: number
@@ -16,12 +17,16 @@ interface Rate {
 export interface Measured {
   readonly dialect: 'sqlite' | 'postgres'
   readonly sink: string
+  readonly claims: readonly ClaimCost[]
   /** Percent of one core. */
   readonly idleCpu: number
   readonly runNow: Latency
   readonly single: Latency
   readonly busy: Latency
   readonly accept: { readonly perSecond: number; readonly latency: Latency }
+  /** RSS with the first fifth of the queue accepted, and with all of it; nothing sent yet. */
+  readonly shortQueueMb: number
+  readonly longQueueMb: number
   readonly drained: Rate
   readonly endToEnd: Rate
   readonly later: Rate
@@ -55,10 +60,18 @@ export function renderReport(machine: string, results: readonly Measured[], scal
     ),
     row('the same after all before was sent', each => rate(each.later.perSecond)),
     row('sending a queue (messages/s)', each => `${rate(each.drained.perSecond)} of ${each.drained.count}`),
+    ...(results[0]?.claims ?? []).map(({ queued }, i) =>
+      row(`a claim of 50 with ${queued.toLocaleString('en-US')} queued: p50 / p99 (ms)`, ({ claims }) =>
+        [claims[i]!.p50, claims[i]!.p99].map(value => value.toFixed(1)).join(' / '),
+      ),
+    ),
+    row('RSS with a fifth of the queue accepted / with all of it (MB)', each =>
+      [each.shortQueueMb, each.longQueueMb].map(rate).join(' / '),
+    ),
     row('highest RSS of the service (MB)', each =>
       rate(Math.max(each.endToEnd.rssMb, each.drained.rssMb, each.later.rssMb)),
     ),
-    row('idle CPU (% of a core)', each => each.idleCpu.toFixed(2)),
+    row('CPU when idle, 40 s after the start (% of a core)', each => each.idleCpu.toFixed(2)),
   ].join('\n')
 }
 

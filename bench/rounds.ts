@@ -1,5 +1,6 @@
 /** The rounds of a bench on one database. Each names what it does while it does it. */
-import { type Running, type Sink, startService, startSink, usage } from './child.js'
+import { type Running, startService, startSink, usage } from './child.js'
+import { measureClaims } from './claims.js'
 import { type Client, createClient, messages, quantile } from './client.js'
 import type { Latency, Measured } from './report.js'
 
@@ -9,10 +10,14 @@ const ACCOUNT = { id: 'main', tenant_id: 'default', host: '127.0.0.1', use_tls: 
 export async function measure(
   dialect: 'sqlite' | 'postgres',
   databaseUrl: string | null,
+  /** An empty database for the claims alone; null: SQLite. */
+  claimsUrl: string | null,
   scale: number,
   say: (line: string) => void,
 ): Promise<Measured> {
   const sink = await startSink()
+  say(`${dialect}: claims`)
+  const claims = await measureClaims(claimsUrl, [1_000, 100_000 * scale])
   const service = await startService(databaseUrl)
   const client = createClient(service.url, 20)
   const told = (line: string) => say(`${dialect}: ${line}`)
@@ -29,10 +34,13 @@ export async function measure(
     )
     told('batches of 100')
     const accept = await acceptBatches(client, 20_000 * scale)
+    const shortQueueMb = usage(service.pid).rssMb
+    await acceptBatches(client, 80_000 * scale)
+    const longQueueMb = usage(service.pid).rssMb
     told(`end to end of what is queued`)
-    const drained = await drain(client, service, sink)
+    const drained = await drain(client, service)
     told('end to end, submitting while sending')
-    const endToEnd = await throughput(client, service, sink, 20_000 * scale)
+    const endToEnd = await throughput(client, service, 20_000 * scale)
     told('single POSTs, 200 a second, while sending')
     const busy = await whileSending(client, () =>
       latencies(Math.max(400, 2_000 * scale), 200, () =>
@@ -40,8 +48,22 @@ export async function measure(
       ),
     )
     told('the same again, after all that was sent')
-    const later = await throughput(client, service, sink, 20_000 * scale)
-    return { dialect, sink: sink.name, idleCpu, runNow, single, busy, accept, drained, endToEnd, later }
+    const later = await throughput(client, service, 20_000 * scale)
+    return {
+      dialect,
+      sink: sink.name,
+      claims,
+      idleCpu,
+      runNow,
+      single,
+      busy,
+      accept,
+      shortQueueMb,
+      longQueueMb,
+      drained,
+      endToEnd,
+      later,
+    }
   } finally {
     await client.close()
     await service.stop()
@@ -50,10 +72,11 @@ export async function measure(
 }
 
 async function idle(service: Running): Promise<number> {
-  await pause(1_000)
+  // V8 tidies up for a while after the start.
+  await pause(40_000)
   const before = usage(service.pid)
-  await pause(10_000)
-  return ((usage(service.pid).cpuSeconds - before.cpuSeconds) / 10) * 100
+  await pause(20_000)
+  return ((usage(service.pid).cpuSeconds - before.cpuSeconds) / 20) * 100
 }
 
 /** Open loop: one call every 1/rate seconds whatever the answers take, so that waiting is not hidden. */
@@ -90,7 +113,7 @@ async function acceptBatches(client: Client, count: number) {
   return { perSecond, latency }
 }
 
-async function drain(client: Client, service: Running, _sink: Sink) {
+async function drain(client: Client, service: Running) {
   const pending = await waiting(client)
   const start = performance.now()
   await client.post('/commands/activate', {})
@@ -98,7 +121,7 @@ async function drain(client: Client, service: Running, _sink: Sink) {
   return { perSecond: pending / ((performance.now() - start) / 1000), count: pending, rssMb }
 }
 
-async function throughput(client: Client, service: Running, _sink: Sink, count: number) {
+async function throughput(client: Client, service: Running, count: number) {
   const start = performance.now()
   await acceptBatches(client, count)
   const rssMb = await untilEmpty(client, service)

@@ -9,8 +9,8 @@ import * as kind from './config-values.js'
 type Grouped = Omit<Config, 'instance' | 'encryptionKey' | 'volumes'>
 type GroupKey = { [G in keyof Grouped & string]: `${G}.${keyof Grouped[G] & string}` }[keyof Grouped & string]
 
-/** Path of a value in Config. The dialect is not set but follows from the database's URL. */
-export type SettingKey = Exclude<GroupKey, 'database.dialect'> | 'encryptionKey'
+/** Path of a value in Config. Dialect and portMayMove are not set but follow from what is. */
+export type SettingKey = Exclude<GroupKey, 'database.dialect' | 'server.portMayMove'> | 'encryptionKey'
 
 type ValueOf<K> = K extends `${infer G}.${infer V}`
   ? G extends keyof Grouped
@@ -58,6 +58,14 @@ export const SETTINGS: { readonly [K in SettingKey]: Setting<ValueOf<K>> } = {
     ini: ['storage', 'pool_size'],
     about: 'PostgreSQL connections kept by one process',
   },
+  'database.release': {
+    kind: kind.yesNo,
+    default: false,
+    env: [],
+    ini: null,
+    flag: '--release',
+    about: 'let a database send that was found to be restored; only by flag, once',
+  },
   'queue.minFreeMb': {
     kind: kind.wholeNumber('MB', { min: 0, max: 10_000_000 }),
     default: 256,
@@ -88,7 +96,7 @@ export const SETTINGS: { readonly [K in SettingKey]: Setting<ValueOf<K>> } = {
     env: ['GMP_PORT'],
     ini: ['server', 'port'],
     flag: '--port',
-    about: 'port to listen on; 0 takes a free one',
+    about: 'port to listen on; 0 takes a free one, and the default moves on when it is in use',
   },
   'server.role': {
     kind: kind.oneOf(['all', 'api', 'worker']),

@@ -3,10 +3,18 @@
 export interface Config {
   readonly instance: { readonly name: string; readonly dir: string | null }
   /** SQLite file path, or `postgresql://…`. */
-  readonly database: { readonly url: string; readonly dialect: 'sqlite' | 'postgres'; readonly poolSize: number }
+  readonly database: {
+    readonly url: string
+    readonly dialect: 'sqlite' | 'postgres'
+    readonly poolSize: number
+    /** The operator has looked at a restored database: it may send. */
+    readonly release: boolean
+  }
   readonly server: {
     readonly host: string
     readonly port: number
+    /** Nobody chose the port: when it is taken, the next free one will do. */
+    readonly portMayMove: boolean
     readonly role: 'all' | 'api' | 'worker'
     /** No authentication at all; only with an explicit flag, on loopback. */
     readonly insecureNoAuth: boolean

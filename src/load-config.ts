@@ -51,7 +51,7 @@ export function loadConfig(input: ConfigInput): LoadedConfig {
     values.set(key, given === null ? setting.default : parseGiven(setting, given, input.instanceDir))
     sources.set(key, given?.source ?? 'default')
   }
-  const config = build(values, input, ini, sources.get('database.url') ?? 'default')
+  const config = build(values, input, ini, sources)
   checkTogether(config, warnings)
   return { config: freeze(config), warnings, sources }
 }
@@ -176,8 +176,9 @@ function build(
   values: ReadonlyMap<SettingKey, unknown>,
   input: ConfigInput,
   ini: IniSections,
-  urlFrom: Source,
+  sources: ReadonlyMap<SettingKey, Source>,
 ): Config {
+  const urlFrom = sources.get('database.url') ?? 'default'
   const groups: Record<string, Record<string, unknown>> = {}
   for (const [key, value] of values) {
     const [group, name] = key.split('.')
@@ -189,6 +190,7 @@ function build(
   const dialect = isPostgres(url) ? 'postgres' : 'sqlite'
   const follows = input.folderFollowsDatabase === true && urlFrom !== 'default' && dialect === 'sqlite'
   groups.database = { ...groups.database, url, dialect }
+  groups.server = { ...groups.server, portMayMove: sources.get('server.port') === 'default' }
   groups.instance = { name: basename(input.instanceDir), dir: follows ? dirname(resolve(url)) : input.instanceDir }
   const volumes = Object.fromEntries(ini.get('volumes') ?? [])
   // The table's type covers every value of Config and the three made here complete it.

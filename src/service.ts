@@ -17,6 +17,7 @@ import { createSettings, type Settings } from './delivery/settings.js'
 import { createSettler } from './delivery/settler.js'
 import { buildApp } from './http/app.js'
 import type { HttpDeps } from './http/deps.js'
+import { listen } from './http/listen.js'
 import { systemRoutes } from './http/routes/system.js'
 import { type Clock, systemClock } from './lib/clock.js'
 import type { Log } from './lib/log.js'
@@ -36,6 +37,7 @@ import { watchClock } from './service/clock-watch.js'
 import { createDisk } from './service/disk.js'
 import { createWake } from './service/hints.js'
 import { openSealer } from './service/key.js'
+import { createLineage, GROW_EVERY_MS } from './service/lineage.js'
 import { createTransport } from './smtp/pool.js'
 import { SmtpFailure } from './smtp/transport.js'
 import { ensureDefaultTenant, loadTenants } from './tenants/store.js'
@@ -107,6 +109,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   const sealer = await openSealer(db, config)
   await beginScheduler(db, config.scheduler.active)
   await ensureDefaultTenant(db, clock.now())
+  const lineage = createLineage(db, config.instance.dir, log)
+  await lineage.begin(config.database.release)
   const disk = createDisk(config)
   await disk.measure()
 
@@ -300,16 +304,20 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
 
   const dispatchLoop = loop('dispatch', config.queue.loopIntervalMs, dispatcher.step)
   const reportLoop = loop('report', 1_000, async () => {
+    if (settings.releaseNeeded !== null) return { nextAt: null, again: false }
     const { nextAt, busy } = await reporter.step()
     return { nextAt, again: busy }
   })
-  const pauseLoop = loop('pause', 1_000, pauses.step)
+  const pauseLoop = loop('pause', 1_000, async () =>
+    settings.releaseNeeded === null ? pauses.step() : { nextAt: null, again: false },
+  )
   const leaseLoop = loop('lease', config.queue.leaseMs / 4, keeper.step)
   const janitorLoop = loop('maintenance', 1_000, janitor.step)
   const diskLoop = loop('disk', 5_000, async () => {
     await disk.measure()
     return { nextAt: null, again: false }
   })
+  const lineageLoop = loop('lineage', GROW_EVERY_MS, lineage.step)
   clock.onSet(byMs => {
     const direction = byMs > 0 ? 'ahead' : 'back'
     log.warning(`The clock was set ${direction} by ${Math.round(Math.abs(byMs) / 1000)} s`)
@@ -336,7 +344,11 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     wake,
     version: VERSION,
     startedAt,
-    status: () => ({ schedulerActive: settings.schedulerActive, draining: state.draining }),
+    status: () => ({
+      schedulerActive: settings.schedulerActive,
+      releaseNeeded: settings.releaseNeeded,
+      draining: state.draining,
+    }),
     ready: () => readiness(db, state.draining),
     metricsText,
     accepted: count => metrics.accepted(count),
@@ -360,9 +372,10 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     await keeper.begin(db.dialect === 'sqlite')
     if (db.dialect === 'sqlite') await freeAllLeases(db)
     onStop(() => keeper.end())
-    for (const each of [dispatchLoop, reportLoop, pauseLoop, leaseLoop, janitorLoop, diskLoop]) each.start()
+    for (const each of [dispatchLoop, reportLoop, pauseLoop, leaseLoop, janitorLoop, diskLoop, lineageLoop])
+      each.start()
   } else {
-    for (const each of [diskLoop, settingsLoop]) each.start()
+    for (const each of [diskLoop, settingsLoop, lineageLoop]) each.start()
   }
   onStop(async () => {
     const others = loops.filter(each => each !== leaseLoop)
@@ -379,7 +392,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     // A client that never reads its answer must not hold up the rest of the stop.
     await Promise.race([app.close(), clock.sleep(CLOSE_MS)])
   })
-  const url = await app.listen({ host: config.server.host, port: config.server.port })
+  const url = await listen(app, config.server)
   return { app, db, url }
 }
 

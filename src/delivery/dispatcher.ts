@@ -148,7 +148,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     await reconcile(lease)
     const moreDue = await look(lease)
     const moreFound = await discover()
-    if (!settings.schedulerActive) return { nextAt: scheduled, again: moreDue }
+    if (!settings.schedulerActive || settings.releaseNeeded !== null) return { nextAt: scheduled, again: moreDue }
     const claimed = await claimRound(lease)
     return { nextAt: nextTurn(), again: moreDue || moreFound || claimed > 0 }
   }

@@ -29,6 +29,8 @@ export interface SettingsDeps {
 
 export interface Settings {
   readonly schedulerActive: boolean
+  /** Why nothing may be sent before an operator releases the database; null: it may. */
+  readonly releaseNeeded: string | null
   /** Reads the version, at most once a second; forgets everything when it moved. */
   refresh(): Promise<void>
   /** Says that something changed: to this process now, to the others by the version. */
@@ -43,6 +45,7 @@ const READ_EVERY_MS = 1_000
 export function createSettings({ db, clock, timezone, loadAccounts, loadTenants, loadRules }: SettingsDeps): Settings {
   let version = ''
   let active = true
+  let releaseNeeded: string | null = null
   let generation = 0
   let readAgainAt = Number.NEGATIVE_INFINITY
   let accounts = new Map<number, Lookup>()
@@ -71,16 +74,20 @@ export function createSettings({ db, clock, timezone, loadAccounts, loadTenants,
     get schedulerActive() {
       return active
     },
+    get releaseNeeded() {
+      return releaseNeeded
+    },
     async refresh() {
       const now = clock.monotonic()
       if (now < readAgainAt) return
       const began = generation
       const rows = await db.read({
-        sql: "select key, value from meta where key in ('settings_version', 'scheduler_active')",
+        sql: "select key, value from meta where key in ('settings_version', 'scheduler_active', 'release_needed')",
         params: [],
       })
       const meta = new Map(rows.map(row => [row.key, row.value as string]))
       active = meta.get('scheduler_active') !== '0'
+      releaseNeeded = meta.get('release_needed') ?? null
       const next = meta.get('settings_version') ?? ''
       if (next !== version) forget()
       version = next

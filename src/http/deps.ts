@@ -38,6 +38,8 @@ export interface HttpDeps {
 export interface ProcessStatus {
   /** The whole scheduler's switch (suspend and activate without tenant). */
   readonly schedulerActive: boolean
+  /** Why nothing is sent before an operator releases the database; null: nothing is in the way. */
+  readonly releaseNeeded: string | null
   /** True once a stop was asked for: nothing new is accepted. */
   readonly draining: boolean
 }

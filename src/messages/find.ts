@@ -50,7 +50,8 @@ export async function findMessage(
   const [row] = await db.read({
     sql: `select ${RECORD_COLUMNS}, m.stage, m.due_at, m.causes, m.account_key, c.content,
         t.active as tenant_active, t.suspended_batches, a.pause_kind, a.pause_reason, a.probe_at,
-        (select value from meta where key = 'scheduler_active') as scheduler_active
+        (select value from meta where key = 'scheduler_active') as scheduler_active,
+        (select value from meta where key = 'release_needed') as release_needed
       from ${RECORD_TABLES} left join contents c on c.seq = m.seq
       where m.tenant_id = $1 and m.id = $2`,
     params: [tenantId, id],
@@ -87,6 +88,7 @@ function factsOf(row: Row, now: number, opensAt: number | null): WaitingFacts {
     deferredReason: row.deferred_reason as string | null,
     // No entry yet: nobody ever switched it off.
     schedulerActive: row.scheduler_active !== '0',
+    releaseNeeded: row.release_needed as string | null,
     tenantActive: Number(row.tenant_active ?? 1) === 1,
     suspendedBatches: JSON.parse((row.suspended_batches as string | null) ?? '[]') as string[],
     batchCode: row.batch_code as string | null,

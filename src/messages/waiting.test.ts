@@ -12,6 +12,7 @@ const due: WaitingFacts = {
   deferredTs: null,
   deferredReason: null,
   schedulerActive: true,
+  releaseNeeded: null,
   tenantActive: true,
   suspendedBatches: [],
   batchCode: null,

@@ -16,6 +16,8 @@ export interface WaitingFacts {
   readonly deferredTs: number | null
   readonly deferredReason: string | null
   readonly schedulerActive: boolean
+  /** Why nothing may be sent before an operator releases the database. */
+  readonly releaseNeeded: string | null
   readonly tenantActive: boolean
   /** Batch codes that wait; ['*']: all. */
   readonly suspendedBatches: readonly string[]
@@ -77,6 +79,7 @@ export function explainWaiting(facts: WaitingFacts): Waiting {
 
 function suspensionOf(facts: WaitingFacts): string | null {
   const { suspendedBatches, batchCode } = facts
+  if (facts.releaseNeeded !== null) return `Nothing is sent before a start with --release: ${facts.releaseNeeded}.`
   if (!facts.schedulerActive) return 'The whole scheduler is suspended.'
   if (!facts.tenantActive) return 'Its tenant is inactive.'
   if (suspendedBatches.includes('*')) return 'Its tenant is suspended.'

@@ -31,7 +31,13 @@ export interface HttpApp {
   /** Names of the wake hints, in order. */
   readonly hints: string[]
   /** What the process says of itself; a test may change it. */
-  readonly process: { schedulerActive: boolean; draining: boolean; freeMb: number | null; problems: string[] }
+  readonly process: {
+    schedulerActive: boolean
+    releaseNeeded: string | null
+    draining: boolean
+    freeMb: number | null
+    problems: string[]
+  }
   probe: (account: Account) => Promise<AccountTest>
   /** As the admin, unless a token (or null: none) is given. */
   call(
@@ -60,7 +66,13 @@ export async function openHttpApp(
   const sealer = createSealer(randomBytes(32))
   const errors: string[] = []
   const hints: string[] = []
-  const process = { schedulerActive: true, draining: false, freeMb: null as number | null, problems: [] as string[] }
+  const process = {
+    schedulerActive: true,
+    releaseNeeded: null as string | null,
+    draining: false,
+    freeMb: null as number | null,
+    problems: [] as string[],
+  }
   const { config } = loadConfig({ flags, env, instanceDir: temp.dir, readFile: () => '' })
   await ensureDefaultTenant(temp.db, clock.now())
   if (config.server.apiToken === null) await setAdminToken(temp.db, ADMIN)

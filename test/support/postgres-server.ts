@@ -5,8 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 
-export async function createPostgresDatabase(): Promise<string> {
-  const admin = process.env.GMP_TEST_POSTGRES
+export async function createPostgresDatabase(admin = process.env.GMP_TEST_POSTGRES): Promise<string> {
   if (admin === undefined)
     throw new Error('GMP_TEST_POSTGRES is not set: run through vitest, whose set-up starts the server')
   const name = `t_${randomBytes(6).toString('hex')}`

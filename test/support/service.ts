@@ -35,6 +35,9 @@ export interface TestServiceOptions {
   /** An existing database, for a second instance or a restart. */
   readonly databaseUrl?: string
   readonly env?: Record<string, string>
+  /** The instance folder; who gives one removes it. A new one unless given. */
+  readonly dir?: string
+  readonly flags?: Parameters<typeof loadConfig>[0]['flags']
   readonly overrides?: Overrides
 }
 
@@ -52,12 +55,12 @@ const FAST: Record<string, string> = {
 }
 
 export async function startTestService(options: TestServiceOptions = {}): Promise<TestService> {
-  const dir = await mkdtemp(join(tmpdir(), 'gmp-service-'))
+  const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'gmp-service-')))
   const databaseUrl =
     options.databaseUrl ??
     (options.dialect === 'postgres' ? await createPostgresDatabase() : join(dir, 'mail_service.db'))
   const { config } = loadConfig({
-    flags: {},
+    flags: options.flags ?? {},
     env: { ...FAST, GMP_DB_PATH: databaseUrl, ...options.env },
     instanceDir: dir,
     readFile: path => readFileSync(path, 'utf8'),
@@ -129,7 +132,7 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
     },
     async stop() {
       await service.stop()
-      await rm(dir, { recursive: true, force: true })
+      if (options.dir === undefined) await rm(dir, { recursive: true, force: true })
     },
   }
 }

@@ -18,6 +18,7 @@ export interface ServingOptions {
   readonly role?: string
   readonly databaseUrl?: string
   readonly insecureNoAuth?: boolean
+  readonly release?: boolean
 }
 
 export function addServingOptions(command: Command): Command {
@@ -26,6 +27,7 @@ export function addServingOptions(command: Command): Command {
     .option('-p, --port <number>', 'port to listen on')
     .option('--role <role>', 'all, api or worker')
     .option('--database-url <url>', 'SQLite file or postgresql://…')
+    .option('--release', 'let a database send that was found to be restored')
     .option('--insecure-no-auth', 'no authentication at all; only with a loopback --host')
 }
 
@@ -36,5 +38,6 @@ export function toFlags(options: ServingOptions): Flags {
   if (options.role !== undefined) flags['server.role'] = options.role
   if (options.databaseUrl !== undefined) flags['database.url'] = options.databaseUrl
   if (options.insecureNoAuth === true) flags['server.insecureNoAuth'] = 'true'
+  if (options.release === true) flags['database.release'] = 'true'
   return flags
 }

@@ -61,6 +61,7 @@ export const systemRoutes: Routes = (app, deps) => {
             pending_messages: Type.Integer(),
             uptime_seconds: Type.Integer(),
             version: Type.String(),
+            release_needed: Type.Optional(Type.String()),
             draining: Type.Boolean(),
             paused_accounts: Type.Array(Type.Unknown()),
           }),
@@ -68,18 +69,19 @@ export const systemRoutes: Routes = (app, deps) => {
       },
     },
     async request => {
-      const { schedulerActive, draining } = deps.status()
+      const { schedulerActive, releaseNeeded, draining } = deps.status()
       const [pending, paused] = await Promise.all([
         countOpen(db, request.tenantScope, clock),
         listPaused(db, request.tenantScope, MAX_PAUSED_SHOWN),
       ])
       return {
         ok: true as const,
-        active: schedulerActive,
+        active: schedulerActive && releaseNeeded === null,
         scheduler_active: schedulerActive,
         pending_messages: pending,
         uptime_seconds: Math.max(0, Math.floor((clock.now() - deps.startedAt) / 1000)),
         version,
+        ...(releaseNeeded === null ? {} : { release_needed: releaseNeeded }),
         draining,
         paused_accounts: paused.map(({ tenantId, id, ...pause }) => ({ tenant_id: tenantId, id, ...pauseInfo(pause) })),
       }
