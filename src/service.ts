@@ -223,6 +223,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
         steadyNow,
         logAttempts: config.logging.deliveryActivity,
         pause: (account, text, code) => pauses.pause(account, text, code).then(() => pauseLoop.wake()),
+        worked: account => pauses.worked(account),
         reports: tenantIds => local.reports(tenantIds),
       }),
     },

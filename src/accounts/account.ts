@@ -34,6 +34,8 @@ export interface Account {
   /** True when an admin set the host: it may then be a private address (spec section 9). */
   readonly hostTrusted: boolean
   readonly pause: AccountPause | null
+  /** A probe ended the pause and no transaction has gone well since. */
+  readonly trial: AccountTrial | null
   readonly createdAt: number
   readonly updatedAt: number
   /** Fields kept for later work (PEC, IMAP); the IMAP password is sealed inside. */
@@ -43,6 +45,13 @@ export interface Account {
   readonly imapUser: string | null
   readonly imapPassword: string | null
   readonly imapSsl: boolean | null
+}
+
+/** What the last pause was, to go on with should the account fail again. */
+export interface AccountTrial {
+  readonly since: number
+  readonly probes: number
+  readonly resumedAt: number
 }
 
 export interface AccountPause {

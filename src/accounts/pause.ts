@@ -3,7 +3,7 @@
  * the last word: it is neither probed nor lifted by what delivery finds.
  */
 import type { Db } from '../db/db.js'
-import type { AccountPause } from './account.js'
+import type { Account, AccountPause } from './account.js'
 import { pauseFrom } from './row.js'
 
 export interface Failure {
@@ -36,14 +36,32 @@ export async function resumeByOperator(db: Db, key: number): Promise<boolean> {
   return changes(db, `${CLEAR} where key = $1 and pause_kind is not null returning key`, [key])
 }
 
-/** True when this call paused the account: of many sends that fail at once, one tells the operator. */
+/** How long after a successful probe a new failure counts as the old pause going on, ms. */
+const TRIAL_MS = 600_000
+
+/**
+ * True when this call paused the account: of many sends that fail at once, one tells the operator. A server that takes
+ * the login and then refuses every message would otherwise begin a new pause after each probe, and none would ever last.
+ */
 export async function pauseByFailure(db: Db, { key, now, reason, code, probeAt }: Failure): Promise<boolean> {
   return changes(
     db,
-    `update accounts set pause_kind = 'failure', pause_since = $2, pause_reason = $3, pause_code = $4, probe_at = $5, probes = 0
+    `update accounts set pause_kind = 'failure', pause_reason = $3, pause_code = $4, probe_at = $5,
+        pause_since = case when probe_at > $6 then pause_since else $2 end,
+        probes = case when probe_at > $6 then probes + 1 else 0 end
       where key = $1 and pause_kind is null returning key`,
-    [key, now, reason, code, probeAt],
+    [key, now, reason, code, probeAt, now - TRIAL_MS],
   )
+}
+
+/** How often the account failed in a row: its probes, if the last success of one is not long ago. */
+export function failuresInARow({ trial }: Pick<Account, 'trial'>, now: number): number {
+  return trial !== null && trial.resumedAt > now - TRIAL_MS ? trial.probes + 1 : 0
+}
+
+/** A transaction went well: the next failure begins a pause of its own. True when the account was on trial. */
+export async function endTrial(db: Db, key: number): Promise<boolean> {
+  return changes(db, `${CLEAR} where key = $1 and pause_kind is null and pause_since is not null returning key`, [key])
 }
 
 /** The probe failed too: the pause goes on with the newest words. */
@@ -56,9 +74,14 @@ export async function noteFailedProbe(db: Db, { key, reason, code, probeAt }: Fa
   )
 }
 
-/** The probe succeeded. True when this call ended the pause. */
-export async function resumeAfterProbe(db: Db, key: number): Promise<boolean> {
-  return changes(db, `${CLEAR} where key = $1 and pause_kind = 'failure' returning key`, [key])
+/** The probe succeeded: the account is on trial until a transaction goes well. True when this call ended the pause. */
+export async function resumeAfterProbe(db: Db, key: number, now: number): Promise<boolean> {
+  return changes(
+    db,
+    `update accounts set pause_kind = null, pause_reason = null, pause_code = null, probe_at = $2
+      where key = $1 and pause_kind = 'failure' returning key`,
+    [key, now],
+  )
 }
 
 /** Takes the accounts whose probe is due; no other instance gets them before `again`, epoch ms. */

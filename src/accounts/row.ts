@@ -1,7 +1,7 @@
 /** Between the accounts table and the record: snake_case to camelCase, 0/1 to booleans, the password sealed and opened. */
 import type { Row } from '../db/db.js'
 import type { Sealer } from '../lib/sealer.js'
-import type { Account, AccountPause } from './account.js'
+import type { Account, AccountPause, AccountTrial } from './account.js'
 
 /** What a change of settings writes, with the types of @rows; the pause has its own statements. */
 export const ACCOUNT_FIELDS = [
@@ -33,7 +33,7 @@ export const ACCOUNT_FIELDS = [
   'updated_at bigint',
 ] as const
 
-export type AccountSettings = Omit<Account, 'key' | 'pause'>
+export type AccountSettings = Omit<Account, 'key' | 'pause' | 'trial'>
 
 export function accountRow(account: AccountSettings, sealer: Sealer): Record<string, string | number | null> {
   const { tenantId, id, password } = account
@@ -98,6 +98,7 @@ export function accountFrom(row: Row, sealer: Sealer): Account {
     onPauseTimeout: row.on_pause_timeout as Account['onPauseTimeout'],
     hostTrusted: Number(row.host_trusted) === 1,
     pause: pauseFrom(row),
+    trial: trialFrom(row),
     createdAt: Number(row.created_at),
     updatedAt: Number(row.updated_at),
     isPecAccount: Number(row.is_pec_account) === 1,
@@ -123,6 +124,11 @@ export function pauseFrom(row: Row): AccountPause | null {
     probeAt: numberOrNull(row.probe_at),
     probes: Number(row.probes),
   }
+}
+
+function trialFrom(row: Row): AccountTrial | null {
+  if (row.pause_kind !== null || row.pause_since === null) return null
+  return { since: Number(row.pause_since), probes: Number(row.probes), resumedAt: Number(row.probe_at) }
 }
 
 const passwordContext = (tenantId: string, id: string) => `account:${tenantId}/${id}:password`

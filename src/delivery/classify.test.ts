@@ -186,7 +186,7 @@ describe('account scope', () => {
     '538 5.7.11 encryption required',
   ])('%s to MAIL speaks of the login', line => {
     const outcome = classifyReplies(replies([[A, null]], null, line), [A], facts)
-    expect(outcome.failure).toEqual({ scope: 'account', code: line.slice(0, 3), text: line })
+    expect(outcome.failure).toEqual({ scope: 'account', offered: true, code: line.slice(0, 3), text: line })
     expect(outcome.verdicts).toEqual([{ address: A, verdict: 'open', code: null, text: null }])
   })
 

@@ -1,14 +1,17 @@
 /**
  * The whole failure policy: what a server's replies and a broken connection mean for a message (spec section 4.3).
  * Pure. recipient and message: 5xx final, 4xx tried again. session: tried again. account: the account pauses and the
- * messages behind it keep their attempts.
+ * messages behind it keep their attempts; the one that was being offered spends one.
  */
 import type { AttemptRecord, Outcome, RecipientVerdict } from '../queue/outcome.js'
 import { isTooManyRecipients } from '../smtp/reply.js'
-import { type Replies, type Reply, SmtpFailure } from '../smtp/transport.js'
+import { type Replies, type Reply, SmtpFailure, type SmtpPhase } from '../smtp/transport.js'
 
 /** Replies to MAIL that speak of the login and not of the message (RFC 4954 §6). */
 const ACCOUNT_CODES = new Set([530, 534, 535, 538])
+
+/** Phases in which the server has heard of the message. */
+const IN_TRANSACTION: ReadonlySet<SmtpPhase> = new Set<SmtpPhase>(['mail', 'rcpt', 'data', 'body', 'final'])
 
 /** What the attempt's record needs besides the replies. */
 export interface AttemptFacts {
@@ -29,7 +32,7 @@ export function classifyReplies(replies: Replies, open: readonly string[], facts
       return {
         ...base,
         verdicts: open.map(untouched),
-        failure: { scope: 'account', code: String(mail.code), text: words(mail) },
+        failure: { scope: 'account', offered: true, code: String(mail.code), text: words(mail) },
       }
     }
     // The sender was refused: the same for every recipient.
@@ -54,11 +57,11 @@ export function classifyReplies(replies: Replies, open: readonly string[], facts
 /** Whatever was thrown on the way: a broken connection, an attachment that cannot be had, a bug. */
 export function classifyError(error: unknown, open: readonly string[], facts: AttemptFacts): Outcome {
   if (error instanceof SmtpFailure) {
-    const { scope, reply, reachedData, afterDot, remote } = error.info
+    const { scope, phase, reply, reachedData, afterDot, remote } = error.info
     const text = failureWords(error)
     return {
       verdicts: open.map(untouched),
-      failure: { scope, code: reply === null ? null : String(reply.code), text },
+      failure: { scope, offered: IN_TRANSACTION.has(phase), code: reply === null ? null : String(reply.code), text },
       inDoubt: afterDot,
       reachedData,
       interrupted: false,

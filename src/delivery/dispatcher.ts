@@ -47,6 +47,8 @@ export interface DispatchEvents {
   settled(claimed: ClaimedMessage, transition: Transition, outcome: Outcome): void
   /** The server will not have this account now. Resolves when the pause is recorded. */
   accountFailed(lookup: Lookup, text: string, code: string | null): Promise<void>
+  /** A transaction went well after a probe had ended the account's pause. */
+  accountWorks(lookup: Lookup): Promise<void>
   /** A window is full and messages wait that the request would have taken; answers when to look again, epoch ms. */
   limited(lookup: Lookup, request: ClaimRequest): Promise<number>
 }
@@ -433,11 +435,23 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     place.give(outcome.interrupted || outcome.failure?.scope === 'account' ? null : outcome.failure === null)
     learn(lane, durationMs, outcome.failure === null, lookup.account.maxConnections, options.slowSendMs)
     events.attempted(claimed, outcome, durationMs)
-    if (outcome.failure?.scope === 'account') {
-      await events.accountFailed(lookup, outcome.failure.text, outcome.failure.code)
-      giveBack(lane, lease, lookup)
-    }
+    await tellAccount(lane, lease, lookup, outcome)
     await conclude(lease, lookup, claimed, outcome)
+  }
+
+  /** The outcome is settled whatever becomes of this. */
+  const tellAccount = async (lane: Lane, lease: Lease, lookup: Lookup, { failure, attempt }: Outcome) => {
+    const { account } = lookup
+    try {
+      if (failure?.scope === 'account') {
+        await events.accountFailed(lookup, failure.text, failure.code)
+        giveBack(lane, lease, lookup)
+      } else if (account.trial !== null && failure === null && typeof attempt?.remote === 'string') {
+        await events.accountWorks(lookup)
+      }
+    } catch (error) {
+      log.warning(`The state of account ${account.id} could not be recorded: ${(error as Error).message}`)
+    }
   }
 
   const conclude = async (lease: Lease, lookup: Lookup, claimed: ClaimedMessage, outcome: Outcome) => {
@@ -548,6 +562,6 @@ function interrupted(to: readonly string[]): Outcome {
 
 /** A bug of ours: tried again like a broken session, so that it neither loses the message nor spins. */
 function unexpected(claimed: ClaimedMessage): Outcome {
-  const failure = { scope: 'session' as const, code: 'internal_error', text: 'internal error' }
+  const failure = { scope: 'session' as const, offered: true, code: 'internal_error', text: 'internal error' }
   return { ...interrupted(claimed.envelope.to), interrupted: false, failure }
 }

@@ -16,6 +16,7 @@ export interface EventsDeps {
   readonly logAttempts: boolean
   steadyNow(): number
   pause(account: Account, text: string, code: string | null): Promise<void>
+  worked(account: Account): Promise<void>
   reports(tenantIds: readonly string[]): void
 }
 
@@ -56,6 +57,7 @@ export function createDeliveryEvents(deps: EventsDeps): DispatchEvents {
       if (transition.event !== null) deps.reports([tenantId])
     },
     accountFailed: ({ account }, text, code) => deps.pause(account, text, code),
+    accountWorks: ({ account }) => deps.worked(account),
     async limited(lookup, request) {
       const { account } = lookup
       const now = clock.now()

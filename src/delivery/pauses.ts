@@ -4,7 +4,15 @@
  * the pause outlasts the whole retry schedule.
  */
 import type { Account } from '../accounts/account.js'
-import { claimProbes, makeProbesDue, noteFailedProbe, pauseByFailure, resumeAfterProbe } from '../accounts/pause.js'
+import {
+  claimProbes,
+  endTrial,
+  failuresInARow,
+  makeProbesDue,
+  noteFailedProbe,
+  pauseByFailure,
+  resumeAfterProbe,
+} from '../accounts/pause.js'
 import { type Db, type Row, rowsParam } from '../db/db.js'
 import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
@@ -43,6 +51,8 @@ export interface Pauses {
   step(): Promise<Step>
   /** A delivery found that the account cannot work now. The first to say so pauses it. */
   pause(account: Account, text: string, code: string | null): Promise<void>
+  /** A transaction of an account on trial went well. */
+  worked(account: Account): Promise<void>
   /** The wall clock was set: nothing waits any longer for an instant of before. */
   clockWasSet(): Promise<void>
   stop(): void
@@ -108,17 +118,20 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
       if (stopping.signal.aborted) return
       deps.probed(false)
       const now = clock.now()
-      const wait = Math.min(options.probeMaxMs, options.probeFirstMs * 2 ** Math.min(account.pause.probes + 1, 20))
-      await noteFailedProbe(db, { key, now, reason: reasonOf(error), code: codeOf(error), probeAt: now + wait })
+      const probeAt = now + waitBeforeProbe(account.pause.probes + 1)
+      await noteFailedProbe(db, { key, now, reason: reasonOf(error), code: codeOf(error), probeAt })
       return
     }
     deps.probed(true)
-    if (!(await resumeAfterProbe(db, key))) return
+    if (!(await resumeAfterProbe(db, key, clock.now()))) return
     looks.delete(key)
     log.info(`Account ${account.id} of tenant ${account.tenantId} works again`, named(account))
     deps.changed(key)
     deps.resumed(key)
   }
+
+  const waitBeforeProbe = (failures: number) =>
+    Math.min(options.probeMaxMs, options.probeFirstMs * 2 ** Math.min(failures, 20))
 
   const tellQueues = async (now: number) => {
     const paused = await db.read({
@@ -194,13 +207,16 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
     step,
     async pause(account, text, code) {
       const now = clock.now()
-      const probeAt = now + options.probeFirstMs
+      const probeAt = now + waitBeforeProbe(failuresInARow(account, now))
       const first = await pauseByFailure(db, { key: account.key, now, reason: text, code, probeAt })
       deps.changed(account.key)
       if (!first) return
       deps.paused(account)
       tellAt = 0
       log.error(`Account ${account.id} of tenant ${account.tenantId} is paused: ${text}`, named(account))
+    },
+    async worked(account) {
+      if (await endTrial(db, account.key)) deps.changed(account.key)
     },
     async clockWasSet() {
       tellAt = 0

@@ -15,8 +15,13 @@ export interface RecipientVerdict {
 }
 
 export interface Failure {
-  /** account: every message behind it would fail alike, so the account pauses and no attempt is spent. */
+  /** account: every message behind it would fail alike, so the account pauses. */
   readonly scope: 'session' | 'account'
+  /**
+   * The server was offered this message before it failed. Then the attempt is spent, also when the account pauses: a
+   * message that makes its server close would otherwise come first again after each pause, for ever.
+   */
+  readonly offered: boolean
   readonly code: string | null
   readonly text: string
 }

@@ -66,8 +66,8 @@ const state = (address: string, status: RecipientState['status'], code: string |
   code,
   reply,
 })
-const sessionFailure = { scope: 'session', code: null, text: 'Timed out waiting' } as const
-const accountFailure = { scope: 'account', code: '535', text: '535 bad password' } as const
+const sessionFailure = { scope: 'session', offered: true, code: null, text: 'Timed out waiting' } as const
+const accountFailure = { scope: 'account', offered: false, code: '535', text: '535 bad password' } as const
 
 describe('a transaction that ends the message', () => {
   it('all accepted: sent, one attempt, one use, nothing to say of recipients', () => {
@@ -250,6 +250,14 @@ describe('back to its place', () => {
     expect(row).toMatchObject({ event: null, error: null, deferredTs: null })
     // The conversation is kept for people.
     expect(row.attempt).toBe(attempt)
+  })
+
+  it('a message that was being offered when its account failed spends an attempt, or it would come first for ever', () => {
+    const failure = { scope: 'account', offered: true, code: '421', text: '421 closing' } as const
+    const row = next(outcome([untouched(A)], { failure }), [A])
+    expect(row).toMatchObject({ status: 'deferred', stage: Stage.waiting, attempts: 1, deferredReason: '421 closing' })
+    const last = next(outcome([untouched(A)], { failure }), [A], { attempts: policy.maxRetries })
+    expect(last).toMatchObject({ status: 'error', code: '421' })
   })
 
   it('an account failure in the middle keeps what was decided before it', () => {

@@ -55,7 +55,8 @@ export function nextTransition(
   const open = recipients.filter(each => each.status === 'open')
   if (open.length === 0) return finish(row, claimed, recipients, now)
   // Interrupted, or the account cannot work now: back to its place, the attempt not spent.
-  if (outcome.interrupted || (outcome.failure?.scope === 'account' && !outcome.inDoubt)) return giveBack(row, claimed)
+  const waitsForAccount = outcome.failure?.scope === 'account' && !outcome.failure.offered && !outcome.inDoubt
+  if (outcome.interrupted || waitsForAccount) return giveBack(row, claimed)
   const spent = outcome.failure !== null || outcome.verdicts.some(each => each.verdict === 'transient')
   // Nothing failed and some were not asked yet: a further transaction at once.
   if (!spent) return giveBack(row, claimed)
@@ -110,7 +111,7 @@ export function rescueTransition(
 ): Transition {
   const outcome: Outcome = {
     verdicts: [],
-    failure: journalled ? { scope: 'session', code: null, text: CRASH_WORDS } : null,
+    failure: journalled ? { scope: 'session', offered: true, code: null, text: CRASH_WORDS } : null,
     inDoubt: journalled,
     // It may have reached DATA; the limits must never be passed, so it counts.
     reachedData: true,

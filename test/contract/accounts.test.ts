@@ -1,5 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { claimProbes, listPaused, noteFailedProbe, pauseByFailure, resumeAfterProbe } from '../../src/accounts/pause.js'
+import {
+  claimProbes,
+  endTrial,
+  listPaused,
+  noteFailedProbe,
+  pauseByFailure,
+  resumeAfterProbe,
+} from '../../src/accounts/pause.js'
 import { deleteAccount, getAccount, loadAccounts, loadAllAccounts, saveAccount } from '../../src/accounts/store.js'
 import { failAccountQueue, orphanedAccountKeys } from '../../src/queue/account-deleted.js'
 import { type HttpApp, openHttpApp } from '../support/http-app.js'
@@ -231,8 +238,33 @@ describe.each(dialects)('accounts on %s', dialect => {
           probes: 1,
         },
       ])
-      expect([await resumeAfterProbe(db, key), await resumeAfterProbe(db, key)]).toEqual([true, false])
+      expect([await resumeAfterProbe(db, key, 20_000), await resumeAfterProbe(db, key, 20_000)]).toEqual([true, false])
       expect((await stored('acme', 'main')).pause).toBeNull()
+      await endTrial(db, key)
+    })
+
+    it('one that fails again after a probe goes on where it was, until a transaction goes well', async () => {
+      const { db } = http.temp
+      const { key } = await stored('acme', 'main')
+      const failure = { key, reason: '530 no', code: '530', probeAt: 6000 }
+      const since = async () => (await listPaused(db, 'acme', 10)).map(each => [each.since, each.probes])
+      await pauseByFailure(db, { ...failure, now: 1000 })
+      await resumeAfterProbe(db, key, 6000)
+      expect((await stored('acme', 'main')).trial).toEqual({ since: 1000, probes: 0, resumedAt: 6000 })
+      await pauseByFailure(db, { ...failure, now: 7000 })
+      expect(await since()).toEqual([[1000, 1]])
+
+      await resumeAfterProbe(db, key, 9000)
+      expect([await endTrial(db, key), await endTrial(db, key)]).toEqual([true, false])
+      await pauseByFailure(db, { ...failure, now: 10_000 })
+      expect(await since()).toEqual([[10_000, 0]])
+
+      // A success of long ago is no trial any more.
+      await resumeAfterProbe(db, key, 20_000)
+      await pauseByFailure(db, { ...failure, now: 20_000 + 3_600_000 })
+      expect(await since()).toEqual([[3_620_000, 0]])
+      await resumeAfterProbe(db, key, 4_000_000)
+      await endTrial(db, key)
     })
 
     it('an operator has the last word over what delivery finds', async () => {
@@ -240,7 +272,7 @@ describe.each(dialects)('accounts on %s', dialect => {
       const { key } = await stored('acme', 'main')
       await http.call('POST', '/account/main/pause', { token: acme })
       expect(await pauseByFailure(db, { key, now: 1, reason: 'x', code: null, probeAt: 2 })).toBe(false)
-      expect(await resumeAfterProbe(db, key)).toBe(false)
+      expect(await resumeAfterProbe(db, key, 20_000)).toBe(false)
       await http.call('POST', '/account/main/resume', { token: acme })
     })
 
@@ -252,7 +284,7 @@ describe.each(dialects)('accounts on %s', dialect => {
       expect(await claimProbes(db, { now: http.clock.now(), again: http.clock.now() + 30_000, limit: 10 })).toEqual([
         key,
       ])
-      await resumeAfterProbe(db, key)
+      await resumeAfterProbe(db, key, 20_000)
     })
   })
 

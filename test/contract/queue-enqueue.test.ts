@@ -181,7 +181,11 @@ describe.each(dialects)('enqueue on %s', dialect => {
 
     it('waiting for a retry after an attempt in doubt: already_sent, for the server may have the first content', async () => {
       const [id] = await rig.add(account, 1)
-      const lost = { ...LATER, inDoubt: true, failure: { scope: 'session' as const, code: null, text: 'cut' } }
+      const lost = {
+        ...LATER,
+        inDoubt: true,
+        failure: { scope: 'session' as const, offered: true, code: null, text: 'cut' },
+      }
       await rig.settle(await rig.claim(account, await rig.lease()), lost)
       const before = await rig.dump()
       expect(before).toMatchObject({ messages: [{ stage: Stage.waiting }] })

@@ -107,7 +107,11 @@ describe.each(dialects)('settle on %s', dialect => {
   it('an attempt without a report is kept for people and owed to nobody', async () => {
     await rig.add(account, 1)
     const claims = await rig.claim(account, lease)
-    await rig.settle(claims, { ...LATER, verdicts: [], failure: { scope: 'account', code: '535', text: '535 bad' } })
+    await rig.settle(claims, {
+      ...LATER,
+      verdicts: [],
+      failure: { scope: 'account', offered: false, code: '535', text: '535 bad' },
+    })
     expect(await events()).toMatchObject([{ type: 'attempt', pending: 0, entry: {}, attempt: LATER.attempt }])
   })
 

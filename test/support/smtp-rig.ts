@@ -49,6 +49,7 @@ export function testAccount(server: { host: string; port: number }, changes: Par
     onPauseTimeout: 'error',
     hostTrusted: true,
     pause: null,
+    trial: null,
     createdAt: 0,
     updatedAt: 0,
     isPecAccount: false,
