@@ -38,6 +38,7 @@ import { createDisk } from './service/disk.js'
 import { createWake } from './service/hints.js'
 import { openSealer } from './service/key.js'
 import { createLineage, GROW_EVERY_MS } from './service/lineage.js'
+import { type Boot, openSteadyClock, systemBoot } from './service/steady-clock.js'
 import { createTransport } from './smtp/pool.js'
 import { SmtpFailure } from './smtp/transport.js'
 import { ensureDefaultTenant, loadTenants } from './tenants/store.js'
@@ -45,6 +46,8 @@ import { ensureDefaultTenant, loadTenants } from './tenants/store.js'
 export interface Overrides {
   readonly clock?: Clock
   readonly random?: () => number
+  /** In place of the machine's boot, with a clock of which it knows nothing. */
+  readonly boot?: Boot
   /** Certificate authorities (PEM) trusted for SMTP in place of the system's. */
   readonly smtpCa?: string
 }
@@ -92,9 +95,6 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   const clock = watchClock(overrides.clock ?? systemClock)
   const random = overrides.random ?? Math.random
   const startedAt = clock.now()
-  // Leases and limits on SQLite run on a clock that cannot jump; PostgreSQL uses its own.
-  const origin = clock.now() - clock.monotonic()
-  const steadyNow = () => Math.floor(origin + clock.monotonic())
   const works = config.server.role !== 'api'
   const state = { draining: false }
 
@@ -106,6 +106,10 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   })
   onStop(() => db.close())
   await migrate(db)
+  // Leases and limits on SQLite run on a clock that cannot jump; PostgreSQL uses its own.
+  const unknownBoot = { id: null, uptimeMs: 0 }
+  const boot = overrides.boot ?? (overrides.clock === undefined ? systemBoot() : unknownBoot)
+  const steadyNow = await openSteadyClock(db, clock, boot)
   const sealer = await openSealer(db, config)
   await beginScheduler(db, config.scheduler.active)
   await ensureDefaultTenant(db, clock.now())
@@ -201,6 +205,17 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
       patienceMs: patience(config),
     },
   )
+  const events = createDeliveryEvents({
+    db,
+    clock,
+    log,
+    metrics,
+    steadyNow,
+    logAttempts: config.logging.deliveryActivity,
+    pause: (account, text, code) => pauses.pause(account, text, code).then(() => pauseLoop.wake()),
+    worked: account => pauses.worked(account),
+    reports: tenantIds => local.reports(tenantIds),
+  })
   const dispatcher: Dispatcher = createDispatcher(
     {
       db,
@@ -215,17 +230,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
       lease: () => keeper.lease,
       mayClaim: () => !state.draining && !disk.isLow(),
       wakeLoop: () => dispatchLoop.wake(),
-      events: createDeliveryEvents({
-        db,
-        clock,
-        log,
-        metrics,
-        steadyNow,
-        logAttempts: config.logging.deliveryActivity,
-        pause: (account, text, code) => pauses.pause(account, text, code).then(() => pauseLoop.wake()),
-        worked: account => pauses.worked(account),
-        reports: tenantIds => local.reports(tenantIds),
-      }),
+      events,
     },
     {
       maxConcurrentSends: config.queue.maxConcurrentSends,
@@ -260,8 +265,10 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
         return { limits: lookup.limits, policy: { maxRetries, retryDelaysMs, inDoubt: lookup.account.inDoubt } }
       },
     }),
+    flush: () => Promise.race([settler.idle(), clock.sleep(FLUSH_MS)]),
     changed: lease => (lease === null ? dispatcher.abandon() : dispatchLoop.wake()),
     rescued(result) {
+      for (const each of result.doubts) events.leftInDoubt(each.claimed, each.transition)
       local.queue(result.accountKeys, 0)
       local.reports(result.tenantIds)
     },
@@ -397,6 +404,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   return { app, db, url }
 }
 
+/** How long results that waited for the database have to be written before what is left counts as doubtful, ms. */
+const FLUSH_MS = 3_000
 /** How long open requests may take to end when the service stops, ms. */
 const CLOSE_MS = 2_000
 

@@ -21,8 +21,8 @@ import type { DoubtJournal } from '../queue/doubt-journal.js'
 import { nextDue, readyDue } from '../queue/due.js'
 import type { Lease } from '../queue/lease.js'
 import type { Outcome } from '../queue/outcome.js'
-import { claimsOf } from '../queue/rescue.js'
-import { nextTransition, type RetryPolicy, type Transition } from '../queue/transition.js'
+import { claimedSeqs, claimsOf } from '../queue/rescue.js'
+import { nextTransition, type RetryPolicy, rescueTransition, type Transition } from '../queue/transition.js'
 import type { MailTransport } from '../smtp/transport.js'
 import { deliver } from './deliver.js'
 import { type Lane, learn, newLane, wanted, widthOf } from './lane.js'
@@ -45,6 +45,8 @@ export interface DispatchOptions {
 export interface DispatchEvents {
   attempted(claimed: ClaimedMessage, outcome: Outcome, durationMs: number): void
   settled(claimed: ClaimedMessage, transition: Transition, outcome: Outcome): void
+  /** A claim whose worker ended, or whose result was refused, after its final dot may have left. */
+  leftInDoubt(claimed: Claimed, transition: Transition): void
   /** The server will not have this account now. Resolves when the pause is recorded. */
   accountFailed(lookup: Lookup, text: string, code: string | null): Promise<void>
   /** A transaction went well after a probe had ended the account's pause. */
@@ -94,8 +96,6 @@ const MOST_WOKEN = 4
 /** In which order starved lanes are tried. */
 const TURNS = ['immediate', 'answering', 'troubled'] as const
 const RECONCILE_MS = 30_000
-/** Given back rows were never sent: no attempt, no doubt. */
-const RECONCILE_POLICY: RetryPolicy = { maxRetries: 0, retryDelaysMs: [0], inDoubt: 'retry' }
 const MARGIN_SHARE = 0.25
 const MARGIN_MAX_MS = 10_000
 
@@ -174,24 +174,37 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   }
 
   /**
-   * A claim whose answer got lost (the database went away in between) would stay claimed for as long as this process
-   * lives: such rows go back. Claims are made only in this loop, so none is under way here.
+   * A claim whose answer got lost (the database went away in between), or whose result it would not take, would stay
+   * claimed for as long as this process lives: such rows go back. Claims are made only in this loop, so none is under
+   * way here.
    */
   const reconcile = async (lease: Lease) => {
     const now = clock.monotonic()
     if (now < reconcileAt) return
-    const rows = await claimsOf(db, lease.id)
+    const seqs = await claimedSeqs(db, lease.id)
     reconcileAt = now + RECONCILE_MS
-    const lost = rows.filter(each => !held.has(each.claimed.seq))
+    const lost = seqs.filter(seq => !held.has(seq))
     if (lost.length === 0) return
-    log.warning(`Gave back ${lost.length} messages whose claim was not heard of`)
-    const settlements = lost.map(({ claimed, to }) => ({
-      transition: nextTransition(claimed, to, interrupted(to), RECONCILE_POLICY, clock.now(), random),
-      claim: claimed.claim,
-      tenantId: claimed.tenantId,
-      limits: [],
-    }))
-    await Promise.all(settlements.map(each => settler.add(lease, each)))
+    const [rows, journalled] = await Promise.all([claimsOf(db, lease.id, lost), journal.read(lease.id)])
+    const lookups = await settings.get([...new Set(rows.map(each => each.claimed.accountKey))])
+    await Promise.all(
+      rows.map(async ({ claimed, to }) => {
+        const lookup = lookups.get(claimed.accountKey)
+        // Its final dot may have left: the result was known and the database would not take it.
+        const doubt = journalled.has(claimed.seq)
+        const policy = policyOf(lookup?.account.inDoubt ?? 'retry')
+        const transition = rescueTransition(claimed, to, doubt, policy, clock.now())
+        const limits = doubt ? (lookup?.limits ?? []) : []
+        const settlement = { transition, claim: claimed.claim, tenantId: claimed.tenantId, limits }
+        const settled = await settler.add(lease, settlement)
+        if (doubt && settled === 'recorded') events.leftInDoubt(claimed, transition)
+      }),
+    )
+    log.warning(`Gave back ${rows.length} messages whose claim or result was not recorded`)
+    hint(
+      rows.map(each => each.claimed.accountKey),
+      0,
+    )
   }
 
   /** Polling for ready messages that nobody hinted at, a piece of the accounts at a time. */
@@ -455,16 +468,28 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   }
 
   const conclude = async (lease: Lease, lookup: Lookup, claimed: ClaimedMessage, outcome: Outcome) => {
-    const transition = nextTransition(claimed, claimed.envelope.to, outcome, policyOf(lookup), clock.now(), random)
-    const counted = await settler.add(lease, {
+    const transition = nextTransition(
+      claimed,
+      claimed.envelope.to,
+      outcome,
+      policyOf(lookup.account.inDoubt),
+      clock.now(),
+      random,
+    )
+    const settled = await settler.add(lease, {
       transition,
       claim: claimed.claim,
       tenantId: claimed.tenantId,
       limits: lookup.limits,
     })
     held.delete(claimed.seq)
-    if (!counted) {
+    if (settled === 'lost') {
       log.warning(`The result of message ${claimed.id} came after its lease was lost and was not recorded`)
+      return
+    }
+    if (settled === 'failed') {
+      log.error(`The result of message ${claimed.id} could not be recorded: it goes back, in doubt if it was sent`)
+      reconcileAt = Number.NEGATIVE_INFINITY
       return
     }
     if (transition.stage === 1) hint([claimed.accountKey], claimed.priority)
@@ -474,10 +499,10 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     events.settled(claimed, transition, outcome)
   }
 
-  const policyOf = ({ account }: Lookup): RetryPolicy => ({
+  const policyOf = (inDoubt: RetryPolicy['inDoubt']): RetryPolicy => ({
     maxRetries: options.maxRetries,
     retryDelaysMs: options.retryDelaysMs,
-    inDoubt: account.inDoubt,
+    inDoubt,
   })
 
   /** What the lane claimed ahead goes back to its place, as if never claimed. */

@@ -56,6 +56,15 @@ export function createDeliveryEvents(deps: EventsDeps): DispatchEvents {
       }
       if (transition.event !== null) deps.reports([tenantId])
     },
+    leftInDoubt({ tenantId, accountId, id }, transition) {
+      const fields = { message_id: id, account_id: accountId, tenant_id: tenantId }
+      metrics.inDoubt(tenantId, accountId)
+      log.warning(`Message ${id} is in doubt: the result of its final dot was not recorded`, fields)
+      deps.reports([tenantId])
+      if (transition.status !== 'error') return
+      metrics.error(tenantId, accountId)
+      log.error(`SMTP error for ${id}: ${transition.error}`, fields)
+    },
     accountFailed: ({ account }, text, code) => deps.pause(account, text, code),
     accountWorks: ({ account }) => deps.worked(account),
     async limited(lookup, request) {

@@ -37,9 +37,11 @@ export async function deferByLimit(
       where ${claimableSql(request, params)} order by priority, seq limit $${params.push(MOST)}`,
     params,
   })
-  const turns = await projectTurns(db, limits, steadyNow, Math.max(1, rows.length))
+  const projected = await projectTurns(db, limits, steadyNow, Math.max(1, rows.length))
+  // Limits count by a clock of their own; people read the wall's.
+  const turns = projected.map(turn => turn - steadyNow + now)
   // A slot may be free: what came after the claim, or what a slot was given back for meanwhile, has its turn now.
-  const late = rows.map((row, i) => ({ row, turn: turns[i] ?? now })).filter(({ turn }) => turn > steadyNow)
+  const late = rows.map((row, i) => ({ row, turn: turns[i] ?? now })).filter(({ turn }) => turn > now)
   if (account.limitBehavior === 'error') {
     const failed = await failWaiting(
       db,

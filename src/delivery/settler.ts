@@ -12,9 +12,12 @@ import { type Settlement, settle } from '../queue/settle.js'
 const MAX_UNIT = 400
 const RETRY_MS = 500
 
+/** lost: the claim was no longer ours. failed: the database refused to record it. */
+export type Settled = 'recorded' | 'lost' | 'failed'
+
 export interface Settler {
-  /** Resolves true when the settlement is durable, false when the lease was lost and it changed nothing. */
-  add(lease: Lease, settlement: Settlement): Promise<boolean>
+  /** Resolves when the settlement is durable, or changed nothing and never will. */
+  add(lease: Lease, settlement: Settlement): Promise<Settled>
   /** Resolves when nothing is left to write. */
   idle(): Promise<void>
   readonly waiting: number
@@ -23,7 +26,7 @@ export interface Settler {
 interface Pending {
   readonly lease: Lease
   readonly settlement: Settlement
-  done(counted: boolean): void
+  done(settled: Settled): void
 }
 
 export interface SettlerDeps {
@@ -62,7 +65,7 @@ export function createSettler({ db, clock, log, journal, steadyNow }: SettlerDep
           unit.map(each => each.settlement),
         )
         markSettled(lease, settled)
-        for (const { settlement, done } of unit) done(settled.has(settlement.transition.seq))
+        for (const { settlement, done } of unit) done(settled.has(settlement.transition.seq) ? 'recorded' : 'lost')
         return
       } catch (error) {
         if (!(error instanceof DatabaseUnavailable)) {
@@ -73,7 +76,7 @@ export function createSettler({ db, clock, log, journal, steadyNow }: SettlerDep
             return
           }
           if (tries >= 5) {
-            unit[0]!.done(false)
+            unit[0]!.done('failed')
             return
           }
         } else if (tries === 1 || tries % 60 === 0) {

@@ -22,6 +22,8 @@ export interface LeaseKeeperDeps {
   /** Asked anew for each lease: the database server may have been restarted. */
   epoch(): Promise<string>
   rescueDeps(epoch: string): RescueDeps
+  /** Resolves when the results that wait are written, or after a moment. */
+  flush(): Promise<void>
   /** The lease in force changed; null: lost. */
   changed(lease: Lease | null): void
   rescued(result: Rescued): void
@@ -70,6 +72,8 @@ export function createLeaseKeeper(deps: LeaseKeeperDeps): LeaseKeeper {
         log.error('The lease of this process was lost; what it had claimed is freed and may be sent by another')
         lease = null
         deps.changed(null)
+        // What is known and waited for the database is told before the rest is taken for doubtful.
+        await deps.flush()
       }
       if (lease === null) await take()
       await freeTheDead(false)

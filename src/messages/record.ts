@@ -11,7 +11,7 @@ export const RECORD_COLUMNS = `m.seq, m.tenant_id, t.name as tenant_name, m.id, 
 export const RECORD_TABLES = `messages m left join tenants t on t.id = m.tenant_id
   left join accounts a on a.key = m.account_key`
 
-export type StoredContent = Content & { readonly envelope?: unknown }
+export type StoredContent = Content
 
 /** Instants in Unix seconds, created_at and updated_at in ISO 8601 UTC. Absent values are left out. */
 export interface MessageRecord {

@@ -124,14 +124,17 @@ export async function loadContents(
   seqs: readonly number[],
 ): Promise<Map<number, { content: Content; envelope: Envelope }>> {
   const rows = await db.read({
-    sql: 'select c.seq, c.content from @rows($1: k bigint) g join contents c on c.seq = g.k',
+    sql: 'select c.seq, c.envelope, c.content from @rows($1: k bigint) g join contents c on c.seq = g.k',
     params: [rowsParam(seqs.map(seq => ({ k: seq })))],
   })
   return new Map(
-    rows.map(row => {
-      const { envelope, ...content } = JSON.parse(row.content as string) as Content & { envelope: Envelope }
-      return [Number(row.seq), { content, envelope }]
-    }),
+    rows.map(row => [
+      Number(row.seq),
+      {
+        content: JSON.parse(row.content as string) as Content,
+        envelope: JSON.parse(row.envelope as string) as Envelope,
+      },
+    ]),
   )
 }
 

@@ -6,6 +6,7 @@
  * SQLite: one unsynced append to a file beside the database. PostgreSQL: an insert without waiting for the disk,
  * many at once.
  */
+import { randomUUID } from 'node:crypto'
 import { closeSync, ftruncateSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { uptime } from 'node:os'
@@ -207,15 +208,19 @@ export function createTableJournal(db: Db, steadyNow: () => number): DoubtJourna
 
 /**
  * What stays the same from the moment a journal entry is written to the moment it can be trusted: the boot of this
- * machine for a file, the start of the server for a table (a crash of PostgreSQL may lose unsynced commits).
+ * machine for a file; for a table a mark that a crash of PostgreSQL wipes out together with its last unsynced commits,
+ * also one after which the server recovered by itself.
  */
 export async function currentEpoch(db: Db): Promise<string> {
   if (db.dialect === 'postgres') {
-    const [row] = await db.read({
-      sql: 'select extract(epoch from pg_postmaster_start_time())::text as at',
-      params: [],
-    })
-    return `postgres ${row?.at}`
+    const [, rows] = await db.write([
+      {
+        sql: 'insert into journal_epoch (one, epoch) values (1, $1) on conflict (one) do nothing',
+        params: [randomUUID()],
+      },
+      { sql: 'select epoch from journal_epoch', params: [] },
+    ])
+    return `postgres ${rows?.[0]?.epoch}`
   }
   try {
     return `boot ${(await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()}`

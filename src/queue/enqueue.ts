@@ -70,7 +70,8 @@ async function insert(db: Db, messages: readonly Message[], now: number): Promis
   const contents = messages.map(message => ({
     t: message.tenantId,
     i: message.id,
-    c: JSON.stringify({ ...message.content, envelope: message.envelope }),
+    e: JSON.stringify(message.envelope),
+    c: JSON.stringify(message.content),
   }))
   const unit: Statement[] = [
     // Error or cancelled with nothing accepted: a new submission, at the end of the queue. Its old reports stay owed.
@@ -98,10 +99,10 @@ async function insert(db: Db, messages: readonly Message[], now: number): Promis
       params: [rowsParam(rows), now, submission],
     },
     {
-      sql: `insert into contents (seq, content)
-        select m.seq, g.c from @rows($1: t text, i text, c text) g
+      sql: `insert into contents (seq, envelope, content)
+        select m.seq, g.e, g.c from @rows($1: t text, i text, e text, c text) g
         join messages m on m.tenant_id = g.t and m.id = g.i where m.submission = $2
-        on conflict (seq) do update set content = excluded.content`,
+        on conflict (seq) do update set envelope = excluded.envelope, content = excluded.content`,
       params: [rowsParam(contents), submission],
     },
   ]

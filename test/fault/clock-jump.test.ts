@@ -2,9 +2,12 @@
  * The wall clock jumps an hour ahead and an hour back under a running service: nothing is lost or early by the wall
  * clock, limits hold in real time, new messages go at once and reports do not wait for an hour to come round again.
  */
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { systemClock } from '../../src/lib/clock.js'
 import { type Ledger, openLedger } from '../support/ledger.js'
+import { tempDir } from '../support/process.js'
 import { startTestService, type TestService } from '../support/service.js'
 import { type SmtpSink, startSink } from '../support/smtp-sink.js'
 import { idsOf, pause } from '../support/world.js'
@@ -20,6 +23,7 @@ describe.each(['sqlite', 'postgres'] as const)('the wall clock jumps on %s', dia
   let sink: SmtpSink
   let limitedSink: SmtpSink
   let ledger: Ledger
+  let dir: string
   let offset = 0
   const now = () => Date.now() + offset
 
@@ -28,18 +32,24 @@ describe.each(['sqlite', 'postgres'] as const)('the wall clock jumps on %s', dia
     await ledger.close()
     await sink.close()
     await limitedSink.close()
+    await rm(dir, { recursive: true, force: true })
   })
+
+  const start = (databaseUrl?: string) =>
+    startTestService({
+      dialect,
+      databaseUrl,
+      env: { GMP_CLIENT_SYNC_URL: ledger.reports.url },
+      overrides: { clock: { ...systemClock, now }, boot: { id: 'this one', uptimeMs: performance.now() } },
+    })
 
   const open = async () => {
     offset = 0
     sink = await startSink()
     limitedSink = await startSink()
     ledger = await openLedger(sink, limitedSink)
-    service = await startTestService({
-      dialect,
-      env: { GMP_CLIENT_SYNC_URL: ledger.reports.url },
-      overrides: { clock: { ...systemClock, now } },
-    })
+    dir = (await tempDir()).dir
+    service = await start(dialect === 'sqlite' ? join(dir, 'mail_service.db') : undefined)
     await service.account(sink)
     await service.account(limitedSink, { id: 'limited', limit_per_minute: LIMIT })
   }
@@ -137,6 +147,24 @@ describe.each(['sqlite', 'postgres'] as const)('the wall clock jumps on %s', dia
     ledger.answerReports(() => ({ body: { ok: true } }))
     await service.until('the paused one', () => isSent('paused'), 5_000)
     await service.until('every final report', () => ledger.waiting().length === 0, 10_000)
+    expect((await ledger.balance(service.databaseUrl)).problems).toEqual({})
+  })
+
+  // PostgreSQL has its own clock, which no test sets.
+  it.runIf(dialect === 'sqlite')('a restart after a jump opens no window either', async () => {
+    await open()
+    await send(idsOf('limited', LIMIT * 3), { account_id: 'limited' })
+    await service.until('a full window', () => limitedSink.accepted === LIMIT)
+    for (const jump of [HOUR, -2 * HOUR]) {
+      await service.stop()
+      offset += jump
+      service = await start(service.databaseUrl)
+      await goesAtOnce([`other${jump}`])
+      await pause(300)
+      expect(limitedSink.accepted).toBe(LIMIT)
+    }
+    await service.account(limitedSink, { id: 'limited', limit_per_minute: 0 })
+    await service.until('every final report', () => ledger.waiting().length === 0, 5_000)
     expect((await ledger.balance(service.databaseUrl)).problems).toEqual({})
   })
 })

@@ -1,6 +1,10 @@
 /** PostgreSQL goes away and comes back under load: the service stays up, says so, and loses and doubles nothing. */
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { migrate } from '../../src/db/migrate.js'
+import { openPostgres } from '../../src/db/postgres.js'
+import { currentEpoch } from '../../src/queue/doubt-journal.js'
 import { type PostgresServer, startPostgres } from '../support/embedded-postgres.js'
+import { silentLog } from '../support/silent-log.js'
 import { type Answer, idsOf, openWorld, pause, until, type World } from '../support/world.js'
 
 // Processes start and die here: on a busy machine that takes its time.
@@ -68,6 +72,33 @@ describe('PostgreSQL is restarted under load', () => {
     expect(service.output()).not.toMatch(/Uncaught/)
     expect(world.process.pid).toBe(service.pid)
   })
+})
+
+it('the mark that makes the doubt journal trusted outlives a clean restart, and not the crash of a backend', async () => {
+  const server = await startPostgres()
+  const open = () => openPostgres(server.url, { clock: 'database', poolSize: 2, log: silentLog })
+  let db = await open()
+  try {
+    await migrate(db)
+    const before = await currentEpoch(db)
+    await db.close()
+    await server.restart()
+    db = await open()
+    expect(await currentEpoch(db)).toBe(before)
+
+    // The server recovers by itself from this and goes on with the same start time.
+    const [row] = await db.read({ sql: 'select pg_backend_pid() as pid', params: [] })
+    process.kill(Number(row!.pid), 'SIGKILL')
+    await until('the server to be back', () =>
+      currentEpoch(db).then(
+        epoch => epoch !== before,
+        () => false,
+      ),
+    )
+  } finally {
+    await db.close()
+    await server.stop()
+  }
 })
 
 async function createDatabase(url: string, name: string): Promise<void> {

@@ -124,12 +124,16 @@ export const initial: readonly string[] = [
   'create index messages_waiting on messages(due_at) where stage = 2',
   'create index messages_waiting_account on messages(account_key, due_at) where stage = 2',
   'create index messages_claimed on messages(account_key) where stage = 3',
+  // Also what is in flight for an account that was deleted meanwhile counts for its tenant.
+  'create index messages_claimed_tenant on messages(tenant_id) where stage = 3',
   'create index messages_doubt on messages(tenant_id, seq) where stage = 4',
   'create index messages_expiring on messages(expires_at) where expires_at is not null and stage > 0',
   'create index messages_tenant on messages(tenant_id, seq)',
   'create index messages_reported on messages(reported_at) where reported_at is not null',
   `create table contents (
     seq @key references messages(seq) on delete cascade,
+    -- JSON {from, to}; before the content, so that who needs the recipients alone does not read megabytes
+    envelope text not null,
     content text not null
   )`,
   // What happened to a message: its history, its attempts and, while pending = 1, the outbox of reports.
@@ -163,6 +167,9 @@ export const initial: readonly string[] = [
     lease bigint not null,
     primary key (seq, lease)
   )`,
+  // What PostgreSQL may have lost of the doubt journal (written without waiting for the disk) it lost in a crash, and a
+  // crash empties unlogged tables: as long as this row stands, nothing was lost.
+  'create @unlogged table journal_epoch (one smallint primary key, epoch text not null)',
   // A row to lock, so that two instances do not count the same free slot.
   'create table limit_scopes (scope text primary key)',
   // A ring of 128 buckets a scope and window; each is a hundredth of the window long.
