@@ -29,6 +29,7 @@ import { createLeaseKeeper } from './maintenance/lease-keeper.js'
 import { createMetrics } from './metrics/metrics.js'
 import { countOpen } from './queue/counts.js'
 import { createFileJournal, createTableJournal, currentEpoch } from './queue/doubt-journal.js'
+import { pullBackRetries } from './queue/due.js'
 import { beginScheduler } from './queue/suspension.js'
 import { freeAllLeases } from './reports/outbox.js'
 import { createReporter } from './reports/reporter.js'
@@ -326,11 +327,18 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     return { nextAt: null, again: false }
   })
   const lineageLoop = loop('lineage', GROW_EVERY_MS, lineage.step)
+  /** What waits for an instant that a clock of before had reckoned. */
+  const putTimesRight = () =>
+    Promise.all([
+      reporter.clockWasSet(),
+      pauses.clockWasSet(),
+      pullBackRetries(db, clock.now(), Math.max(...config.queue.retryDelaysMs) * 1.1),
+    ])
   clock.onSet(byMs => {
     const direction = byMs > 0 ? 'ahead' : 'back'
     log.warning(`The clock was set ${direction} by ${Math.round(Math.abs(byMs) / 1000)} s`)
     dispatcher.reconsider()
-    Promise.all([reporter.clockWasSet(), pauses.clockWasSet()])
+    putTimesRight()
       .catch(error => log.warning(`What waits could not be put right: ${(error as Error).message}`))
       .finally(() => {
         for (const each of [dispatchLoop, reportLoop, pauseLoop]) each.wake()
@@ -379,13 +387,24 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   if (works) {
     await keeper.begin(db.dialect === 'sqlite')
     if (db.dialect === 'sqlite') await freeAllLeases(db)
-    onStop(() => keeper.end())
+    // The clock may have been set while nobody looked.
+    await putTimesRight()
+    onStop(async () => {
+      await leaseLoop.stop()
+      await keeper.end()
+    })
     for (const each of [dispatchLoop, reportLoop, pauseLoop, leaseLoop, janitorLoop, diskLoop, lineageLoop])
       each.start()
   } else {
     for (const each of [diskLoop, settingsLoop, lineageLoop]) each.start()
   }
   onStop(async () => {
+    // A client that never reads its answer must not hold up the rest of the stop.
+    await Promise.race([app.close(), clock.sleep(CLOSE_MS)])
+  })
+  onStop(async () => {
+    // The API answers until the mail under way is done: a load balancer sees /ready, a client the reason and when to retry.
+    state.draining = true
     const others = loops.filter(each => each !== leaseLoop)
     // Claims end first, then what is in flight; the lease is renewed until the last of it is settled.
     const stopped = Promise.all(others.map(each => each.stop()))
@@ -393,12 +412,6 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     if (works) await dispatcher.drain(Math.max(1_000, config.queue.stopTimeoutMs - 4_000))
     await reporter.stop(1_000)
     await Promise.race([stopped, clock.sleep(2_000)])
-    await leaseLoop.stop()
-  })
-  onStop(async () => {
-    state.draining = true
-    // A client that never reads its answer must not hold up the rest of the stop.
-    await Promise.race([app.close(), clock.sleep(CLOSE_MS)])
   })
   const url = await listen(app, config.server)
   return { app, db, url }

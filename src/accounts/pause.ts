@@ -47,7 +47,7 @@ export async function pauseByFailure(db: Db, { key, now, reason, code, probeAt }
   return changes(
     db,
     `update accounts set pause_kind = 'failure', pause_reason = $3, pause_code = $4, probe_at = $5,
-        pause_since = case when probe_at > $6 then pause_since else $2 end,
+        failed_at = $2, pause_since = case when probe_at > $6 then pause_since else $2 end,
         probes = case when probe_at > $6 then probes + 1 else 0 end
       where key = $1 and pause_kind is null returning key`,
     [key, now, reason, code, probeAt, now - TRIAL_MS],
@@ -65,12 +65,12 @@ export async function endTrial(db: Db, key: number): Promise<boolean> {
 }
 
 /** The probe failed too: the pause goes on with the newest words. */
-export async function noteFailedProbe(db: Db, { key, reason, code, probeAt }: Failure): Promise<void> {
+export async function noteFailedProbe(db: Db, { key, now, reason, code, probeAt }: Failure): Promise<void> {
   await changes(
     db,
-    `update accounts set pause_reason = $2, pause_code = $3, probe_at = $4, probes = probes + 1
+    `update accounts set pause_reason = $2, pause_code = $3, probe_at = $4, failed_at = $5, probes = probes + 1
       where key = $1 and pause_kind = 'failure' returning key`,
-    [key, reason, code, probeAt],
+    [key, reason, code, probeAt, now],
   )
 }
 

@@ -53,7 +53,7 @@ async function deliverFrozen(frozenMs: number) {
     close() {},
   }
   const deps = { clock, transport, journal, lease, marginMs: MARGIN_MS }
-  const outcome = await deliver(claimed, account, deps, new AbortController().signal)
+  const outcome = await deliver(claimed, account, deps, { abort: new AbortController(), isBegun: false })
   return { outcome, dots, journalled }
 }
 

@@ -7,7 +7,8 @@ import type { ClaimedMessage } from '../queue/claim.js'
 import type { DoubtJournal } from '../queue/doubt-journal.js'
 import type { Lease } from '../queue/lease.js'
 import type { Outcome } from '../queue/outcome.js'
-import { type MailTransport, SmtpFailure } from '../smtp/transport.js'
+import { phaseWords } from '../smtp/failures.js'
+import { type Mail, type MailTransport, SmtpFailure } from '../smtp/transport.js'
 import { classifyError, classifyReplies, Interrupted, Undeliverable } from './classify.js'
 
 export interface DeliverDeps {
@@ -19,13 +20,24 @@ export interface DeliverDeps {
   readonly marginMs: number
 }
 
+/** One send, for whoever may have to break it off. */
+export interface Sending {
+  readonly abort: AbortController
+  /** The content is going out. */
+  isBegun: boolean
+}
+
+/** Reason to abort a send whose server does not answer and whose place another one needs: that costs an attempt. */
+export const HUNG = new Error('the server did not answer in time, and others waited')
+
 /** Never throws what a server, a network or a client caused: every failure is an outcome. */
 export async function deliver(
   claimed: ClaimedMessage,
   account: Account,
   deps: DeliverDeps,
-  signal: AbortSignal,
+  sending: Sending,
 ): Promise<Outcome> {
+  const { signal } = sending.abort
   const { clock, transport, journal, lease, marginMs } = deps
   const open = openRecipients(claimed)
   const startedAt = clock.now()
@@ -51,17 +63,32 @@ export async function deliver(
   try {
     checkExpiry(false)
     const attachments = await fetchAttachments(claimed.content.attachments ?? [])
-    const mail = render(claimed, attachments)
+    const mail = watched(render(claimed, attachments), sending)
     const envelope = { from: claimed.envelope.from, to: open.slice(0, account.maxRecipientsPerTransaction) }
     const replies = await transport.send(account, envelope, mail, { signal, beforeFinalDot })
     return classifyReplies(replies, open, facts())
   } catch (error) {
     // Broken off by us before the dot: the message did nothing wrong and loses nothing.
     if (signal.aborted && error instanceof SmtpFailure && !error.info.afterDot) {
+      if (signal.reason === HUNG) return classifyError(hung(error), open, facts())
       return classifyError(new Interrupted('stopped', error.info.reachedData), open, facts())
     }
     return classifyError(error, open, facts())
   }
+}
+
+function watched(mail: Mail, sending: Sending): Mail {
+  return {
+    ...mail,
+    open() {
+      sending.isBegun = true
+      return mail.open()
+    },
+  }
+}
+
+function hung({ info }: SmtpFailure): SmtpFailure {
+  return new SmtpFailure(`Given up ${phaseWords(info.phase)}: ${HUNG.message}`, { ...info, scope: 'session' })
 }
 
 /** An attempt that cannot be journalled is not made: as if never claimed. */

@@ -21,12 +21,13 @@ import type { DoubtJournal } from '../queue/doubt-journal.js'
 import { nextDue, readyDue } from '../queue/due.js'
 import type { Lease } from '../queue/lease.js'
 import type { Outcome } from '../queue/outcome.js'
-import { claimedSeqs, claimsOf } from '../queue/rescue.js'
-import { nextTransition, type RetryPolicy, rescueTransition, type Transition } from '../queue/transition.js'
+import { nextTransition, type RetryPolicy, type Transition } from '../queue/transition.js'
 import type { MailTransport } from '../smtp/transport.js'
-import { deliver } from './deliver.js'
-import { type Lane, learn, newLane, wanted, widthOf } from './lane.js'
+import { isHeld, isSending, mayBegin, type Permissions, requestFor } from './admission.js'
+import { deliver, HUNG, type Sending } from './deliver.js'
+import { type Lane, type Learned, learn, newLane, spare, wanted, widthOf } from './lane.js'
 import { createPlaces, type Place } from './places.js'
+import { giveBackUnknown } from './reconcile.js'
 import type { Lookup, Settings } from './settings.js'
 import type { Settler } from './settler.js'
 
@@ -51,6 +52,8 @@ export interface DispatchEvents {
   accountFailed(lookup: Lookup, text: string, code: string | null): Promise<void>
   /** A transaction went well after a probe had ended the account's pause. */
   accountWorks(lookup: Lookup): Promise<void>
+  /** The account was deleted while messages of it were claimed; they are back in the queue. */
+  accountGone(accountKey: number): Promise<void>
   /** A window is full and messages wait that the request would have taken; answers when to look again, epoch ms. */
   limited(lookup: Lookup, request: ClaimRequest): Promise<number>
 }
@@ -93,11 +96,24 @@ const CLAIMS_PER_UNIT = 64
 const LOOK_MS = 100
 /** Lanes tried for a place that came free: the first may not be allowed to take it. */
 const MOST_WOKEN = 4
+/** Accounts whose window is remembered while they are idle. */
+const MOST_LEARNED = 10_000
+/** Immediate messages claimed at once beyond what a lane has claimed already. */
+const MOST_URGENT = 10
 /** In which order starved lanes are tried. */
 const TURNS = ['immediate', 'answering', 'troubled'] as const
 const RECONCILE_MS = 30_000
 const MARGIN_SHARE = 0.25
 const MARGIN_MAX_MS = 10_000
+
+/** A claim that was asked for. */
+interface Asked {
+  readonly lane: Lane
+  readonly lookup: Lookup
+  readonly request: ClaimRequest
+  /** Of the lane, then. */
+  readonly hints: number
+}
 
 export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): Dispatcher {
   const { db, clock, log, random, steadyNow, transport, journal, settings, settler, events } = deps
@@ -108,12 +124,15 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   const lookEveryMs = db.dialect === 'sqlite' ? 2_000 : LOOK_MS
   const marginMs = Math.min(options.leaseMs * MARGIN_SHARE, MARGIN_MAX_MS)
   const running = new Set<Promise<void>>()
-  let abort = new AbortController()
+  /** Sends under way, to be broken off. */
+  const sendings = new Set<Sending>()
   let draining = false
   /** The step under way, or the last one. */
   let stepping: Promise<unknown> = Promise.resolve()
-  /** Claims this process knows of; what the database shows beyond them was claimed without our hearing of it. */
-  const held = new Set<number>()
+  /** Of accounts with nothing to send now, those that sent last at the end. */
+  const learned = new Map<number, Learned>()
+  /** Claims this process knows of, by row; what the database shows beyond them was claimed without our hearing of it. */
+  const held = new Map<number, number>()
   /** Lanes that found no free place, longest waiting first. */
   const starved = new Set<Lane>()
   let reconcileAt = Number.NEGATIVE_INFINITY
@@ -128,11 +147,19 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   const laneOf = (key: number): Lane => {
     let lane = lanes.get(key)
     if (lane === undefined) {
-      lane = newLane(key)
+      lane = newLane(key, learned.get(key))
+      learned.delete(key)
       lanes.set(key, lane)
     }
     return lane
   }
+
+  const policyOf = (inDoubt: RetryPolicy['inDoubt']): RetryPolicy => ({
+    maxRetries: options.maxRetries,
+    retryDelaysMs: options.retryDelaysMs,
+    inDoubt,
+  })
+  const reconciling = { db, clock, log, journal, settings, settler, policyOf, leftInDoubt: events.leftInDoubt }
 
   const hint = (accountKeys: readonly number[], priority: number) => {
     hinted = true
@@ -150,7 +177,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     await reconcile(lease)
     const moreDue = await look(lease)
     const moreFound = await discover()
-    if (!settings.schedulerActive || settings.releaseNeeded !== null) return { nextAt: scheduled, again: moreDue }
+    if (!isSending(settings)) return { nextAt: scheduled, again: moreDue }
     const claimed = await claimRound(lease)
     return { nextAt: nextTurn(), again: moreDue || moreFound || claimed > 0 }
   }
@@ -162,9 +189,10 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     if (!isDue && now < (hinted ? lookAt : lookAt - LOOK_MS + lookEveryMs)) return false
     lookAt = now + LOOK_MS
     hinted = false
-    await releaseStuck(lease)
     const [, next] = await Promise.all([settings.refresh(), isDue ? scheduled : nextDue(db)])
     scheduled = next
+    await reviewBuffers(lease)
+    makeRoom()
     if (scheduled === null || scheduled > clock.now()) return false
     // Scheduled and retried messages whose time has come.
     const due = await readyDue(db, clock.now(), READY_CHUNK)
@@ -173,38 +201,13 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     return due.more
   }
 
-  /**
-   * A claim whose answer got lost (the database went away in between), or whose result it would not take, would stay
-   * claimed for as long as this process lives: such rows go back. Claims are made only in this loop, so none is under
-   * way here.
-   */
+  /** Claims are made only in this loop, so none is under way here. */
   const reconcile = async (lease: Lease) => {
     const now = clock.monotonic()
     if (now < reconcileAt) return
-    const seqs = await claimedSeqs(db, lease.id)
+    const keys = await giveBackUnknown(reconciling, lease, seq => held.has(seq))
     reconcileAt = now + RECONCILE_MS
-    const lost = seqs.filter(seq => !held.has(seq))
-    if (lost.length === 0) return
-    const [rows, journalled] = await Promise.all([claimsOf(db, lease.id, lost), journal.read(lease.id)])
-    const lookups = await settings.get([...new Set(rows.map(each => each.claimed.accountKey))])
-    await Promise.all(
-      rows.map(async ({ claimed, to }) => {
-        const lookup = lookups.get(claimed.accountKey)
-        // Its final dot may have left: the result was known and the database would not take it.
-        const doubt = journalled.has(claimed.seq)
-        const policy = policyOf(lookup?.account.inDoubt ?? 'retry')
-        const transition = rescueTransition(claimed, to, doubt, policy, clock.now())
-        const limits = doubt ? (lookup?.limits ?? []) : []
-        const settlement = { transition, claim: claimed.claim, tenantId: claimed.tenantId, limits }
-        const settled = await settler.add(lease, settlement)
-        if (doubt && settled === 'recorded') events.leftInDoubt(claimed, transition)
-      }),
-    )
-    log.warning(`Gave back ${rows.length} messages whose claim or result was not recorded`)
-    hint(
-      rows.map(each => each.claimed.accountKey),
-      0,
-    )
+    if (keys.length > 0) hint(keys, 0)
   }
 
   /** Polling for ready messages that nobody hinted at, a piece of the accounts at a time. */
@@ -240,17 +243,16 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   const claimFor = async (lease: Lease, candidates: readonly Lane[], room: number): Promise<number> => {
     const lookups = await settings.get(candidates.map(lane => lane.key))
     const now = clock.now()
-    const asked: { lane: Lane; lookup: Lookup; request: ClaimRequest; hints: number; whole: boolean }[] = []
+    const asked: Asked[] = []
     for (const lane of candidates) {
       const lookup = lookups.get(lane.key)
-      const request = lookup === undefined ? null : requestFor(lane, lookup, now, room)
+      const request = lookup === undefined ? null : ask(lane, lookup, now, room)
       if (request === null || lookup === undefined) {
         if (lookup === undefined || isHeld(lookup)) lane.ready = false
         continue
       }
       room -= request.limit
-      const whole = request.dueBy === null && request.maxPriority === 3
-      asked.push({ lane, lookup, request, hints: lane.hints, whole })
+      asked.push({ lane, lookup, request, hints: lane.hints })
       lane.claiming = true
       // To the back of the rotation.
       lanes.delete(lane.key)
@@ -258,7 +260,6 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
       if (room <= 0) break
     }
     if (asked.length === 0) return 0
-    let taken = 0
     try {
       const results = await claimDue(
         db,
@@ -267,35 +268,42 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
         asked.map(each => each.request),
       )
       await fill(asked.map((each, i) => ({ lane: each.lane, rows: results[i] ?? [] })))
-      for (const [i, { lane, lookup, request, hints, whole }] of asked.entries()) {
-        const got = results[i]?.length ?? 0
-        taken += got
-        if (got === request.limit) continue
-        // Fewer than asked: either nothing more is ready, or a limit or a tick stands before the rest.
-        if (lookup.limits.length > 0 && (await isWaiting(request))) {
-          lane.notBefore = await events.limited(lookup, request)
-        } else if (whole && lane.hints === hints) {
-          lane.ready = false
-          lane.priority = 3
-        }
-      }
+      for (const [i, each] of asked.entries()) await afterClaim(each, results[i]?.length ?? 0)
+      return results.reduce((sum, rows) => sum + rows.length, 0)
     } catch (error) {
       reconcileAt = Number.NEGATIVE_INFINITY
       throw error
     } finally {
       for (const { lane } of asked) lane.claiming = false
+      // Whatever failed above: what is in the buffers by now must not wait for another claim.
+      for (const { lane, lookup } of asked) pump(lane, lookup)
     }
-    for (const { lane, lookup } of asked) pump(lane, lookup)
-    return taken
   }
 
-  const isHeld = ({ account, tenant }: Lookup) =>
-    account.pause !== null || !tenant.active || tenant.suspendedBatches.includes('*')
+  /** Fewer than asked: either nothing more is ready, or a limit or a tick stands before the rest. */
+  const afterClaim = async ({ lane, lookup, request, hints }: Asked, got: number) => {
+    if (got === request.limit) return
+    if (lookup.limits.length > 0 && (await isWaiting(request))) {
+      lane.notBefore = await events.limited(lookup, request)
+      return
+    }
+    // No immediate ones are left, unless one came meanwhile.
+    if (lane.hints === hints) lane.priority = 3
+    if (request.dueBy === null && request.maxPriority === 3 && lane.hints === hints) lane.ready = false
+  }
+
+  const permissionsOf = ({ account, tenant }: Lookup, now: number): Permissions => ({
+    now,
+    batchSize: account.batchSize ?? options.batchSizePerAccount,
+    testMode: options.testMode,
+    asked: Math.max(runNowAll, runNowTenants.get(tenant.id) ?? 0),
+  })
 
   /** null: nothing may be claimed for this lane now. */
-  const requestFor = (lane: Lane, lookup: Lookup, now: number, room: number): ClaimRequest | null => {
-    const { account, tenant, limits } = lookup
+  const ask = (lane: Lane, lookup: Lookup, now: number, room: number): ClaimRequest | null => {
+    const { account } = lookup
     if (isHeld(lookup) || lane.notBefore > now) return null
+    const permissions = permissionsOf(lookup, now)
     const width = widthOf(lane, account.maxConnections, clock.monotonic(), options.slowSendMs)
     lane.server = `${account.host}:${account.port}`
     // Claimed only when it can be sent: what waits behind a server in trouble stays where others and people can reach it.
@@ -310,22 +318,13 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
         return null
       }
     }
-    const limit = Math.min(room, wanted(lane, width, account.batchSize ?? options.batchSizePerAccount))
-    if (limit <= 0) return null
-    const asked = Math.max(runNowAll, runNowTenants.get(tenant.id) ?? 0)
-    const opening = options.testMode ? { kind: 'closed' as const, opensAt: null } : lookup.opening(now)
-    const base = { accountKey: lane.key, limit, suspendedBatches: tenant.suspendedBatches, limits, now }
-    if (opening.kind === 'continuous') return { ...base, maxPriority: 3, dueBy: null }
-    const dueBy = Math.max(asked, opening.kind === 'open' ? opening.tick : 0)
-    // Priority 0 ignores rules: while it waits it goes alone, the others have their turn at the tick.
-    if (lane.priority === 0 && !options.testMode) {
-      lane.priority = 3
-      return { ...base, maxPriority: 0, dueBy: null }
-    }
-    const nextTick = opening.kind === 'open' ? opening.nextTick : (opening.opensAt ?? Number.POSITIVE_INFINITY)
-    lane.tickAt = nextTick
-    if (dueBy === 0) return null
-    return { ...base, maxPriority: 3, dueBy }
+    const limit = Math.min(room, wanted(lane, width, permissions.batchSize))
+    if (limit > 0) return requestFor(lane, lookup, limit, permissions)
+    // Immediate ones go before what the lane has claimed already.
+    const urgent = lane.priority === 0 && lane.buffer.length > 0 && lane.buffer[0]!.priority > 0 && room > 0
+    if (!urgent) return null
+    const request = requestFor(lane, lookup, Math.min(room, MOST_URGENT), permissions)
+    return request === null ? null : { ...request, maxPriority: 0, dueBy: null }
   }
 
   const isWaiting = async (request: ClaimRequest): Promise<boolean> => {
@@ -346,9 +345,10 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
           log.error(`Message ${row.id} has no content and cannot be sent`)
           continue
         }
-        held.add(row.seq)
+        held.set(row.seq, row.claim)
         lane.buffer.push({ ...row, ...content })
       }
+      if (rows.length > 0) lane.buffer.sort((a, b) => a.priority - b.priority || a.seq - b.seq)
     }
   }
 
@@ -366,23 +366,49 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   /** Starts as many of the lane's sends as it may have. */
   const pump = (lane: Lane, lookup: Lookup) => {
     const { account } = lookup
-    while (lane.buffer.length > 0 && !draining) {
+    const permissions = permissionsOf(lookup, clock.now())
+    while (lane.buffer.length > 0 && !draining && isSending(settings)) {
       if (lane.inFlight >= widthOf(lane, account.maxConnections, clock.monotonic(), options.slowSendMs)) break
-      const favoured = lane.inFlight === 0 || lane.buffer[0]!.priority === 0
-      const place = places.take(lane.server, favoured)
+      const claimed = lane.buffer[0]!
+      // An operator has spoken since it was claimed: the next review gives it back.
+      if (!mayBegin(claimed, lookup, permissions)) break
+      const sending: Sending = { abort: new AbortController(), isBegun: false }
+      const favoured = lane.inFlight === 0 || claimed.priority === 0
+      const place = places.take(lane.server, favoured, () => breakOff(sending))
       if (place === null) {
         starved.add(lane)
         break
       }
-      const claimed = lane.buffer.shift()!
+      lane.buffer.shift()
       lane.inFlight += 1
-      const send = sendOne(lane, lookup, claimed, place).finally(() => {
+      sendings.add(sending)
+      const send = sendOne(lane, lookup, claimed, place, sending).finally(() => {
+        sendings.delete(sending)
         lane.inFlight -= 1
         place.give(null)
         running.delete(send)
         after(lane)
       })
       running.add(send)
+    }
+  }
+
+  /** Only while nothing but commands has gone out: a content that is being sent makes progress, a dot is in doubt. */
+  const breakOff = (sending: Sending): boolean => {
+    if (sending.isBegun || sending.abort.signal.aborted) return false
+    sending.abort.abort(HUNG)
+    return true
+  }
+
+  /** A server that hangs gives up its place to one that waits; to an immediate message sooner. */
+  const makeRoom = () => {
+    let made = 0
+    for (const lane of starved) {
+      if (made >= MOST_WOKEN) break
+      const turn = turnOf(lane)
+      if (turn === 'troubled') continue
+      const isUrgent = turn === 'immediate' || lane.priority === 0
+      if (places.breakLongest(isUrgent ? options.slowSendMs / 6 : options.slowSendMs)) made += 1
     }
   }
 
@@ -404,7 +430,14 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     }
     if (lane.buffer.length > 0) void repump(lane)
     if (lane.ready && lane.buffer.length < options.batchSizePerAccount / 2) deps.wakeLoop()
-    else if (!lane.ready && lane.buffer.length === 0 && lane.inFlight === 0) lanes.delete(lane.key)
+    else if (!lane.ready && lane.buffer.length === 0 && lane.inFlight === 0) retire(lane)
+  }
+
+  const retire = ({ key, window, pace }: Lane) => {
+    lanes.delete(key)
+    learned.set(key, { window, pace })
+    const [longest] = learned.keys()
+    if (learned.size > MOST_LEARNED && longest !== undefined) learned.delete(longest)
   }
 
   const turnOf = (lane: Lane): (typeof TURNS)[number] => {
@@ -412,15 +445,60 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     return lane.buffer[0]?.priority === 0 ? 'immediate' : 'answering'
   }
 
-  /** What a lane claimed ahead before its server began to hang goes back: it is no nearer to being sent here. */
-  const releaseStuck = async (lease: Lease) => {
-    const stuck = [...lanes.values()].filter(lane => lane.buffer.length > 0 && places.standing(lane.server) === 'bad')
-    if (stuck.length === 0) return
-    const lookups = await settings.get(stuck.map(lane => lane.key))
-    for (const lane of stuck) {
+  /**
+   * What was claimed ahead and cannot go now goes back, to where others and people can reach it: its server began to hang
+   * or became slow, somebody suspended, paused or deleted, a rule's window closed.
+   */
+  const reviewBuffers = async (lease: Lease) => {
+    const full = [...lanes.values()].filter(lane => lane.buffer.length > 0)
+    if (full.length === 0) return
+    const lookups = await settings.get(full.map(lane => lane.key))
+    const now = clock.now()
+    for (const lane of full) {
       const lookup = lookups.get(lane.key)
-      if (lookup !== undefined) giveBack(lane, lease, lookup)
+      if (lookup === undefined) {
+        running.add(abandonLane(lane, lease))
+        continue
+      }
+      const permissions = permissionsOf(lookup, now)
+      const stays =
+        places.standing(lane.server) === 'bad' || !isSending(settings) ? 0 : spare(lane, permissions.batchSize)
+      let kept = 0
+      giveBack(lane, lease, lookup, claimed => {
+        const isKept = kept < stays && mayBegin(claimed, lookup, permissions)
+        if (isKept) kept += 1
+        return !isKept
+      })
+      // A window opens by itself while an answer is waited for.
+      pump(lane, lookup)
     }
+  }
+
+  /** The account is gone: what was claimed goes back without its limits, and ends with the rest of its queue. */
+  const abandonLane = (lane: Lane, lease: Lease): Promise<void> => {
+    const waiting = lane.buffer
+    lane.buffer = []
+    const done = (async () => {
+      for (const claimed of waiting) held.delete(claimed.seq)
+      await Promise.all(
+        waiting.map(claimed => {
+          const outcome = interrupted(claimed.envelope.to)
+          const transition = nextTransition(
+            claimed,
+            claimed.envelope.to,
+            outcome,
+            policyOf('retry'),
+            clock.now(),
+            random,
+          )
+          return settler.add(lease, { transition, claim: claimed.claim, tenantId: claimed.tenantId, limits: [] })
+        }),
+      )
+      await events.accountGone(lane.key)
+    })()
+      .catch(error => log.warning(`The queue of a deleted account waits: ${(error as Error).message}`))
+      .finally(() => running.delete(done))
+    return done
   }
 
   const repump = async (lane: Lane) => {
@@ -428,7 +506,13 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     if (lookup !== undefined) pump(lane, lookup)
   }
 
-  const sendOne = async (lane: Lane, lookup: Lookup, claimed: ClaimedMessage, place: Place): Promise<void> => {
+  const sendOne = async (
+    lane: Lane,
+    lookup: Lookup,
+    claimed: ClaimedMessage,
+    place: Place,
+    sending: Sending,
+  ): Promise<void> => {
     const lease = deps.lease()
     // Its claim was under a lease that is lost: the rescuer has it.
     if (lease === null || lease.id !== claimed.lease) return
@@ -436,7 +520,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     lane.starts.add(start)
     let outcome: Outcome
     try {
-      outcome = await deliver(claimed, lookup.account, { clock, transport, journal, lease, marginMs }, abort.signal)
+      outcome = await deliver(claimed, lookup.account, { clock, transport, journal, lease, marginMs }, sending)
     } catch (error) {
       log.error(`Message ${claimed.id} could not be handled: ${(error as Error).message}`)
       outcome = unexpected(claimed)
@@ -458,7 +542,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     try {
       if (failure?.scope === 'account') {
         await events.accountFailed(lookup, failure.text, failure.code)
-        giveBack(lane, lease, lookup)
+        giveBack(lane, lease, lookup, () => true)
       } else if (account.trial !== null && failure === null && typeof attempt?.remote === 'string') {
         await events.accountWorks(lookup)
       }
@@ -482,7 +566,8 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
       tenantId: claimed.tenantId,
       limits: lookup.limits,
     })
-    held.delete(claimed.seq)
+    // Another claim of the same row may be under way by now.
+    if (held.get(claimed.seq) === claimed.claim) held.delete(claimed.seq)
     if (settled === 'lost') {
       log.warning(`The result of message ${claimed.id} came after its lease was lost and was not recorded`)
       return
@@ -499,17 +584,12 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     events.settled(claimed, transition, outcome)
   }
 
-  const policyOf = (inDoubt: RetryPolicy['inDoubt']): RetryPolicy => ({
-    maxRetries: options.maxRetries,
-    retryDelaysMs: options.retryDelaysMs,
-    inDoubt,
-  })
-
-  /** What the lane claimed ahead goes back to its place, as if never claimed. */
-  const giveBack = (lane: Lane, lease: Lease, lookup: Lookup) => {
-    const waiting = lane.buffer
-    lane.buffer = []
-    for (const claimed of waiting) {
+  /** Of what the lane claimed ahead these go back to their place, as if never claimed. */
+  const giveBack = (lane: Lane, lease: Lease, lookup: Lookup, which: (claimed: ClaimedMessage) => boolean) => {
+    const [back, stays] = [[], []] as [ClaimedMessage[], ClaimedMessage[]]
+    for (const claimed of lane.buffer) (which(claimed) ? back : stays).push(claimed)
+    lane.buffer = stays
+    for (const claimed of back) {
       const done = conclude(lease, lookup, claimed, interrupted(claimed.envelope.to)).finally(() =>
         running.delete(done),
       )
@@ -560,17 +640,18 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
       const lookups = await settings.get([...lanes.keys()]).catch(() => new Map<number, Lookup>())
       for (const lane of lanes.values()) {
         const lookup = lookups.get(lane.key)
-        if (lease !== null && lookup !== undefined) giveBack(lane, lease, lookup)
+        if (lease === null || lane.buffer.length === 0) continue
+        if (lookup !== undefined) giveBack(lane, lease, lookup, () => true)
+        else running.add(abandonLane(lane, lease))
       }
       const ended = () => Promise.allSettled([...running])
       await Promise.race([ended(), clock.sleep(graceMs)])
-      abort.abort()
+      for (const { abort } of sendings) abort.abort()
       await Promise.race([ended(), clock.sleep(2_000)])
       await Promise.race([settler.idle(), clock.sleep(2_000)])
     },
     abandon() {
-      abort.abort()
-      abort = new AbortController()
+      for (const { abort } of sendings) abort.abort()
       held.clear()
       for (const lane of lanes.values()) lane.buffer = []
     },

@@ -4,6 +4,7 @@ import type { Db } from '../db/db.js'
 import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 import type { Metrics } from '../metrics/metrics.js'
+import { failAccountQueue } from '../queue/account-deleted.js'
 import type { DispatchEvents } from './dispatcher.js'
 import { deferByLimit } from './limit-deferral.js'
 
@@ -67,6 +68,13 @@ export function createDeliveryEvents(deps: EventsDeps): DispatchEvents {
     },
     accountFailed: ({ account }, text, code) => deps.pause(account, text, code),
     accountWorks: ({ account }) => deps.worked(account),
+    async accountGone(accountKey) {
+      // Not one that only cannot be read, as with a broken secret.
+      const known = await db.read({ sql: 'select 1 from accounts where key = $1', params: [accountKey] })
+      if (known.length > 0) return
+      const { tenantIds } = await failAccountQueue(db, accountKey, clock.now())
+      deps.reports(tenantIds)
+    },
     async limited(lookup, request) {
       const { account } = lookup
       const now = clock.now()

@@ -47,6 +47,28 @@ describe('the window of a lane', () => {
     expect(lane.window).toBeGreaterThan(1)
   })
 
+  it('opens by one for each second that an answer is waited for: one slow message does not hold up the account', () => {
+    const lane = newLane(1)
+    lane.starts.add({ at: 1_000 })
+    expect([1_999, 2_000, 4_500, 60_000].map(now => widthOf(lane, 10, now, SLOW))).toEqual([1, 2, 4, 1])
+    expect(widthOf(lane, 3, 20_000, SLOW)).toBe(3)
+  })
+
+  it('has one more for an immediate message, whatever was earned', () => {
+    const lane = newLane(1)
+    lane.inFlight = 1
+    lane.starts.add({ at: 0 })
+    lane.priority = 0
+    expect(widthOf(lane, 10, 10, SLOW)).toBe(2)
+    lane.inFlight = 10
+    expect(widthOf(lane, 10, 10, SLOW)).toBe(10)
+    expect(widthOf(lane, 10, SLOW + 1, SLOW)).toBe(1)
+  })
+
+  it('goes on with what the account had shown', () => {
+    expect(widthOf(newLane(1, { window: 8, pace: 5 }), 10, 0, SLOW)).toBe(8)
+  })
+
   it('one send that has been running too long is enough', () => {
     const lane = newLane(1)
     for (let i = 0; i < 5; i += 1) learn(lane, 50, true, 10, SLOW)

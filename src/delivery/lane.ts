@@ -30,23 +30,29 @@ export interface Lane {
   readonly starts: Set<{ at: number }>
 }
 
+/** What an account has shown of itself, kept when its lane is empty. */
+export type Learned = Pick<Lane, 'window' | 'pace'>
+
 const FIRST_WINDOW = 1
 const PACE_WEIGHT = 0.2
+const QUICK_MS = 100
+/** The window opens by one more for each so many ms that an answer is waited for: one slow message is not a slow account. */
+const PATIENCE_MS = 1_000
 
-export function newLane(key: number): Lane {
+export function newLane(key: number, learned: Learned = { window: FIRST_WINDOW, pace: 0 }): Lane {
   return {
     key,
     server: '',
     buffer: [],
     inFlight: 0,
-    window: FIRST_WINDOW,
+    window: learned.window,
     ready: false,
     priority: 3,
     hints: 0,
     notBefore: 0,
     tickAt: 0,
     claiming: false,
-    pace: 0,
+    pace: learned.pace,
     starts: new Set(),
   }
 }
@@ -59,11 +65,22 @@ export function learn(lane: Lane, durationMs: number, good: boolean, maxConnecti
   else lane.window = Math.min(maxConnections, lane.window * 2)
 }
 
-/** Connections this lane may use now. One send that has been running too long is enough to make it slow. */
+/**
+ * Connections this lane may use now. One send that has been running too long is enough to make it slow. An immediate
+ * message (priority 0 known to wait) gets one beyond those in use, whatever the account has earned.
+ */
 export function widthOf(lane: Lane, maxConnections: number, monotonicNow: number, slowMs: number): number {
   const [oldest] = lane.starts
-  if (oldest !== undefined && monotonicNow - oldest.at > slowMs) return 1
-  return Math.min(lane.window, maxConnections)
+  const waited = oldest === undefined ? 0 : Math.max(0, monotonicNow - oldest.at)
+  if (waited > slowMs) return 1
+  const isUrgent = lane.priority === 0 || lane.buffer[0]?.priority === 0
+  const earned = lane.window + Math.floor(waited / PATIENCE_MS)
+  return Math.min(maxConnections, isUrgent ? Math.max(earned, lane.inFlight + 1) : earned)
+}
+
+/** How many claimed ahead a lane may keep: a batch for a server that answers quickly, little for one that became slow. */
+export function spare(lane: Lane, batchSize: number): number {
+  return lane.pace < QUICK_MS ? batchSize + lane.inFlight : Math.max(1, 2 * lane.window)
 }
 
 /**
@@ -71,7 +88,7 @@ export function widthOf(lane: Lane, maxConnections: number, monotonicNow: number
  * claimed can no longer be cancelled, replaced or sent by another instance.
  */
 export function wanted(lane: Lane, width: number, batchSize: number): number {
-  const quick = lane.pace > 0 && lane.pace < 100
+  const quick = lane.pace > 0 && lane.pace < QUICK_MS
   // Nothing ahead for a server that has not shown yet how it answers.
   const ahead = quick ? batchSize : lane.pace > 0 ? Math.min(batchSize, width) : 0
   const target = Math.max(0, width - lane.inFlight) + ahead

@@ -135,7 +135,7 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
 
   const tellQueues = async (now: number) => {
     const paused = await db.read({
-      sql: `select key, tenant_id, id, pause_since, pause_reason, pause_code, probe_at, on_pause_timeout
+      sql: `select key, tenant_id, id, pause_since, pause_reason, pause_code, probe_at, failed_at, on_pause_timeout
         from accounts where pause_kind = 'failure'`,
       params: [],
     })
@@ -180,6 +180,8 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
   const failTheOutwaited = async (account: Row, now: number) => {
     const outwaited = now - options.patienceMs
     if (account.on_pause_timeout === 'hold' || Number(account.pause_since) > outwaited) return
+    // After a time in which nobody probed (the service was down) the server may be back: first it is asked.
+    if (Number(account.failed_at) < now - 2 * options.probeMaxMs - PROBE_LIMIT_MS) return
     for (;;) {
       const rows = await db.read({
         sql: 'select seq from messages where account_key = $1 and stage = 1 and due_at <= $2 limit $3',

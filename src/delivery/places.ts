@@ -17,9 +17,14 @@ export interface Place {
 
 export interface Places {
   standing(server: string): Standing
-  /** null: none for this server now. `favoured`: the account has nothing in flight, or the message is of priority 0. */
-  take(server: string, favoured: boolean): Place | null
+  /**
+   * null: none for this server now. `favoured`: the account has nothing in flight, or the message is of priority 0.
+   * `breakOff` ends the send to give its place to others, and answers false when that would do harm.
+   */
+  take(server: string, favoured: boolean, breakOff?: () => boolean): Place | null
   couldTake(server: string, favoured: boolean): boolean
+  /** Breaks off the longest send that has had no answer for `hungMs`; false when there is none that may be. */
+  breakLongest(hungMs: number): boolean
   readonly free: number
   readonly used: number
 }
@@ -28,7 +33,12 @@ interface Server {
   last: 'good' | 'bad' | null
   /** Monotonic. */
   goodAt: number
-  readonly starts: Set<{ readonly at: number }>
+  readonly starts: Set<Start>
+}
+
+interface Start {
+  readonly at: number
+  readonly breakOff: () => boolean
 }
 
 /** Servers without a send in flight that are remembered; beyond it the longest silent are forgotten. */
@@ -88,10 +98,10 @@ export function createPlaces(total: number, slowMs: number, monotonic: () => num
   return {
     standing: name => standingOf(servers.get(name)),
     couldTake,
-    take(name, favoured) {
+    take(name, favoured, breakOff = () => false) {
       if (!couldTake(name, favoured)) return null
       const server = serverOf(name)
-      const start = { at: monotonic() }
+      const start = { at: monotonic(), breakOff }
       server.starts.add(start)
       busy.add(server)
       used += 1
@@ -105,6 +115,12 @@ export function createPlaces(total: number, slowMs: number, monotonic: () => num
           if (good) server.goodAt = monotonic()
         },
       }
+    },
+    breakLongest(hungMs) {
+      const hung = [...busy]
+        .flatMap(({ starts, goodAt }) => [...starts].filter(({ at }) => at > goodAt && monotonic() - at > hungMs))
+        .sort((a, b) => a.at - b.at)
+      return hung.some(({ breakOff }) => breakOff())
     },
     get free() {
       return total - used

@@ -27,6 +27,16 @@ export async function readyDue(db: Db, now: number, limit: number): Promise<Read
   }
 }
 
+/** Retries further ahead than any retry is put: they were reckoned by a clock that was ahead. Due in `mostMs` at the latest. */
+export async function pullBackRetries(db: Db, now: number, mostMs: number): Promise<void> {
+  await db.write([
+    {
+      sql: 'update messages set due_at = $1, deferred_ts = $1 where stage = 2 and attempts > 0 and due_at > $1',
+      params: [now + mostMs],
+    },
+  ])
+}
+
 /** When the next waiting message is due, epoch ms; null: none waits. */
 export async function nextDue(db: Db): Promise<number | null> {
   const [row] = await db.read({

@@ -6,6 +6,7 @@
 import type { Db, Row } from '../db/db.js'
 import type { Priority, RecipientState } from '../messages/message.js'
 import { errorEntry, sentEntry } from './report-entry.js'
+import { Cause } from './stage.js'
 
 export interface EndRequest {
   /** Epoch ms. */
@@ -31,7 +32,7 @@ export async function endOpen(db: Db, request: EndRequest): Promise<Ended> {
   const stageList = stages.join(', ')
   const rows = await db.read({
     sql: `select m.seq, m.tenant_id, m.id, m.account_id, m.priority, m.attempts, m.accepted, m.recipients, m.sent_at,
-        m.submission
+        m.causes, m.submission
       from messages m where m.seq in (${from.sql}) and m.stage in (${stageList})`,
     params: [from.given],
   })
@@ -86,6 +87,7 @@ function endRow(row: Row, { now, status, type, code, error }: EndRequest) {
     recipients: closed,
   }
   const sent = Number(row.accepted) > 0
+  const isDoubtful = (Number(row.causes) & Cause.doubt) !== 0
   return {
     k: Number(row.seq),
     t: base.tenantId,
@@ -97,6 +99,8 @@ function endRow(row: Row, { now, status, type, code, error }: EndRequest) {
     err: sent ? null : error,
     c: sent ? null : code,
     r: closed === null ? null : JSON.stringify(closed),
-    e: JSON.stringify(sent ? sentEntry(base, Number(row.sent_at ?? now)) : errorEntry(base, now, error, code)),
+    e: JSON.stringify(
+      sent ? sentEntry(base, Number(row.sent_at ?? now)) : errorEntry(base, now, error, code, isDoubtful),
+    ),
   }
 }

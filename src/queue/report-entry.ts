@@ -31,6 +31,8 @@ type ErrorEntry = CommonFields & {
   readonly error_ts: number
   readonly error: string
   readonly code: string | null
+  /** An attempt ended in doubt: some server may have the message all the same. */
+  readonly in_doubt?: true
 }
 /** `deferred_ts` is the time of the next attempt. */
 type DeferredEntry = CommonFields & { readonly deferred_ts: number; readonly deferred_reason: string }
@@ -43,8 +45,21 @@ export function sentEntry(base: EntryBase, sentAt: number): SentEntry {
 }
 
 /** Also of a cancelled message, whose code says so. */
-export function errorEntry(base: EntryBase, errorAt: number, error: string, code: string | null): ErrorEntry {
-  return { id: base.id, error_ts: seconds(errorAt), error, code, ...common(base) }
+export function errorEntry(
+  base: EntryBase,
+  errorAt: number,
+  error: string,
+  code: string | null,
+  inDoubt = false,
+): ErrorEntry {
+  return {
+    id: base.id,
+    error_ts: seconds(errorAt),
+    error,
+    code,
+    ...(inDoubt ? { in_doubt: true } : {}),
+    ...common(base),
+  }
 }
 
 /** `nextAt`: when it will be tried again. `reason`: the server's words or ours. */

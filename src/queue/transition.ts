@@ -4,7 +4,7 @@ import type { Claimed } from './claim.js'
 import type { AttemptRecord, Outcome, RecipientVerdict } from './outcome.js'
 import { differ, mergeVerdicts } from './recipients.js'
 import { deferredEntry, type EntryBase, errorEntry, inDoubtEntry, type ReportEntry, sentEntry } from './report-entry.js'
-import { Stage } from './stage.js'
+import { Cause, Stage } from './stage.js'
 
 export interface RetryPolicy {
   /** Attempts after the first. */
@@ -182,6 +182,7 @@ function finish(
     const sentAt = row.sentAt ?? now
     return { ...ended, status: 'sent', sentAt, event: { type: 'sent', entry: sentEntry(base, sentAt), reported: true } }
   }
+  const isDoubtful = row.inDoubt || (claimed.causes & Cause.doubt) !== 0
   const refused = recipients.findLast(each => each.status === 'refused')
   const { error, code } = exhausted ?? { error: refused?.reply ?? 'refused', code: refused?.code ?? null }
   return {
@@ -190,7 +191,7 @@ function finish(
     errorAt: now,
     error,
     code,
-    event: { type: 'error', entry: errorEntry(base, now, error, code), reported: true },
+    event: { type: 'error', entry: errorEntry(base, now, error, code, isDoubtful), reported: true },
   }
 }
 

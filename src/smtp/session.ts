@@ -132,6 +132,8 @@ export class Session {
     }
     const [mail, ...rest] = resets === 1 ? replies.slice(1) : replies
     this.needsReset = false
+    // Refused for want of a sender or recipient, DATA was no more than a word.
+    progress.reachedData = rest.at(-1)?.code === 354 || rest.slice(0, -1).some(isAcceptance)
     return sortReplies(envelope, plan, mail!, rest.slice(0, -1), rest.at(-1)!)
   }
 

@@ -84,6 +84,14 @@ describe.each(['sqlite', 'postgres'] as const)('stopped by SIGTERM on %s', diale
     await until('the final dot', () => dots > 0)
     const began = performance.now()
     process.kill('SIGTERM')
+    // While it waits, a load balancer and a client are told.
+    await until('/ready to say so', async () => {
+      const ready = await world.call('GET', '/ready')
+      return ready.status === 503 && ready.body.details.problems.includes('stopping')
+    })
+    const refused = await world.call('POST', '/commands/add-messages', { messages: [{ id: 'x' }] })
+    expect(refused).toMatchObject({ status: 503, body: { code: 'draining' } })
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
     expect(await process.exited).toBe(0)
     expect(performance.now() - began).toBeLessThan(6_000)
     const [row] = await readDatabase(world.databaseUrl, 'select status, stage from messages')

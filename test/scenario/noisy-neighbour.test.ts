@@ -83,6 +83,19 @@ describe.each(['sqlite', 'postgres'] as const)('a noisy neighbour, on %s', diale
     expect(busy.accepted).toBeLessThan(500)
   })
 
+  it('one message that its server is slow to answer holds up neither the account nor an immediate one', async () => {
+    service = await startTestService({ dialect, env: { GMP_STOP_TIMEOUT: '5' } })
+    const isSlow = (content: Buffer) => content.includes('Subject: slow')
+    const slow = await startSink({ behave: { final: ({ content }) => (isSlow(content) ? { delayMs: 6_000 } : null) } })
+    sinks.push(slow)
+    await service.account(slow)
+    await service.send({ id: 'slow', subject: 'slow' })
+    await service.until('the slow one under way', () => slow.countOf('DATA') === 1)
+    await service.send({ id: 'next' }, { id: 'now', priority: 0 })
+    await slow.waitFor(2)
+    expect(slow.messages.every(({ raw }) => !isSlow(raw))).toBe(true)
+  })
+
   it('accounts with backlogs take turns evenly, whatever their length and age', async () => {
     service = await startTestService({ dialect, env: { GMP_MAX_CONCURRENT_SENDS: '10', GMP_STOP_TIMEOUT: '5' } })
     const all = await Promise.all([1, 2, 3, 4].map(() => sink(5, 'count')))

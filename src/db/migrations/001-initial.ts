@@ -70,6 +70,8 @@ export const initial: readonly string[] = [
     pause_reason text,
     pause_code text,
     probe_at bigint,
+    -- when the account was last seen to fail
+    failed_at bigint,
     probes bigint not null default 0,
     is_pec_account smallint not null default 0,
     imap_host text,
