@@ -3,7 +3,7 @@
  * line, its kind, its default and a line for people. Loader, config.ini.example and the docs follow this table; the
  * type of SETTINGS makes the compiler ask for a row when Config gets a value.
  */
-import type { Config } from './config.js'
+import { type Config, REMOTE_SOURCES } from './config.js'
 import * as kind from './config-values.js'
 
 type Grouped = Omit<Config, 'instance' | 'encryptionKey' | 'volumes'>
@@ -261,6 +261,38 @@ export const SETTINGS: { readonly [K in SettingKey]: Setting<ValueOf<K>> } = {
     env: ['GMP_ATTACHMENT_TIMEOUT'],
     ini: ['client', 'attachment_timeout'],
     about: 'seconds one attachment may take to fetch',
+  },
+  'attachments.timeoutMsBySource': {
+    kind: kind.byName(REMOTE_SOURCES, kind.seconds({ min: 1, max: 3600 })),
+    default: {},
+    defaultText: 'the same for all',
+    env: ['GMP_ATTACHMENT_TIMEOUT_BY_SOURCE'],
+    ini: ['client', 'attachment_timeout_by_source'],
+    about: 'other seconds for some sources, as in volume:120,http_url:60',
+  },
+  'attachments.maxBytes': {
+    kind: kind.wholeNumber('MB', { min: 1, max: 10_000 }, MB),
+    default: 50 * MB,
+    defaultText: '50',
+    env: ['GMP_ATTACHMENT_MAX_MB'],
+    ini: ['client', 'attachment_max_mb'],
+    about: 'largest attachment in MB that is fetched',
+  },
+  'attachments.maxBytesBySource': {
+    kind: kind.byName(REMOTE_SOURCES, kind.wholeNumber('MB', { min: 1, max: 10_000 }, MB)),
+    default: {},
+    defaultText: 'the same for all',
+    env: ['GMP_ATTACHMENT_MAX_MB_BY_SOURCE'],
+    ini: ['client', 'attachment_max_mb_by_source'],
+    about: 'other MB for some sources, as in volume:200,http_url:20',
+  },
+  'attachments.spoolDir': {
+    kind: kind.filePath,
+    default: null,
+    defaultText: 'spool in the instance folder',
+    env: ['GMP_SPOOL_DIR'],
+    ini: ['client', 'spool_dir'],
+    about: 'directory for large attachments while their message is sent',
   },
   'queue.loopIntervalMs': {
     kind: kind.seconds({ min: 0.05, max: 60 }),

@@ -46,6 +46,24 @@ export function secondsList({ min, max }: Range): ValueKind<readonly number[]> {
   }
 }
 
+/** `name:value` pairs, comma-separated, for some of `names`; the value is of the other kind. */
+export function byName<N extends string, T>(names: readonly N[], kind: ValueKind<T>): ValueKind<Partial<Record<N, T>>> {
+  return {
+    expects: `pairs like ${names[0]}:…,${names[1]}:…, each of ${names.join(', ')} with ${kind.expects}`,
+    parse(text) {
+      const found: Partial<Record<N, T>> = {}
+      for (const pair of text.split(',')) {
+        const [name = '', value = ''] = pair.split(':').map(part => part.trim())
+        const known = names.find(each => each === name)
+        const parsed = kind.parse(value)
+        if (known === undefined || parsed === undefined || pair.split(':').length !== 2) return undefined
+        found[known] = parsed
+      }
+      return found
+    },
+  }
+}
+
 export const yesNo: ValueKind<boolean> = {
   expects: 'true or false',
   parse(text) {

@@ -1,5 +1,9 @@
 /** The service's settings: one frozen object, read once at start. The only reader of the environment is main.ts. */
 
+/** Sources of attachments that are fetched. */
+export const REMOTE_SOURCES = ['endpoint', 'http_url', 'filesystem', 'volume'] as const
+export type RemoteSource = (typeof REMOTE_SOURCES)[number]
+
 export interface Config {
   readonly instance: { readonly name: string; readonly dir: string | null }
   /** SQLite file path, or `postgresql://…`. */
@@ -62,7 +66,13 @@ export interface Config {
   readonly attachments: {
     readonly baseDir: string | null
     readonly baseUrl: string | null
+    /** For one attachment, from asking to its last octet. */
     readonly timeoutMs: number
+    readonly timeoutMsBySource: Readonly<Partial<Record<RemoteSource, number>>>
+    readonly maxBytes: number
+    readonly maxBytesBySource: Readonly<Partial<Record<RemoteSource, number>>>
+    /** Where large ones lie while their message is sent; null: the instance folder, or the system's temporary one. */
+    readonly spoolDir: string | null
   }
   readonly cache: {
     /** null: no disk tier. */

@@ -4,7 +4,8 @@
  * SQL is written once for both databases; the few fragments that differ are macros, listed in dialect.ts.
  */
 
-export type Param = string | number | null
+/** Octets go as they are, for columns of type @bytes; they come back as Uint8Array. */
+export type Param = string | number | null | Uint8Array
 export type Row = Record<string, unknown>
 
 export interface Statement {

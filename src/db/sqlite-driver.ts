@@ -3,8 +3,10 @@
  * through @photostructure/sqlite, which has the same API and ships its binary inside the package.
  */
 
+import type { Param } from './db.js'
+
 export interface SqliteStatement {
-  all(...params: readonly (string | number | null)[]): Record<string, unknown>[]
+  all(...params: readonly Param[]): Record<string, unknown>[]
 }
 
 export interface SqliteConnection {

@@ -4,12 +4,13 @@
  * Loaded by path from sqlite.ts; speaks only the messages below.
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import type { Param } from './db.js'
 import { openDriver, type SqliteConnection, type SqliteStatement } from './sqlite-driver.js'
 
 /** A unit on the wire: statements by number, so that a query's text crosses to the thread once. */
 export interface WireUnit {
   readonly id: number
-  readonly statements: readonly { readonly sql: number; readonly params: readonly (string | number | null)[] }[]
+  readonly statements: readonly { readonly sql: number; readonly params: readonly Param[] }[]
 }
 export interface WireRequest {
   readonly define?: readonly { readonly sql: number; readonly text: string }[]

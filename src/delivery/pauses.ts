@@ -181,7 +181,8 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
     const outwaited = now - options.patienceMs
     if (account.on_pause_timeout === 'hold' || Number(account.pause_since) > outwaited) return
     // After a time in which nobody probed (the service was down) the server may be back: first it is asked.
-    if (Number(account.failed_at) < now - 2 * options.probeMaxMs - PROBE_LIMIT_MS) return
+    const isAsked = probing.has(Number(account.key)) || Number(account.probe_at) <= now
+    if (isAsked || Number(account.failed_at) < now - 2 * options.probeMaxMs - PROBE_LIMIT_MS) return
     for (;;) {
       const rows = await db.read({
         sql: 'select seq from messages where account_key = $1 and stage = 1 and due_at <= $2 limit $3',

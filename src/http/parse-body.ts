@@ -3,11 +3,14 @@
  * Up to 1 MB it is parsed here, above that in a thread, whose result comes back in chunks: a route that takes many
  * messages reads them with `messageChunks(request)`, at most 500 at a time, and lets the loop breathe between.
  */
+
 import type { Readable } from 'node:stream'
 import { setImmediate as breathe } from 'node:timers/promises'
 import { deserialize } from 'node:v8'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { AppError } from '../lib/errors.js'
+import type { InlineUpload } from '../messages/message.js'
+import { createBodyRoom } from './body-room.js'
 import { askForBody } from './continue.js'
 import { InvalidJson, parseJson } from './parse-json.js'
 import { createParsePool, type ParsedBody } from './parse-pool.js'
@@ -26,8 +29,8 @@ const INLINE_BYTES = 1024 * 1024
 /** No other command is ever that long, and what it holds is one piece of work for the event loop. */
 const COMMAND_BYTES = 4 * 1024 * 1024
 const CHUNK_MESSAGES = 500
-/** Large bodies in memory at once, in units of the largest one allowed. */
-const MAX_LARGE_AT_ONCE = 8
+/** Large bodies in memory at once; each takes about twice its length while it is read. */
+const ROOM_BYTES = 100 * 1024 * 1024
 
 /**
  * The `messages` of the body in order, at most 500 at a time. Nothing is left to release when the caller stops early.
@@ -50,6 +53,13 @@ export async function* messageChunks(request: FastifyRequest): AsyncGenerator<re
   }
 }
 
+const NONE: ReadonlyMap<string, InlineUpload> = new Map()
+
+/** Long contents of attachments that were taken out of the body, by what stands in their place. */
+export function takenUploads(request: FastifyRequest): ReadonlyMap<string, InlineUpload> {
+  return request.largeBody?.uploads ?? NONE
+}
+
 /** How many `messages` the body has. */
 export function messageCount(request: FastifyRequest): number {
   if (request.largeBody !== null) return request.largeBody.count
@@ -59,7 +69,8 @@ export function messageCount(request: FastifyRequest): number {
 
 export function useBodyParser(app: FastifyInstance, { maxBodyBytes }: { readonly maxBodyBytes: number }): void {
   const pool = createParsePool()
-  let largeBytes = 0
+  const room = createBodyRoom(Math.max(ROOM_BYTES, maxBodyBytes))
+  const taken = new WeakMap<FastifyRequest, () => void>()
   app.decorateRequest('largeBody', null)
   app.addHook('onClose', () => pool.close())
 
@@ -77,17 +88,14 @@ export function useBodyParser(app: FastifyInstance, { maxBodyBytes }: { readonly
   app.addContentTypeParser('*', async (request: FastifyRequest, payload: Readable) => {
     const { manyMessages = false } = request.routeOptions.config
     const limit = manyMessages ? maxBodyBytes : Math.min(maxBodyBytes, COMMAND_BYTES)
-    let counted = 0
-    // Room for large bodies is taken as they arrive, by what has arrived.
-    const onLarge = (bytes: number) => {
-      counted += bytes
-      largeBytes += bytes
-      if (largeBytes > MAX_LARGE_AT_ONCE * maxBodyBytes) {
-        throw new AppError('too_many_requests', 'Too many large bodies at once', { retryAfterSeconds: 5 })
-      }
+    // Taken when a body turns out to be large, whatever its sender announced.
+    const takeRoom = async (isWanted: () => boolean) => {
+      const giveBack = await room.take(Number(request.headers['content-length'] ?? limit))
+      if (isWanted()) taken.set(request, giveBack)
+      else giveBack()
     }
     try {
-      const body = await readBody(request, payload, limit, onLarge)
+      const body = await readBody(request, payload, limit, takeRoom)
       if (!Array.isArray(body)) return parseJson(body as Buffer)
       const parsed = await pool.parse(body as Uint8Array[], manyMessages)
       request.largeBody = manyMessages ? parsed : null
@@ -95,10 +103,11 @@ export function useBodyParser(app: FastifyInstance, { maxBodyBytes }: { readonly
     } catch (error) {
       if (error instanceof InvalidJson) throw invalidJson(error)
       throw error
-    } finally {
-      largeBytes -= counted
     }
   })
+  // What a large body held is free once its messages are stored.
+  app.addHook('onResponse', async request => taken.get(request)?.())
+  app.addHook('onRequestAbort', async request => taken.get(request)?.())
 
   app.addHook('preValidation', async request => {
     // Commands read fields of an object; a request without any body is one with an empty object.
@@ -111,7 +120,7 @@ function readBody(
   request: FastifyRequest,
   payload: Readable,
   limit: number,
-  onLarge: (bytes: number) => void,
+  takeRoom: (isWanted: () => boolean) => Promise<void>,
 ): Promise<Buffer | Uint8Array[]> {
   const declared = Number(request.headers['content-length'] ?? 0)
   if (declared > limit) return Promise.reject(tooLarge(limit))
@@ -120,7 +129,9 @@ function readBody(
     let size = 0
     const small: Buffer[] = []
     let blocks: BlockList | null = null
+    let isWanted = true
     const stop = (error: Error) => {
+      isWanted = false
       payload.removeAllListeners('data').removeAllListeners('end')
       payload.resume()
       reject(error)
@@ -128,25 +139,21 @@ function readBody(
     payload.on('data', (data: Buffer) => {
       size += data.length
       if (size > limit) return stop(tooLarge(limit))
-      try {
-        if (blocks !== null) {
-          onLarge(data.length)
-          blocks.add(data)
-        } else {
-          small.push(data)
-          if (size <= INLINE_BYTES) return
-          onLarge(size)
-          blocks = createBlockList()
-          for (const each of small.splice(0)) blocks.add(each)
-        }
-      } catch (error) {
-        stop(error as Error)
-      }
+      if (blocks !== null) return blocks.add(data)
+      small.push(data)
+      if (size <= INLINE_BYTES) return
+      blocks = createBlockList()
+      for (const each of small.splice(0)) blocks.add(each)
+      payload.pause()
+      takeRoom(() => isWanted).then(() => payload.resume(), stop)
     })
     payload.on('end', () =>
       resolve(blocks === null ? (small.length === 1 ? small[0]! : Buffer.concat(small)) : blocks.finish()),
     )
-    const cut = () => reject(new AppError('bad_request', 'The request ended before its body was complete'))
+    const cut = () => {
+      isWanted = false
+      reject(new AppError('bad_request', 'The request ended before its body was complete'))
+    }
     payload.on('aborted', cut)
     payload.on('error', cut)
   })

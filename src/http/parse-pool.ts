@@ -2,8 +2,11 @@
  * The parse threads: started at the first large body, ended with the app. Two, because a third would only take the
  * processors from the dispatcher; what does not fit waits its turn.
  */
+
+import { randomUUID } from 'node:crypto'
 import { deserialize } from 'node:v8'
 import { Worker } from 'node:worker_threads'
+import type { InlineUpload } from '../messages/message.js'
 import { InvalidJson } from './parse-json.js'
 import type { ParseAnswer, ParseRequest } from './parse-worker.js'
 
@@ -12,6 +15,8 @@ export interface ParsedBody {
   /** Each a serialised array of at most 500 messages. */
   readonly chunks: readonly Uint8Array[]
   readonly count: number
+  /** Long contents of attachments, by the mark that stands in their place. */
+  readonly uploads: Map<string, InlineUpload>
 }
 
 export interface ParsePool {
@@ -21,6 +26,8 @@ export interface ParsePool {
 }
 
 const THREADS = 2
+/** After a body of so many octets its thread ends: it would keep the memory for the next one, which may never come. */
+const ENDS_AFTER = 16 * 1024 * 1024
 
 // Tests load the sources; a thread needs JavaScript, so they use the built worker.
 const workerUrl = new URL(
@@ -30,6 +37,7 @@ const workerUrl = new URL(
 
 interface Job {
   readonly request: ParseRequest
+  readonly sizeBytes: number
   resolve(body: ParsedBody): void
   reject(error: Error): void
 }
@@ -63,6 +71,10 @@ export function createParsePool(): ParsePool {
       const job = threads.get(thread)
       threads.set(thread, null)
       if (job != null) settle(job, answer)
+      if (job != null && job.sizeBytes > ENDS_AFTER) {
+        threads.delete(thread)
+        void thread.terminate()
+      }
       next()
     })
     const lost = (error: Error) => {
@@ -80,7 +92,8 @@ export function createParsePool(): ParsePool {
     parse(blocks, split) {
       return new Promise((resolve, reject) => {
         if (closed) return reject(new Error('the service is closed'))
-        waiting.push({ request: { id: nextId++, blocks, split }, resolve, reject })
+        const sizeBytes = blocks.reduce((sum, block) => sum + block.length, 0)
+        waiting.push({ request: { id: nextId++, blocks, split, mark: randomUUID() }, sizeBytes, resolve, reject })
         next()
       })
     },
@@ -92,7 +105,11 @@ export function createParsePool(): ParsePool {
   }
 }
 
-function settle(job: Job, answer: ParseAnswer): void {
-  if ('invalid' in answer) job.reject(new InvalidJson(answer.invalid.reason, answer.invalid.position))
-  else job.resolve({ value: deserialize(answer.head), chunks: answer.chunks, count: answer.count })
+function settle({ request, resolve, reject }: Job, answer: ParseAnswer): void {
+  if ('invalid' in answer) {
+    reject(new InvalidJson(answer.invalid.reason, answer.invalid.position))
+    return
+  }
+  const uploads = new Map(answer.uploads.map((each, i) => [`${request.mark}:${i}`, each]))
+  resolve({ value: deserialize(answer.head), chunks: answer.chunks, count: answer.count, uploads })
 }

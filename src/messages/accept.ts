@@ -8,10 +8,11 @@ import type { Clock } from '../lib/clock.js'
 import { AppError } from '../lib/errors.js'
 import type { Sealer } from '../lib/sealer.js'
 import type { Wake } from '../lib/wake.js'
-import { type EnqueueAnswer, enqueue } from '../queue/enqueue.js'
+import { type EnqueueAnswer, enqueue, uploadsOf } from '../queue/enqueue.js'
+import { dropUploads, storeUpload } from '../queue/uploads.js'
 import { sealAttachmentAuth } from './attachment-auth.js'
 import type { RefusalCode } from './fields.js'
-import type { Message, Priority } from './message.js'
+import type { AttachmentRef, InlineUpload, Message, Priority } from './message.js'
 import { type ParsedMessage, parseMessage } from './parse.js'
 import { type Destination, resolveDestinations } from './resolve.js'
 import type { FieldWarning } from './unknown-fields.js'
@@ -42,6 +43,8 @@ export interface AcceptOptions {
   readonly strict: boolean
   /** For messages that name no tenant; null: the submitter's own, or found by the account. */
   readonly tenantId: string | null
+  /** Long contents of attachments that were taken out of the request, by what stands in their place. */
+  readonly uploads?: ReadonlyMap<string, InlineUpload>
 }
 
 export type RejectionCode =
@@ -124,7 +127,11 @@ async function acceptUnit(
   const rejected: (Rejection & { index: number })[] = []
   const warnings: FieldWarning[] = []
   const candidates: Candidate[] = []
-  const context = { defaultPriority: options.defaultPriority ?? deps.defaultPriority, strict: options.strict }
+  const context = {
+    defaultPriority: options.defaultPriority ?? deps.defaultPriority,
+    strict: options.strict,
+    uploads: options.uploads,
+  }
   for (const [index, raw] of unit.entries()) {
     const result = parseMessage(raw, context)
     if (!result.ok) {
@@ -158,7 +165,8 @@ async function acceptUnit(
     const { tenantId, maxQueuedMessages, account } = destination!
     if (maxQueuedMessages !== null) quota.set(tenantId, maxQueuedMessages)
     accountKeys.add(account!.key)
-    messages.push(toMessage(parsed, tenantId, account!, deps.sealer))
+    const stored = parsed.uploads.size === 0 ? parsed : await storeUploads(deps, parsed)
+    messages.push(toMessage(stored, tenantId, account!, deps.sealer))
     indexes.push(index)
   }
 
@@ -172,11 +180,21 @@ async function acceptUnit(
       urgent = Math.min(urgent, message.priority)
     } else {
       rejected.push({ index: indexes[at]!, id: message.id, ...sayAnswer(answer, quota.get(message.tenantId)) })
+      await dropUploads(deps.db, uploadsOf(message))
     }
   }
   if (queued > 0) deps.wake.queue([...accountKeys], urgent)
   rejected.sort((a, b) => a.index - b.index)
   return { queued, rejected: rejected.map(({ index: _, ...rejection }) => rejection), warnings }
+}
+
+/** Before its message and in units of their own; what no message takes up in the end is removed. */
+async function storeUploads({ db, clock }: AcceptDeps, parsed: ParsedMessage): Promise<ParsedMessage> {
+  const attachments: AttachmentRef[] = [...(parsed.content.attachments ?? [])]
+  for (const [index, { parts }] of parsed.uploads) {
+    attachments[index] = { ...attachments[index]!, upload: await storeUpload(db, parts, clock.now()) }
+  }
+  return { ...parsed, content: { ...parsed.content, attachments } }
 }
 
 function isForeign(submitter: Submitter, { tenantId }: ParsedMessage): boolean {

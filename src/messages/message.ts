@@ -17,6 +17,21 @@ export interface AttachmentRef {
   readonly contentId?: string
   /** Credentials of the attachment's own source; sealed while stored. */
   readonly auth?: unknown
+  /** Submitted with a tenant's key: a file is read below the tenant's own directory only. */
+  readonly isTenants?: true
+  /** A large base64 content stands apart, in pieces; storagePath is empty then. */
+  readonly upload?: { readonly id: number; readonly sizeBytes: number }
+}
+
+/** The content of an attachment that came inside a large request, as octets in pieces. */
+export interface InlineUpload {
+  /** Of at most 512 KB each, alone in their memory. */
+  readonly parts: readonly Uint8Array[]
+  readonly sizeBytes: number
+  /** Hexadecimal, of the octets. */
+  readonly md5: string
+  /** It began with `base64:`. */
+  readonly isPrefixed: boolean
 }
 
 /** What becomes the mail: header addresses as given (display names, UTF-8), bodies, attachments by reference. */

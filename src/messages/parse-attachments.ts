@@ -1,4 +1,5 @@
 /** Attachments by reference (spec section 6.1): which source is meant, and the content itself where it came along. */
+import { createHash } from 'node:crypto'
 import { stripMd5Marker } from '../attachments/filename.js'
 import {
   isObject,
@@ -10,7 +11,7 @@ import {
   refuseMissing,
   startReading,
 } from './fields.js'
-import type { AttachmentRef, FetchMode } from './message.js'
+import type { AttachmentRef, FetchMode, InlineUpload } from './message.js'
 import { type FieldWarning, warnUnknown } from './unknown-fields.js'
 
 /** Sources that delivery can fetch from. The others are understood and refused at submission. */
@@ -19,8 +20,13 @@ const SUPPORTED_SOURCES: ReadonlySet<FetchMode> = new Set<FetchMode>(['base64'])
 export interface AttachmentContext {
   readonly id: string
   readonly isVolume?: (name: string) => boolean
+  /** Long contents that were taken out of the request, by what stands in their place. */
+  readonly uploads?: ReadonlyMap<string, InlineUpload>
+  /** Those that this message has, by the place of their attachment. */
+  readonly taken: Map<number, InlineUpload>
 }
 
+const PREFIX = 'base64:'
 const MAX_ATTACHMENTS = 1_000
 const MAX_FILENAME = 255
 const MAX_LOCATION = 4_096
@@ -60,7 +66,7 @@ function parseOne(
   const path = `attachments[${index}]`
   if (!isObject(given)) return refuseInvalid(message, path, 'must be an object')
   const reading = startReading(given, `${path}.`)
-  const attachment = readFields(reading, context)
+  const attachment = readFields(reading, index, context)
   if (attachment === null || reading.refusal !== null) {
     message.refusal ??= reading.refusal
     return null
@@ -69,12 +75,13 @@ function parseOne(
   return attachment
 }
 
-function readFields(reading: Reading, context: AttachmentContext): AttachmentRef | null {
+function readFields(reading: Reading, index: number, context: AttachmentContext): AttachmentRef | null {
   const filename = lineField(reading, 'filename', MAX_FILENAME) ?? refuseMissing(reading, 'filename')
   const location = reading.source.storage_path
   if (location === undefined || location === null || location === '') return refuseMissing(reading, 'storage_path')
   if (typeof location !== 'string') return refuseInvalid(reading, 'storage_path', 'must be a string')
-  const fetchMode = readFetchMode(reading, location, context)
+  const upload = context.uploads?.get(location)
+  const fetchMode = readFetchMode(reading, upload?.isPrefixed === true ? PREFIX : location, context)
   const mimeType = readMimeType(reading)
   const contentMd5 = readMd5(reading)
   const contentId = readContentId(reading)
@@ -89,13 +96,25 @@ function readFields(reading: Reading, context: AttachmentContext): AttachmentRef
     )
   }
   const marked = stripMd5Marker(filename)
+  const md5 = contentMd5 ?? marked.md5 ?? undefined
+  if (upload !== undefined) {
+    if (fetchMode !== 'base64')
+      return refuseInvalid(reading, 'storage_path', `is longer than ${MAX_LOCATION} characters`)
+    if (md5 !== undefined && md5 !== upload.md5) return refuseOtherMd5(reading, md5, upload.md5)
+    context.taken.set(index, upload)
+  }
   return {
     // Nothing but a marker is no name; the recipient still needs one.
     filename: marked.filename.trim() || 'attachment',
     fetchMode,
-    storagePath: fetchMode === 'base64' ? readBase64(reading, location) : readLocation(reading, location),
+    storagePath:
+      upload !== undefined
+        ? ''
+        : fetchMode === 'base64'
+          ? readBase64(reading, location, md5)
+          : readLocation(reading, location),
     mimeType: mimeType ?? undefined,
-    contentMd5: contentMd5 ?? marked.md5 ?? undefined,
+    contentMd5: md5,
     contentId: contentId ?? undefined,
     auth: auth ?? undefined,
   }
@@ -135,8 +154,8 @@ function readLocation(reading: Reading, location: string): string {
 }
 
 /** The content without prefix and line breaks, checked here so that a broken one is told to who can mend it. */
-function readBase64(reading: Reading, location: string): string {
-  const given = location.startsWith('base64:') ? location.slice(7) : location
+function readBase64(reading: Reading, location: string, md5: string | undefined): string {
+  const given = location.startsWith(PREFIX) ? location.slice(PREFIX.length) : location
   // Encoders for mail break lines; Buffer would skip the breaks, and everything else that is not base64 too.
   const text = /\s/.test(given) ? given.replace(/\s+/g, '') : given
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
@@ -145,7 +164,16 @@ function readBase64(reading: Reading, location: string): string {
   const valid = !/[^A-Za-z0-9+/]/.test(digits) && digits.length % 4 !== 1
   const padded = padding === 0 || (digits.length + padding) % 4 === 0
   if (!valid || !padded) refuseInvalid(reading, 'storage_path', 'not valid base64')
+  else if (md5 !== undefined) {
+    const found = createHash('md5').update(Buffer.from(text, 'base64')).digest('hex')
+    if (found !== md5) refuseOtherMd5(reading, md5, found)
+  }
   return text
+}
+
+/** The MD5 says which content is meant: another one is not sent in its name. */
+function refuseOtherMd5(reading: Reading, expected: string, found: string): null {
+  return refuseInvalid(reading, 'content_md5', `is ${expected}, and that of the content is ${found}`)
 }
 
 const TOKEN = "[A-Za-z0-9!#$%&'*+.^_`|~-]{1,127}"

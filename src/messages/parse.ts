@@ -15,7 +15,7 @@ import {
   refuseMissing,
   startReading,
 } from './fields.js'
-import type { Content, Envelope, Priority } from './message.js'
+import type { Content, Envelope, InlineUpload, Priority } from './message.js'
 import { parseAttachments } from './parse-attachments.js'
 import { parseBodies } from './parse-bodies.js'
 import { parseHeaders } from './parse-headers.js'
@@ -35,6 +35,8 @@ export interface ParsedMessage {
   readonly expiresAt: number | null
   readonly envelope: Envelope
   readonly content: Content
+  /** Contents of its attachments that were taken out of the request, by the attachment's place; to be stored first. */
+  readonly uploads: ReadonlyMap<number, InlineUpload>
 }
 
 export interface ParseContext {
@@ -44,6 +46,8 @@ export interface ParseContext {
   readonly strict: boolean
   /** Tells `name:path` of a volume from a path at the tenant's endpoint. */
   readonly isVolume?: (name: string) => boolean
+  /** Long contents that were taken out of the request, by what stands in their place. */
+  readonly uploads?: ReadonlyMap<string, InlineUpload>
 }
 
 /** `id` of a refused message is what the client can recognise it by: its id as text, if it had one at all. */
@@ -101,13 +105,17 @@ function readMessage(reading: Reading, context: ParseContext, warnings: FieldWar
   const bodies = parseBodies(reading)
   const headers = parseHeaders(reading)
   const messageId = readMessageId(reading)
-  const attachments = parseAttachments(reading, { id, isVolume: context.isVolume }, warnings)
+  const uploads = new Map<number, InlineUpload>()
+  const { isVolume, uploads: given } = context
+  const attachments = parseAttachments(reading, { id, isVolume, uploads: given, taken: uploads }, warnings)
   const priority = readPriority(reading, context.defaultPriority)
   const batchCode = readBatchCode(reading)
   const notBefore = instantField(reading, 'deferred_ts')
   const expiresAt = instantField(reading, 'expires_ts')
   if (reading.refusal !== null) return null
-  const characters = bodies.length + (attachments?.reduce((sum, each) => sum + each.storagePath.length, 0) ?? 0)
+  let taken = 0
+  for (const { sizeBytes } of uploads.values()) taken += sizeBytes
+  const characters = bodies.length + taken + (attachments?.reduce((sum, each) => sum + each.storagePath.length, 0) ?? 0)
   if (characters > MAX_MESSAGE) {
     return refuse(reading, 'message_too_large', 'body', `message too large: more than ${MAX_MESSAGE} characters`)
   }
@@ -138,6 +146,7 @@ function readMessage(reading: Reading, context: ParseContext, warnings: FieldWar
       bodyHtml: bodies.bodyHtml,
       attachments,
     },
+    uploads,
   }
 }
 

@@ -48,7 +48,8 @@ export interface Claimed {
 
 /** A claimed message with all that its delivery needs: plain data. */
 export interface ClaimedMessage extends Claimed {
-  readonly content: Content
+  /** null: too long to be kept by everyone who waits; see loadContent. */
+  readonly content: Content | null
   readonly envelope: Envelope
 }
 
@@ -118,24 +119,36 @@ export function claimableSql(request: Omit<ClaimRequest, 'limit' | 'limits'>, pa
   return conditions.join(' and ')
 }
 
-/** The contents of claimed rows, by seq. A row without content was deleted meanwhile. */
+/**
+ * The contents of claimed rows, by seq; null in place of one longer than `most` characters, which is read when it is
+ * sent. A row that is missing was deleted meanwhile.
+ */
 export async function loadContents(
   db: Db,
   seqs: readonly number[],
-): Promise<Map<number, { content: Content; envelope: Envelope }>> {
+  most = Number.MAX_SAFE_INTEGER,
+): Promise<Map<number, { content: Content | null; envelope: Envelope }>> {
   const rows = await db.read({
-    sql: 'select c.seq, c.envelope, c.content from @rows($1: k bigint) g join contents c on c.seq = g.k',
-    params: [rowsParam(seqs.map(seq => ({ k: seq })))],
+    sql: `select c.seq, c.envelope, case when c.size <= $2 then c.content end as content
+      from @rows($1: k bigint) g join contents c on c.seq = g.k`,
+    params: [rowsParam(seqs.map(seq => ({ k: seq }))), most],
   })
   return new Map(
     rows.map(row => [
       Number(row.seq),
       {
-        content: JSON.parse(row.content as string) as Content,
+        content: row.content === null ? null : (JSON.parse(row.content as string) as Content),
         envelope: JSON.parse(row.envelope as string) as Envelope,
       },
     ]),
   )
+}
+
+/** The content of one claimed row. Throws when there is none. */
+export async function loadContent(db: Db, seq: number): Promise<Content> {
+  const content = (await loadContents(db, [seq])).get(seq)?.content
+  if (content == null) throw new Error('the message has no content')
+  return content
 }
 
 export function claimedFrom(row: Row, lease: number): Claimed {

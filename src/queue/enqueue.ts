@@ -7,6 +7,7 @@ import { type Db, type Row, rowsParam, type Statement } from '../db/db.js'
 import type { Message } from '../messages/message.js'
 import { countOpenUpTo } from './open-rows.js'
 import { Cause, Stage } from './stage.js'
+import { tieUploads } from './uploads.js'
 
 export type EnqueueAnswer = 'queued' | 'in_progress' | 'already_sent' | 'quota_exceeded'
 
@@ -99,15 +100,25 @@ async function insert(db: Db, messages: readonly Message[], now: number): Promis
       params: [rowsParam(rows), now, submission],
     },
     {
-      sql: `insert into contents (seq, envelope, content)
-        select m.seq, g.e, g.c from @rows($1: t text, i text, e text, c text) g
+      sql: `insert into contents (seq, envelope, size, content)
+        select m.seq, g.e, length(g.c), g.c from @rows($1: t text, i text, e text, c text) g
         join messages m on m.tenant_id = g.t and m.id = g.i where m.submission = $2
-        on conflict (seq) do update set envelope = excluded.envelope, content = excluded.content`,
+        on conflict (seq) do update set
+          envelope = excluded.envelope, size = excluded.size, content = excluded.content`,
       params: [rowsParam(contents), submission],
     },
+    ...tieUploads(
+      messages.flatMap(({ tenantId, id, ...message }) => uploadsOf(message).map(upload => ({ tenantId, id, upload }))),
+      submission,
+    ),
   ]
   const [, returned] = await db.write(unit)
   return new Set((returned ?? []).map(row => keyOf(row.tenant_id as string, row.id as string)))
+}
+
+/** The uploads that the message's attachments stand in. */
+export function uploadsOf({ content }: Pick<Message, 'content'>): number[] {
+  return content.attachments?.flatMap(({ upload }) => (upload === undefined ? [] : [upload.id])) ?? []
 }
 
 async function blockers(db: Db, messages: readonly Message[], written: ReadonlySet<string>): Promise<Map<string, Row>> {

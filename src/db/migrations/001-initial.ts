@@ -136,7 +136,26 @@ export const initial: readonly string[] = [
     seq @key references messages(seq) on delete cascade,
     -- JSON {from, to}; before the content, so that who needs the recipients alone does not read megabytes
     envelope text not null,
+    -- characters of the content: a long one is read when it is sent, not when it is claimed
+    size bigint not null default 0,
     content text not null
+  )`,
+  // Large attachments that came inside their message, apart from it in pieces: nobody has to hold one whole. Written
+  // before the message; one that no message took up, or whose message was submitted anew, is removed by the janitor.
+  `create table uploads (
+    id bigint primary key,
+    seq bigint references messages(seq) on delete cascade,
+    -- of the message that took it up
+    submission bigint,
+    size bigint not null,
+    created_at bigint not null
+  )`,
+  'create index uploads_message on uploads(seq)',
+  `create table upload_parts (
+    upload bigint not null references uploads(id) on delete cascade,
+    part bigint not null,
+    data @bytes not null,
+    primary key (upload, part)
   )`,
   // What happened to a message: its history, its attempts and, while pending = 1, the outbox of reports.
   // It stands on its own (no foreign key): a report is owed even when the same id is submitted anew.

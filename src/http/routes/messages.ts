@@ -17,7 +17,7 @@ import {
 import type { App } from '../app.js'
 import { audit, createIdDigest } from '../audit.js'
 import type { HttpDeps } from '../deps.js'
-import { messageChunks, messageCount } from '../parse-body.js'
+import { messageChunks, messageCount, takenUploads } from '../parse-body.js'
 import { AnyId, Flag, Given, Int, OkWith, TenantBody, TenantQuery, UnixTime } from '../schemas.js'
 import { wrongField } from '../validate.js'
 import { answerAccepted } from './accepted-answer.js'
@@ -65,7 +65,12 @@ function addSubmission(app: App, deps: HttpDeps): void {
       }
       refuseTooMany(messageCount(request))
       const digest = createIdDigest()
-      const options = { defaultPriority, strict: request.query.strict === true, tenantId: request.tenantScope }
+      const options = {
+        defaultPriority,
+        strict: request.query.strict === true,
+        tenantId: request.tenantScope,
+        uploads: takenUploads(request),
+      }
       const chunks = noting(messageChunks(request), digest.add)
       // Also of a request that failed half-way: some of it may stand.
       const accepted = await acceptMessages(acceptDeps, request.caller, chunks, options).finally(() =>

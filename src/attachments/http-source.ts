@@ -1,0 +1,78 @@
+/**
+ * Attachments over HTTP: a URL in a message, or the client's own endpoint, asked by POST. A URL in a message is never
+ * trusted, whoever wrote it: every address is judged by the guard, on each hop, but for one origin an admin has set.
+ */
+import { Agent, type buildConnector, buildConnector as connectorOf, request } from 'undici'
+import { guardedConnector } from '../lib/guarded-http.js'
+import type { NetworkGuard } from '../lib/network-guard.js'
+import { fileOf, getFollowing } from './http-get.js'
+import type { StoredFile } from './stores/store.js'
+
+export interface HttpSource {
+  get(url: URL, trustedOrigins: readonly string[], headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<StoredFile>
+  /** The client's endpoint tells by its answer; a redirect is none. */
+  ask(endpoint: HttpEndpoint, storagePath: string, signal: AbortSignal): Promise<StoredFile>
+  close(): Promise<void>
+}
+
+export interface HttpEndpoint {
+  readonly url: URL
+  readonly authorization: string | null
+  /** False: set with a tenant's key, so only addresses the guard allows may be connected to. */
+  readonly trusted: boolean
+}
+
+/** Agents of so many trusted origins are kept, each with its connections. */
+const MOST_AGENTS = 200
+
+export function createHttpSource(guard: NetworkGuard, timeoutMs: number): HttpSource {
+  const agents = new Map<string, Agent>()
+  const plain = connectorOf({ timeout: timeoutMs, rejectUnauthorized: true })
+  const guarded = guardedConnector(guard, timeoutMs)
+
+  const agentFor = (origins: readonly string[]): Agent => {
+    const key = [...origins].sort().join(' ')
+    let agent = agents.get(key)
+    if (agent === undefined) {
+      const trusted = new Set(origins)
+      const connect: buildConnector.connector = (options, callback) =>
+        (trusted.has(originOf(options)) ? plain : guarded)(options, callback)
+      agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, connect })
+      agents.set(key, agent)
+      const [oldest] = agents
+      if (agents.size > MOST_AGENTS && oldest !== undefined) {
+        agents.delete(oldest[0])
+        void oldest[1].close()
+      }
+    }
+    return agent
+  }
+
+  return {
+    get: (url, trustedOrigins, headers, signal) => getFollowing(agentFor(trustedOrigins), url, headers, signal),
+    async ask({ url, authorization, trusted }, storagePath, signal) {
+      const answer = await request(url, {
+        method: 'POST',
+        dispatcher: agentFor(trusted ? [url.origin] : []),
+        signal,
+        body: JSON.stringify({ storage_path: storagePath }),
+        headers: {
+          'content-type': 'application/json',
+          'accept-encoding': 'identity',
+          'user-agent': 'genro-mail-proxy',
+          ...(authorization === null ? {} : { authorization }),
+        },
+      })
+      return fileOf(answer)
+    },
+    async close() {
+      await Promise.all([...agents.values()].map(agent => agent.destroy()))
+    },
+  }
+}
+
+function originOf({ protocol, hostname, port }: buildConnector.Options): string {
+  const host = hostname.includes(':') && !hostname.startsWith('[') ? `[${hostname}]` : hostname
+  const url = `${protocol}//${host}${port ? `:${port}` : ''}`
+  return URL.canParse(url) ? new URL(url).origin : ''
+}

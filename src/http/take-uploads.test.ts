@@ -1,0 +1,52 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { expect, it } from 'vitest'
+import { takeUploads } from './take-uploads.js'
+
+const MARK = 'mark-0123'
+const content = randomBytes(1_500_001)
+const base64 = content.toString('base64')
+const body = (storagePath: string, more: object = {}) => ({
+  messages: [{ id: 'm1', attachments: [{ filename: 'a.bin', storage_path: storagePath, ...more }] }],
+})
+
+function take(text: string) {
+  const { rest, uploads } = takeUploads(Buffer.from(text), MARK)
+  const wholes = uploads.map(({ parts }) => Buffer.concat(parts))
+  return { rest: rest.toString(), uploads, wholes }
+}
+
+it.each([
+  ['plain', JSON.stringify(body(base64)), false],
+  ['with its prefix', JSON.stringify(body(`base64:${base64}`)), true],
+  ['laid out for people', JSON.stringify(body(base64), null, 4), false],
+  ['with slashes escaped, as PHP does', JSON.stringify(body(base64)).replaceAll('/', '\\/'), false],
+  ['broken into lines', JSON.stringify(body(base64.replace(/.{76}/g, '$&\r\n'))), false],
+])('a long content is taken out as octets: %s', (_, text, isPrefixed) => {
+  const { rest, uploads, wholes } = take(text)
+  expect(uploads).toMatchObject([
+    { sizeBytes: content.length, md5: createHash('md5').update(content).digest('hex'), isPrefixed },
+  ])
+  expect(wholes[0]!.equals(content)).toBe(true)
+  expect(Math.max(...uploads[0]!.parts.map(part => part.length))).toBeLessThanOrEqual(512 * 1024)
+  expect(JSON.parse(rest)).toEqual(JSON.parse(JSON.stringify(body(`${MARK}:0`))))
+})
+
+it.each([
+  ['is short', JSON.stringify(body(base64.slice(0, 60_000)))],
+  ['is no base64', JSON.stringify(body(`${base64}!`))],
+  ['has octets after its end', JSON.stringify(body(`${base64}==${base64}`))],
+  ['stands under another key', JSON.stringify(body('x', { other: base64 }))],
+  ['is quoted inside another string', JSON.stringify({ body: `"storage_path":"${base64}"` })],
+  ['is never closed', JSON.stringify(body(base64)).slice(0, -20)],
+])('a content stays where it is when it %s', (_, text) => {
+  expect(take(text)).toMatchObject({ rest: text, uploads: [] })
+})
+
+it('many are told apart by their number', () => {
+  const others = [randomBytes(70_000), randomBytes(100_000)]
+  const messages = others.flatMap(each => body(each.toString('base64')).messages)
+  const { rest, wholes } = take(JSON.stringify({ messages }))
+  expect(wholes.map((whole, i) => whole.equals(others[i]!))).toEqual([true, true])
+  const read = JSON.parse(rest).messages as { attachments: { storage_path: string }[] }[]
+  expect(read.map(each => each.attachments[0]!.storage_path)).toEqual([`${MARK}:0`, `${MARK}:1`])
+})

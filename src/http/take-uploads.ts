@@ -1,0 +1,104 @@
+/**
+ * Takes the long base64 contents of attachments out of a request body before it is read as JSON: they become octets in
+ * pieces, and never one string of many megabytes. In their place stands a mark that nobody outside can guess.
+ * Works on the raw octets: in JSON `"storage_path"` with these quotes is always a string of its own, because inside
+ * another string its quotes would be escaped.
+ */
+import { createHash } from 'node:crypto'
+import type { InlineUpload } from '../messages/message.js'
+
+const KEY = Buffer.from('"storage_path"')
+const PREFIX = 'base64:'
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+/** Shorter ones stay in their message. */
+const LEAST_CHARACTERS = 64 * 1024
+/** Base64 characters of a piece, a multiple of four: 524,286 octets. */
+const PIECE = 699_048
+
+/** `mark`: what no client can know. The n-th upload's place holds the string `<mark>:<n>`. */
+export function takeUploads(raw: Buffer, mark: string): { rest: Buffer; uploads: InlineUpload[] } {
+  const uploads: InlineUpload[] = []
+  const kept: Buffer[] = []
+  let keptTo = 0
+  for (let at = raw.indexOf(KEY); at >= 0; at = raw.indexOf(KEY, at + KEY.length)) {
+    if (raw[at - 1] === BACKSLASH) continue
+    const start = valueStart(raw, at + KEY.length)
+    if (start < 0) continue
+    const end = stringEnd(raw, start)
+    if (end < 0) break
+    if (end - start < LEAST_CHARACTERS) continue
+    const taken = decode(raw, start, end)
+    if (taken === null) continue
+    kept.push(raw.subarray(keptTo, start), Buffer.from(`${mark}:${uploads.length}`))
+    keptTo = end
+    uploads.push(taken)
+  }
+  if (uploads.length === 0) return { rest: raw, uploads }
+  kept.push(raw.subarray(keptTo))
+  return { rest: Buffer.concat(kept), uploads }
+}
+
+/** Of the string after the colon; -1: what follows is none. */
+function valueStart(raw: Buffer, from: number): number {
+  let at = skipSpace(raw, from)
+  if (raw[at] !== 0x3a) return -1
+  at = skipSpace(raw, at + 1)
+  return raw[at] === QUOTE ? at + 1 : -1
+}
+
+function skipSpace(raw: Buffer, from: number): number {
+  let at = from
+  while (raw[at] === 0x20 || raw[at] === 0x0a || raw[at] === 0x0d || raw[at] === 0x09) at += 1
+  return at
+}
+
+/** Of its closing quote; -1: there is none. */
+function stringEnd(raw: Buffer, start: number): number {
+  for (let at = raw.indexOf(QUOTE, start); at >= 0; at = raw.indexOf(QUOTE, at + 1)) {
+    let slashes = 0
+    while (raw[at - 1 - slashes] === BACKSLASH) slashes += 1
+    if (slashes % 2 === 0) return at
+  }
+  return -1
+}
+
+/** null: not base64, for whoever reads the message to refuse. */
+function decode(raw: Buffer, start: number, end: number): InlineUpload | null {
+  const isPrefixed = raw.toString('latin1', start, start + PREFIX.length) === PREFIX
+  const parts: Uint8Array[] = []
+  const md5 = createHash('md5')
+  let sizeBytes = 0
+  let waiting = ''
+  let isOver = false
+  for (let at = isPrefixed ? start + PREFIX.length : start; at < end; ) {
+    let to = Math.min(at + PIECE, end)
+    // Not between the two characters of an escape.
+    while (to < end && raw[to - 1] === BACKSLASH) to += 1
+    const text = plain(raw.toString('latin1', at, to))
+    at = to
+    if (isOver && text !== '') return null
+    const padding = /=+$/.exec(text)?.[0].length ?? 0
+    const digits = padding === 0 ? text : text.slice(0, -padding)
+    if (padding > 2 || /[^A-Za-z0-9+/]/.test(digits)) return null
+    isOver = padding > 0
+    waiting += digits
+    const whole = isOver || at >= end ? waiting.length : waiting.length - (waiting.length % 4)
+    if (isOver && (waiting.length + padding) % 4 !== 0) return null
+    if (whole % 4 === 1) return null
+    // Its own memory and not a slice of the pool, so that it can be handed to another thread.
+    const octets = new Uint8Array(Buffer.from(waiting.slice(0, whole), 'base64'))
+    waiting = waiting.slice(whole)
+    if (octets.length === 0) continue
+    parts.push(octets)
+    md5.update(octets)
+    sizeBytes += octets.length
+  }
+  return { parts, sizeBytes, md5: md5.digest('hex'), isPrefixed }
+}
+
+/** Without the escapes that encoders make of "/" and line breaks, and without white space. */
+function plain(text: string): string {
+  if (!/[\\\s]/.test(text)) return text
+  return text.replace(/\\([nrt/])/g, (_, escaped: string) => (escaped === '/' ? '/' : '')).replace(/\s+/g, '')
+}
