@@ -1,20 +1,8 @@
 /** Attachments by reference (spec section 6.1): which source is meant, and the content itself where it came along. */
 import { stripMd5Marker } from '../attachments/filename.js'
-import {
-  isObject,
-  isUnsafe,
-  lineField,
-  type Reading,
-  refuse,
-  refuseInvalid,
-  refuseMissing,
-  startReading,
-} from './fields.js'
+import { isObject, isUnsafe, lineField, type Reading, refuseInvalid, refuseMissing, startReading } from './fields.js'
 import type { AttachmentRef, FetchMode } from './message.js'
 import { type FieldWarning, warnUnknown } from './unknown-fields.js'
-
-/** Sources that delivery can fetch from. The others are understood and refused at submission. */
-const SUPPORTED_SOURCES: ReadonlySet<FetchMode> = new Set<FetchMode>(['base64'])
 
 export interface AttachmentContext {
   readonly id: string
@@ -80,14 +68,6 @@ function readFields(reading: Reading, context: AttachmentContext): AttachmentRef
   const contentId = readContentId(reading)
   const auth = readAuth(reading)
   if (filename === null || fetchMode === null) return null
-  if (!SUPPORTED_SOURCES.has(fetchMode)) {
-    return refuse(
-      reading,
-      'attachment_source_unsupported',
-      'storage_path',
-      `attachments from ${fetchMode} are not supported by this version`,
-    )
-  }
   const marked = stripMd5Marker(filename)
   return {
     // Nothing but a marker is no name; the recipient still needs one.
