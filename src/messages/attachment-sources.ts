@@ -36,7 +36,7 @@ export async function findVolumes(
   known: Pick<KnownVolumes, 'exist'>,
   questions: readonly (VolumeQuestion | null)[],
 ): Promise<ReadonlySet<string>[]> {
-  const found = questions.map(() => NONE)
+  const found: Set<string>[] = questions.map(() => NONE)
   const wanted: (WantedVolume & { readonly at: number })[] = []
   for (const [at, question] of questions.entries()) {
     if (question === null) continue
@@ -46,12 +46,15 @@ export async function findVolumes(
   if (wanted.length === 0) return found
   const exist = await known.exist(wanted)
   for (const [i, { at, name }] of wanted.entries()) {
-    if (exist[i] === true) found[at] = new Set([...found[at]!, name])
+    if (exist[i] !== true) continue
+    if (found[at] === NONE) found[at] = new Set()
+    found[at]!.add(name)
   }
   return found
 }
 
-const NONE: ReadonlySet<string> = new Set<string>()
+/** Shared by all messages that name none; never added to. */
+const NONE = new Set<string>()
 
 function volumesNamed(attachments: readonly AttachmentRef[]): string[] {
   return attachments.flatMap(({ fetchMode, storagePath }) =>
