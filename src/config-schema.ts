@@ -6,7 +6,7 @@
 import { type Config, REMOTE_SOURCES } from './config.js'
 import * as kind from './config-values.js'
 
-type Grouped = Omit<Config, 'instance' | 'encryptionKey' | 'volumes'>
+type Grouped = Omit<Config, 'instance' | 'encryptionKey' | 'volumes' | 'volumeVariables'>
 type GroupKey = { [G in keyof Grouped & string]: `${G}.${keyof Grouped[G] & string}` }[keyof Grouped & string]
 
 /** Path of a value in Config. Dialect and portMayMove are not set but follow from what is. */

@@ -94,4 +94,6 @@ export interface Config {
   readonly encryptionKey: Buffer | null
   /** The lines of config.ini's [volumes] section as written: `volume.NAME.backend|config|account_id` → text. */
   readonly volumes: Readonly<Record<string, string>>
+  /** The environment's values of the variables that those lines name as `${NAME}`; one that is not set is absent. */
+  readonly volumeVariables: Readonly<Record<string, string>>
 }

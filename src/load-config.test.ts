@@ -303,6 +303,14 @@ describe('config.ini', () => {
     expect(sections.get('server')?.get('host')).toBe('a # b')
   })
 
+  it('of the environment only what [volumes] names comes along', () => {
+    const { config } = load({
+      env: { S3_SECRET: 'a', UNNAMED: 'b', EMPTY: '' },
+      iniText: `[volumes]\nvolume.a.config = {"k": "\${S3_SECRET} \${EMPTY} \${MISSING} \${toString}"}`,
+    })
+    expect(config.volumeVariables).toEqual({ S3_SECRET: 'a' })
+  })
+
   it('passes [volumes] on as written', () => {
     const json = `{"bucket": "b", "key": "\${KEY}", "path": "a\\\\b#c"}`
     const { config } = load({

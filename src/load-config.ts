@@ -193,8 +193,17 @@ function build(
   groups.server = { ...groups.server, portMayMove: sources.get('server.port') === 'default' }
   groups.instance = { name: basename(input.instanceDir), dir: follows ? dirname(resolve(url)) : input.instanceDir }
   const volumes = Object.fromEntries(ini.get('volumes') ?? [])
-  // The table's type covers every value of Config and the three made here complete it.
-  return { ...groups, encryptionKey: values.get('encryptionKey'), volumes } as unknown as Config
+  const volumeVariables = variablesIn(Object.values(volumes), input.env)
+  // The table's type covers every value of Config and those made here complete it.
+  return { ...groups, encryptionKey: values.get('encryptionKey'), volumes, volumeVariables } as unknown as Config
+}
+
+/** Nothing but the variables that the texts name: the rest of the environment is nobody's business. */
+function variablesIn(texts: readonly string[], env: Environment): Record<string, string> {
+  const names = texts.flatMap(text => [...text.matchAll(/\$\{(\w+)\}/g)].map(match => match[1]!))
+  const variables: Record<string, string> = {}
+  for (const name of names) if (Object.hasOwn(env, name) && env[name]) variables[name] = env[name]
+  return variables
 }
 
 function checkTogether({ server, database, smtp }: Config, warnings: string[]): void {

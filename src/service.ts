@@ -40,9 +40,12 @@ import { createWake } from './service/hints.js'
 import { openSealer } from './service/key.js'
 import { createLineage, GROW_EVERY_MS } from './service/lineage.js'
 import { type Boot, openSteadyClock, systemBoot } from './service/steady-clock.js'
+import { volumeProblem } from './service/volume-problem.js'
 import { createTransport } from './smtp/pool.js'
 import { SmtpFailure } from './smtp/transport.js'
 import { ensureDefaultTenant, loadTenants } from './tenants/store.js'
+import { createKnownVolumes } from './volumes/known.js'
+import { seedVolumes } from './volumes/seed.js'
 
 export interface Overrides {
   readonly clock?: Clock
@@ -114,6 +117,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   const sealer = await openSealer(db, config)
   await beginScheduler(db, config.scheduler.active)
   await ensureDefaultTenant(db, clock.now())
+  const volumeLines = { lines: config.volumes, variables: config.volumeVariables }
+  await seedVolumes({ db, sealer, log, volumeProblem }, volumeLines, clock.now())
   const lineage = createLineage(db, config.instance.dir, log)
   await lineage.begin(config.database.release)
   const disk = createDisk(config)
@@ -369,6 +374,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     metricsText,
     accepted: count => metrics.accepted(count),
     freeDiskMb: () => disk.freeMb(),
+    knownVolumes: createKnownVolumes({ db, clock }),
+    volumeProblem,
     nextOpening: (accountKey, now) => nextOpening(settings, accountKey, now),
     probeAccount: async account => {
       const conversation: string[] = []

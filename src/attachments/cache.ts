@@ -70,7 +70,8 @@ export function createAttachmentCache(config: Config['cache'], { clock, log }: C
     join(diskDir ?? '', createHash('sha256').update(tenantId).digest('hex').slice(0, 32))
 
   const get = async (tenantId: string, md5: string): Promise<Held | null> => {
-    const found = memory?.get(`${tenantId} ${md5}`)?.retain() ?? (diskDir === null ? null : await fromDisk(tenantId, md5))
+    const found =
+      memory?.get(`${tenantId} ${md5}`)?.retain() ?? (diskDir === null ? null : await fromDisk(tenantId, md5))
     if (found === null) misses += 1
     else hits += 1
     return found

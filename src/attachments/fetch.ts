@@ -277,4 +277,3 @@ export function tenantRoot(baseDir: string, tenantId: string, attachmentRoot: st
   if (attachmentRoot === null) return join(baseDir, tenantId)
   return isAbsolute(attachmentRoot) ? attachmentRoot : join(baseDir, attachmentRoot)
 }
-

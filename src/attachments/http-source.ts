@@ -9,7 +9,12 @@ import { fileOf, getFollowing } from './http-get.js'
 import type { StoredFile } from './stores/store.js'
 
 export interface HttpSource {
-  get(url: URL, trustedOrigins: readonly string[], headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<StoredFile>
+  get(
+    url: URL,
+    trustedOrigins: readonly string[],
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<StoredFile>
   /** The client's endpoint tells by its answer; a redirect is none. */
   ask(endpoint: HttpEndpoint, storagePath: string, signal: AbortSignal): Promise<StoredFile>
   close(): Promise<void>

@@ -9,6 +9,7 @@ import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 import type { Sealer } from '../lib/sealer.js'
 import type { Wake } from '../lib/wake.js'
+import type { KnownVolumes } from '../volumes/known.js'
 
 export interface HttpDeps {
   readonly config: Config
@@ -33,6 +34,10 @@ export interface HttpDeps {
   nextOpening(accountKey: number, now: number): number | null | Promise<number | null>
   /** Connects and logs in as a delivery would, without a message. Never rejects for what the server answered. */
   probeAccount(account: Account): Promise<AccountTest>
+  /** Which volumes messages may name. */
+  readonly knownVolumes: KnownVolumes
+  /** Why a volume of this backend cannot work with this config, as a sentence without secrets; null: it can. */
+  volumeProblem(backend: string, config: Readonly<Record<string, unknown>>, trusted: boolean): string | null
 }
 
 export interface ProcessStatus {

@@ -4,7 +4,7 @@
 export const MASK = '***'
 
 const SECRET =
-  /password|passwd|passphrase|token|secret|authorization|credential|connection_string|(api|access|account|private|encryption)_?key|^(auth|key|sas)$/i
+  /password|passwd|passphrase|token|secret|authorization|credential|connection_string|(api|access|account|private|encryption)[_-]?key|^(auth|key|sas|pass|pwd|cookie|sig|signature)$/i
 
 export function isSecretField(name: string): boolean {
   return SECRET.test(name)

@@ -10,10 +10,13 @@ import type { Sealer } from '../lib/sealer.js'
 import type { Wake } from '../lib/wake.js'
 import { type EnqueueAnswer, enqueue, uploadsOf } from '../queue/enqueue.js'
 import { dropUploads, storeUpload } from '../queue/uploads.js'
+import type { KnownVolumes } from '../volumes/known.js'
+import { problemOfName } from '../volumes/name.js'
 import { sealAttachmentAuth } from './attachment-auth.js'
+import { type AttachmentSources, findVolumes, judgeSources, type SourceRefusal } from './attachment-sources.js'
 import type { RefusalCode } from './fields.js'
 import type { AttachmentRef, InlineUpload, Message, Priority } from './message.js'
-import { type ParsedMessage, parseMessage } from './parse.js'
+import { type ParseContext, type ParsedMessage, parseMessage } from './parse.js'
 import { type Destination, resolveDestinations } from './resolve.js'
 import type { FieldWarning } from './unknown-fields.js'
 
@@ -31,6 +34,8 @@ export interface AcceptDeps {
   readonly wake: Pick<Wake, 'queue'>
   /** The instance's, for messages and requests without their own. */
   readonly defaultPriority: Priority
+  readonly volumes: Pick<KnownVolumes, 'exist'>
+  readonly sources: AttachmentSources
 }
 
 /** Who submits: limited to one tenant, or an admin. */
@@ -49,6 +54,8 @@ export interface AcceptOptions {
 
 export type RejectionCode =
   | RefusalCode
+  | 'attachment_source_unavailable'
+  | 'volume_not_found'
   | 'unauthorized'
   | 'tenant_not_found'
   | 'tenant_inactive'
@@ -116,6 +123,8 @@ async function* unitsOf(chunks: AsyncIterable<readonly unknown[]> | readonly unk
 interface Candidate {
   readonly index: number
   readonly parsed: ParsedMessage
+  /** What may be volumes' names in its attachments. */
+  readonly maybe: readonly string[]
 }
 
 async function acceptUnit(
@@ -127,12 +136,19 @@ async function acceptUnit(
   const rejected: (Rejection & { index: number })[] = []
   const warnings: FieldWarning[] = []
   const candidates: Candidate[] = []
+  const asked: string[] = []
   const context = {
     defaultPriority: options.defaultPriority ?? deps.defaultPriority,
     strict: options.strict,
     uploads: options.uploads,
+    // Whose message it is shows only later: until then it is the endpoint's, and the names are noted.
+    isVolume(name: string) {
+      if (problemOfName(name) === null) asked.push(name)
+      return false
+    },
   }
   for (const [index, raw] of unit.entries()) {
+    asked.length = 0
     const result = parseMessage(raw, context)
     if (!result.ok) {
       const { id, reason, code, field } = result
@@ -140,7 +156,7 @@ async function acceptUnit(
     } else if (isForeign(submitter, result.message)) {
       rejected.push({ index, id: result.message.id, ...FOREIGN })
     } else {
-      candidates.push({ index, parsed: result.message })
+      candidates.push({ index, parsed: result.message, maybe: asked.length === 0 ? NOTHING : [...asked] })
       warnings.push(...result.warnings)
     }
   }
@@ -151,13 +167,26 @@ async function acceptUnit(
     accountId: parsed.accountId,
   }))
   const destinations = named.length === 0 ? [] : await resolveDestinations(deps.db, named)
+  const volumes = await findVolumes(
+    deps.volumes,
+    candidates.map(({ parsed, maybe }, at) => {
+      const { tenantId, account } = destinations[at] ?? { account: null }
+      const attachments = parsed.content.attachments
+      if (attachments === undefined || account === null) return null
+      return { tenantId: tenantId!, accountId: account.id, attachments, maybe }
+    }),
+  )
   const messages: Message[] = []
   const indexes: number[] = []
   const quota = new Map<string, number>()
   const accountKeys = new Set<number>()
-  for (const [at, { index, parsed }] of candidates.entries()) {
+  for (const [at, { index, parsed: first, maybe }] of candidates.entries()) {
     const destination = destinations[at] ?? null
-    const refusal = refusalOf(destination)
+    const known = volumes[at]!
+    const parsed = maybe.some(name => known.has(name))
+      ? parseAgain(unit[index], first, { ...context, isVolume: name => known.has(name) })
+      : first
+    const refusal = refusalOf(destination) ?? judgeAttachments(parsed, destination!, deps.sources, known)
     if (refusal !== null) {
       rejected.push({ index, id: parsed.id, ...refusal })
       continue
@@ -199,6 +228,23 @@ async function storeUploads({ db, clock }: AcceptDeps, parsed: ParsedMessage): P
 
 function isForeign(submitter: Submitter, { tenantId }: ParsedMessage): boolean {
   return submitter.kind === 'tenant' && tenantId !== null && tenantId !== submitter.tenantId
+}
+
+const NOTHING: readonly string[] = []
+
+/** Only where its attachments come from is understood otherwise. */
+function parseAgain(raw: unknown, first: ParsedMessage, context: ParseContext): ParsedMessage {
+  const result = parseMessage(raw, context)
+  return result.ok ? result.message : first
+}
+
+function judgeAttachments(
+  { content: { attachments } }: ParsedMessage,
+  { hasEndpoint }: Destination,
+  { baseDir, baseUrl }: AttachmentSources,
+  volumes: ReadonlySet<string>,
+): SourceRefusal | null {
+  return attachments === undefined ? null : judgeSources(attachments, { baseDir, baseUrl, hasEndpoint }, volumes)
 }
 
 type Words = Omit<Rejection, 'id'>

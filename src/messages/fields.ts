@@ -5,13 +5,7 @@
  */
 
 /** Why a message was refused; `reason` is a sentence for a person, `code` is stable. */
-export type RefusalCode =
-  | 'missing_field'
-  | 'invalid_field'
-  | 'invalid_message'
-  | 'unknown_field'
-  | 'message_too_large'
-  | 'attachment_source_unsupported'
+export type RefusalCode = 'missing_field' | 'invalid_field' | 'invalid_message' | 'unknown_field' | 'message_too_large'
 
 export interface Refusal {
   readonly code: RefusalCode

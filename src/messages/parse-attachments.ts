@@ -1,21 +1,9 @@
 /** Attachments by reference (spec section 6.1): which source is meant, and the content itself where it came along. */
 import { createHash } from 'node:crypto'
 import { stripMd5Marker } from '../attachments/filename.js'
-import {
-  isObject,
-  isUnsafe,
-  lineField,
-  type Reading,
-  refuse,
-  refuseInvalid,
-  refuseMissing,
-  startReading,
-} from './fields.js'
+import { isObject, isUnsafe, lineField, type Reading, refuseInvalid, refuseMissing, startReading } from './fields.js'
 import type { AttachmentRef, FetchMode, InlineUpload } from './message.js'
 import { type FieldWarning, warnUnknown } from './unknown-fields.js'
-
-/** Sources that delivery can fetch from. The others are understood and refused at submission. */
-const SUPPORTED_SOURCES: ReadonlySet<FetchMode> = new Set<FetchMode>(['base64'])
 
 export interface AttachmentContext {
   readonly id: string
@@ -87,14 +75,6 @@ function readFields(reading: Reading, index: number, context: AttachmentContext)
   const contentId = readContentId(reading)
   const auth = readAuth(reading)
   if (filename === null || fetchMode === null) return null
-  if (!SUPPORTED_SOURCES.has(fetchMode)) {
-    return refuse(
-      reading,
-      'attachment_source_unsupported',
-      'storage_path',
-      `attachments from ${fetchMode} are not supported by this version`,
-    )
-  }
   const marked = stripMd5Marker(filename)
   const md5 = contentMd5 ?? marked.md5 ?? undefined
   if (upload !== undefined) {

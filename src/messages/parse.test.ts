@@ -266,10 +266,18 @@ describe('attachments', () => {
     ['doc_id=9', 'endpoint'],
     ['vol:a/b', 'volume'],
     ['other:a/b', 'endpoint'],
-  ])('%s means %s, which this version does not fetch', (path, mode) => {
-    const refused = refuse(attach({ storage_path: path }), { isVolume: name => name === 'vol' })
-    expect(refused).toMatchObject({ code: 'attachment_source_unsupported', field: 'attachments[0].storage_path' })
-    expect(refused.reason).toContain(mode)
+  ])('%s means %s', (path, mode) => {
+    const { message } = accept(attach({ storage_path: path }), { isVolume: name => name === 'vol' })
+    expect(message.content.attachments).toMatchObject([{ storagePath: path, fetchMode: mode }])
+  })
+
+  it('a control character in a path is refused', () => {
+    for (const path of ['/a\0b', 'https://x.it/\r\nX: y']) {
+      expect(refuse(attach({ storage_path: path }))).toMatchObject({
+        code: 'invalid_field',
+        field: 'attachments[0].storage_path',
+      })
+    }
   })
 
   it('the MD5 marker is cut out of the file name', () => {

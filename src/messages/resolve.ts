@@ -12,6 +12,8 @@ export interface Destination {
   readonly tenantId: string
   readonly active: boolean
   readonly maxQueuedMessages: number | null
+  /** The tenant has a client_base_url, where attachments can be asked for. */
+  readonly hasEndpoint: boolean
   /** null: the tenant has no such account, or none that is its only one or its default. */
   readonly account: { readonly key: number; readonly id: string } | null
 }
@@ -48,7 +50,7 @@ async function findOwners(db: Db, accountIds: ReadonlySet<string>): Promise<Map<
 
 async function findDestinations(db: Db, asked: readonly object[]): Promise<Map<string, Destination>> {
   const rows = await db.read({
-    sql: `select g.t, g.a, t.active, t.max_queued_messages, a.key, a.id
+    sql: `select g.t, g.a, t.active, t.max_queued_messages, t.client_base_url, a.key, a.id
       from @rows($1: t text, a text) g
       join tenants t on t.id = g.t
       left join accounts a on a.key = case
@@ -64,6 +66,7 @@ async function findDestinations(db: Db, asked: readonly object[]): Promise<Map<s
         tenantId: row.t as string,
         active: Number(row.active) === 1,
         maxQueuedMessages: row.max_queued_messages === null ? null : Number(row.max_queued_messages),
+        hasEndpoint: Boolean(row.client_base_url),
         account: row.key === null ? null : { key: Number(row.key), id: row.id as string },
       },
     ]),

@@ -23,7 +23,7 @@ export async function deleteTenant(db: Db, id: string, now: number): Promise<boo
   await db.write([
     { sql: 'delete from events where seq in (select seq from messages where tenant_id = $1)', params: [id] },
     { sql: 'delete from messages where tenant_id = $1', params: [id] },
-    // Accounts, keys, rules and the sync state go with it (foreign keys).
+    // Accounts, keys, volumes, rules and the sync state go with it (foreign keys).
     { sql: 'delete from tenants where id = $1', params: [id] },
   ])
   return true

@@ -82,6 +82,7 @@ describe('the fields in docs/api.md', () => {
     ['post', '/account', 'Account fields'],
     ['post', '/tenant', 'Tenant fields'],
     ['post', '/commands/rules', 'Rule fields'],
+    ['post', '/volume', 'Volume fields'],
   ])('tell of each field of %s %s', async (method, path, title) => {
     const { body } = await service.call('GET', '/openapi.json')
     const schema = body.paths[path][method].requestBody.content['application/json'].schema

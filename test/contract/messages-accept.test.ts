@@ -22,7 +22,18 @@ describe.each(dialects)('accepting messages on %s', dialect => {
     messages: readonly unknown[] | AsyncIterable<readonly unknown[]>,
     given: Partial<AcceptOptions> = {},
     who: Submitter = admin,
-  ) => acceptMessages({ db: temp.db, clock, sealer, wake, defaultPriority: 2 }, who, messages, { ...options, ...given })
+  ) => {
+    const volumes = { exist: async () => [] }
+    const deps = {
+      clock,
+      sealer,
+      wake,
+      defaultPriority: 2 as const,
+      volumes,
+      sources: { baseDir: null, baseUrl: null },
+    }
+    return acceptMessages({ db: temp.db, ...deps }, who, messages, { ...options, ...given })
+  }
   const rows = (sql: string, ...params: (string | number)[]) => temp.db.read({ sql, params })
 
   beforeAll(async () => {

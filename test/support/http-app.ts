@@ -8,7 +8,9 @@ import type { AccountTest, HttpDeps } from '../../src/http/deps.js'
 import { createSealer } from '../../src/lib/seal.js'
 import type { Sealer } from '../../src/lib/sealer.js'
 import { type Environment, loadConfig } from '../../src/load-config.js'
+import { volumeProblem } from '../../src/service/volume-problem.js'
 import { ensureDefaultTenant } from '../../src/tenants/store.js'
+import { createKnownVolumes } from '../../src/volumes/known.js'
 import { createFakeClock, type FakeClock } from './fake-clock.js'
 import { silentLog } from './silent-log.js'
 import { type dialects, openTempDb, type TempDb } from './temp-db.js'
@@ -97,6 +99,8 @@ export async function openHttpApp(
     accepted: () => {},
     freeDiskMb: () => process.freeMb,
     probeAccount: account => http.probe(account),
+    knownVolumes: createKnownVolumes({ db: temp.db, clock }),
+    volumeProblem,
   }
   const app = buildApp(deps, routes)
   const http: HttpApp = {

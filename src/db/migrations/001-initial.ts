@@ -226,4 +226,24 @@ export const initial: readonly string[] = [
     response_status bigint not null
   )`,
   'create index command_log_at on command_log(at)',
+  // Attachment stores. Without a tenant all may use it; without an account all accounts of its tenant.
+  `create table volumes (
+    key @identity,
+    tenant_id text references tenants(id) on delete cascade,
+    account_id text,
+    name text not null,
+    backend text not null,
+    -- sealed as a whole
+    config text not null,
+    -- 0 while it was last set with a tenant's key
+    trusted smallint not null,
+    -- 1 while it is what config.ini says
+    from_config smallint not null,
+    created_at bigint not null,
+    updated_at bigint not null,
+    foreign key (tenant_id, account_id) references accounts(tenant_id, id) on delete cascade
+  )`,
+  // By name first: own and shared ones of a name are looked up together.
+  `create unique index volumes_name on volumes(name, coalesce(tenant_id, ''), coalesce(account_id, ''))`,
+  'create index volumes_owner on volumes(tenant_id, account_id)',
 ]

@@ -9,11 +9,13 @@ import { ruleRoutes } from './rules.js'
 import { statsRoutes } from './stats.js'
 import { systemRoutes } from './system.js'
 import { tenantRoutes } from './tenants.js'
+import { volumeRoutes } from './volumes.js'
 
 export const allRoutes: readonly Routes[] = [
   systemRoutes,
   tenantRoutes,
   accountRoutes,
+  volumeRoutes,
   messageRoutes,
   commandRoutes,
   ruleRoutes,

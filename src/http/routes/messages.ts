@@ -33,7 +33,15 @@ export function messageRoutes(app: App, deps: HttpDeps): void {
 
 function addSubmission(app: App, deps: HttpDeps): void {
   const { db, clock, sealer, wake, config } = deps
-  const acceptDeps = { db, clock, sealer, wake, defaultPriority: config.queue.defaultPriority }
+  const acceptDeps = {
+    db,
+    clock,
+    sealer,
+    wake,
+    defaultPriority: config.queue.defaultPriority,
+    volumes: deps.knownVolumes,
+    sources: config.attachments,
+  }
   app.post(
     '/commands/add-messages',
     {

@@ -1,0 +1,120 @@
+/** A volume on the wire: what may be given, what is shown of it, and how a config that comes back masked is read. */
+import { type Static, Type } from '@fastify/type-provider-typebox'
+import type { Volume } from '../volumes/volume.js'
+import { MASK, maskSecrets } from './mask.js'
+import { AnyId, AnyObject, Given, Line, NewId } from './schemas.js'
+import { wrongField } from './validate.js'
+import { isoTime, withoutNulls } from './wire-time.js'
+
+export const VolumePayload = Type.Object(
+  {
+    name: NewId,
+    backend: Line(64),
+    // Judged by configOf: what is wrong with it is told without repeating it, for it holds secrets.
+    config: Type.Unknown({ description: 'Object: where the files lie, and the credentials for it' }),
+    account_id: Given(AnyId),
+    tenant_id: Given(AnyId),
+  },
+  { title: 'Volume' },
+)
+
+const shown = {
+  id: Type.Integer(),
+  name: Type.String(),
+  backend: Type.String(),
+  config: Type.Optional(AnyObject),
+  tenant_id: Type.Optional(Type.String()),
+  account_id: Type.Optional(Type.String({ description: "As the predecessor had it: the account, or the tenant's id" })),
+}
+export const VolumeInfo = Type.Object(shown, { title: 'VolumeInfo' })
+export const VolumeListed = Type.Object(
+  { ...shown, created_at: Type.String(), updated_at: Type.String() },
+  { title: 'VolumeListed' },
+)
+
+/** `viewer` null: an admin. A tenant is told that a shared volume is there, and not where its files lie. */
+export function volumeInfo(volume: Volume, viewer: string | null): Static<typeof VolumeInfo> {
+  const { tenantId, accountId } = volume
+  return withoutNulls({
+    id: volume.key,
+    name: volume.name,
+    backend: volume.backend,
+    config: viewer !== null && tenantId !== viewer ? null : maskConfig(volume.config),
+    tenant_id: tenantId,
+    account_id: accountId ?? tenantId,
+  }) as Static<typeof VolumeInfo>
+}
+
+export function volumeListed(volume: Volume, viewer: string | null): Static<typeof VolumeListed> {
+  const { createdAt, updatedAt } = volume
+  return { ...volumeInfo(volume, viewer), created_at: isoTime(createdAt), updated_at: isoTime(updatedAt) }
+}
+
+/** What the command log says of a config as given. */
+export function auditedConfig(given: unknown): unknown {
+  // A text may be a whole config in JSON.
+  return typeof given === 'object' && !Array.isArray(given) ? maskConfig(given) : MASK
+}
+
+/** Secret fields, and what URLs carry of user names, passwords and signatures. */
+function maskConfig(config: unknown): unknown {
+  return maskUrls(maskSecrets(config))
+}
+
+const MAX_CONFIG = 64 * 1024
+
+/** The config as an object. Throws 422, and repeats nothing of what was given. */
+export function configOf(given: unknown): Record<string, unknown> {
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    throw wrongField('config', 'Input should be a valid dictionary', 'dict_type')
+  }
+  const text = JSON.stringify(given)
+  if (text.length > MAX_CONFIG) throw wrongField('config', `should have at most ${MAX_CONFIG} characters`)
+  if (/\$\{/.test(text)) {
+    throw wrongField('config', `\${…} is replaced in config.ini only: send the value itself`)
+  }
+  return given as Record<string, unknown>
+}
+
+/** Puts the stored values where `***` came back. Throws 422 where nothing is stored that it could stand for. */
+export function unmaskConfig(
+  given: Readonly<Record<string, unknown>>,
+  stored: Readonly<Record<string, unknown>> | null,
+): { config: Record<string, unknown>; usesStored: boolean } {
+  let usesStored = false
+  const restore = (value: unknown, seen: unknown, kept: unknown, path: string): unknown => {
+    if (typeof value === 'string' && value.includes(MASK)) {
+      if (value !== seen) throw wrongField(path, `${MASK} stands for a stored value, and there is none`)
+      usesStored ||= value !== kept
+      return kept
+    }
+    if (typeof value !== 'object' || value === null) return value
+    if (Array.isArray(value)) return value.map((each, i) => restore(each, at(seen, i), at(kept, i), `${path}.${i}`))
+    return Object.fromEntries(
+      Object.entries(value).map(([name, each]) => [
+        name,
+        restore(each, at(seen, name), at(kept, name), `${path}.${name}`),
+      ]),
+    )
+  }
+  const config = restore(given, maskConfig(stored), stored, 'config') as Record<string, unknown>
+  return { config, usesStored }
+}
+
+function at(container: unknown, name: string | number): unknown {
+  if (typeof container !== 'object' || container === null || !Object.hasOwn(container, name)) return undefined
+  return (container as Record<string | number, unknown>)[name]
+}
+
+function maskUrls(value: unknown): unknown {
+  if (typeof value === 'string') return maskUrl(value)
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) return value.map(maskUrls)
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, maskUrls(each)]))
+}
+
+/** `https://user:password@host/path?sig=…`: by the text, so that also what is no good URL is masked. */
+function maskUrl(text: string): string {
+  if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return text
+  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, `$1${MASK}@`).replace(/([?&][^=&#]*=)[^&#]+/g, `$1${MASK}`)
+}
