@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { DatabaseUnavailable } from '../../src/db/db.js'
 import type { Routes } from '../../src/http/app.js'
 import { messageChunks, messageCount } from '../../src/http/parse-body.js'
+import { Line } from '../../src/http/schemas.js'
 import { ADMIN, type HttpApp, openHttpApp } from '../support/http-app.js'
 
 const seen: { sizes: number[]; ids: string[] } = { sizes: [], ids: [] }
@@ -25,6 +26,10 @@ const testRoutes: Routes = app => {
           n: Type.Optional(Type.Union([Type.Integer({ minimum: 0 }), Type.Null()])),
           b: Type.Optional(Type.Boolean()),
           s: Type.Optional(Type.String({ maxLength: 5 })),
+          line: Type.Optional(Type.Union([Line(), Type.Null()])),
+          exact: Type.Optional(
+            Type.Object({ a: Type.Number({ exclusiveMinimum: -1 }) }, { additionalProperties: false }),
+          ),
           kind: Type.Optional(Type.Union([Type.Literal('defer'), Type.Literal('error')])),
           needed: Type.Optional(Type.Object({ password: Type.String({ maxLength: 3 }) })),
         }),
@@ -233,6 +238,10 @@ describe('fields', () => {
     [{ needed: {} }, { type: 'missing', loc: ['body', 'needed', 'password'], msg: 'Field required' }],
     [{ needed: [] }, { type: 'dict_type', loc: ['body', 'needed'] }],
     [{ s: 'a\0b' }, { type: 'value_error', loc: ['body', 's'] }],
+    [{ s: 'a\ud800' }, { type: 'value_error', loc: ['body', 's'] }],
+    [{ line: 'a\nb' }, { loc: ['body', 'line'], msg: 'must not contain control characters' }],
+    [{ exact: { a: 0, b: 1 } }, { type: 'extra_forbidden', loc: ['body', 'exact', 'b'] }],
+    [{ exact: { a: -1 } }, { type: 'greater_than', loc: ['body', 'exact', 'a'], ctx: { gt: -1 } }],
     [[], { type: 'dict_type', loc: ['body'] }],
   ])('%j is wrong as the predecessor said it', async (body, problem) => {
     const answer = await typed(body)

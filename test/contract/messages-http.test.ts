@@ -257,10 +257,10 @@ describe.each(dialects)('message routes on %s', dialect => {
       await add([mail('r-a'), mail('r-b')])
       await add([mail('r-c')], two)
       await set('r-b', "stage = 3, status = 'sending'")
-      expect((await remove(['r-a', 'r-b', 'r-c', 'r-z', 'bad\ud800'], one)).body).toEqual({
+      expect((await remove(['r-a', 'r-b', 'r-c', 'r-z'], one)).body).toEqual({
         ok: true,
         removed: 1,
-        not_found: ['bad\ud800', 'r-c', 'r-z'],
+        not_found: ['r-c', 'r-z'],
         unauthorized: [],
         in_progress: ['r-b'],
       })

@@ -32,7 +32,7 @@ const RulePayload = Type.Object(
     enabled: Given(Flag),
     priority: Given(Int(-1_000_000, 1_000_000)),
     days: Given(
-      Type.Array(Type.Integer({ minimum: 0, maximum: 6 }), {
+      Type.Array(Int(0, 6), {
         maxItems: 7,
         description: '0 Monday … 6 Sunday; empty: all',
       }),
@@ -48,7 +48,7 @@ const RulePayload = Type.Object(
   { title: 'NewRule' },
 )
 
-const RulePath = Type.Object({ rule_id: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }) })
+const RulePath = Type.Object({ rule_id: Int(0) })
 const RulesAnswer = OkWith({ rules: Type.Array(RuleInfo) })
 const tags = ['rules']
 
