@@ -1,5 +1,6 @@
 /** Attachments by reference (spec section 6.1): which source is meant, and the content itself where it came along. */
 import { stripMd5Marker } from '../attachments/filename.js'
+import { readHttpAuth } from '../lib/http-auth.js'
 import {
   isObject,
   isUnsafe,
@@ -172,18 +173,12 @@ function readContentId(reading: Reading): string | null {
   return /^[!-;=?-~]+$/.test(bare) ? bare : refuseInvalid(reading, 'content_id', 'must be one content id')
 }
 
-/** Credentials for the attachment's source. Values go into HTTP headers, so no control characters; never echoed. */
+/** Credentials for the attachment's source; never echoed. */
 function readAuth(reading: Reading): Readonly<Record<string, string>> | null {
   const given = reading.source.auth
   if (given === undefined || given === null) return null
   if (!isObject(given)) return refuseInvalid(reading, 'auth', 'must be an object')
-  const { method, token, user, password } = given
-  if (method === 'none' || Object.keys(given).length === 0) return null
-  if (method === 'bearer' && isSecret(token)) return { method, token }
-  if (method === 'basic' && isSecret(user) && isSecret(password)) return { method, user, password }
-  return refuseInvalid(reading, 'auth', 'must be {method: none | bearer | basic} with token, or user and password')
-}
-
-function isSecret(value: unknown): value is string {
-  return typeof value === 'string' && value !== '' && value.length <= 8_192 && !isUnsafe(value)
+  const read = readHttpAuth(given)
+  if (!read.ok) return refuseInvalid(reading, `auth.${read.field}`, read.problem)
+  return read.auth.method === 'none' ? null : read.auth
 }

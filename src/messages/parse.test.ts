@@ -287,8 +287,9 @@ describe('attachments', () => {
     [{ content_id: 'a b' }, 'content_id', 'invalid_field'],
     [{ content_md5: 'xyz' }, 'content_md5', 'invalid_field'],
     [{ fetch_mode: 'ftp' }, 'fetch_mode', 'invalid_field'],
-    [{ auth: { method: 'bearer' } }, 'auth', 'invalid_field'],
-    [{ auth: { method: 'bearer', token: 'a\r\nb' } }, 'auth', 'invalid_field'],
+    [{ auth: { token: 'a' } }, 'auth.method', 'invalid_field'],
+    [{ auth: { method: 'bearer' } }, 'auth.token', 'invalid_field'],
+    [{ auth: { method: 'bearer', token: 'a\r\nb' } }, 'auth.token', 'invalid_field'],
   ])('%j is refused by its field', (fields, field, code) => {
     expect(refuse(attach(fields))).toMatchObject({ code, field: `attachments[0].${field}` })
   })
