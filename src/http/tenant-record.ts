@@ -1,8 +1,10 @@
 /** A tenant on the wire: what may be given and by whom, what comes back with its secrets masked. */
 import { type Static, Type } from '@fastify/type-provider-typebox'
 import { AppError } from '../lib/errors.js'
-import type { TenantPatch } from '../tenants/store.js'
-import type { ClientAuth, Tenant } from '../tenants/tenant.js'
+import { readHttpAuth } from '../lib/http-auth.js'
+import { signingKey } from '../lib/signing-secret.js'
+import { type ClientAuthPatch, type GivenSecret, KEEP, type TenantPatch } from '../tenants/change.js'
+import type { Tenant } from '../tenants/tenant.js'
 import { MASK, maskSecrets } from './mask.js'
 import { AnyObject, Flag, Given, Int, Line, NewId } from './schemas.js'
 import { wrongField } from './validate.js'
@@ -73,8 +75,8 @@ export function tenantInfo(tenant: Tenant): Static<typeof TenantInfo> {
   }) as Static<typeof TenantInfo>
 }
 
-/** null sets a field back. `before` supplies the secrets that came masked. Throws 422 for what cannot work. */
-export function tenantPatch(given: TenantFields, before: Tenant | null): TenantPatch {
+/** null sets a field back, a masked secret keeps the one there is. Throws 422 for what cannot work. */
+export function tenantPatch(given: TenantFields): TenantPatch {
   const { rate_limits: rates, signing_secrets: secrets } = given
   return {
     name: given.name,
@@ -82,14 +84,13 @@ export function tenantPatch(given: TenantFields, before: Tenant | null): TenantP
     clientBaseUrl: httpUrl(given.client_base_url),
     clientSyncPath: path('client_sync_path', given.client_sync_path),
     clientAttachmentPath: path('client_attachment_path', given.client_attachment_path),
-    clientAuth:
-      given.client_auth == null ? given.client_auth : clientAuth(given.client_auth, before?.clientAuth ?? null),
+    clientAuth: given.client_auth == null ? given.client_auth : clientAuth(given.client_auth),
     largeFileConfig: given.large_file_config,
     rateHourly: rates == null ? rates : noZero(rates.hourly),
     rateDaily: rates == null ? rates : noZero(rates.daily),
     maxQueuedMessages: given.max_queued_messages === 0 ? null : given.max_queued_messages,
     attachmentRoot: given.attachment_root,
-    signingSecrets: secrets === null ? [] : secrets?.includes(MASK) ? undefined : secrets,
+    signingSecrets: secrets === null ? [] : secrets?.map(signingSecret),
   }
 }
 
@@ -112,21 +113,21 @@ export function withoutGivenNulls(given: TenantFields): TenantFields {
   return withoutNulls(given) as TenantFields
 }
 
-function clientAuth(given: Static<typeof Auth>, before: ClientAuth | null): ClientAuth {
-  switch (given.method ?? 'none') {
-    case 'bearer': {
-      const token = given.token === MASK && before?.method === 'bearer' ? before.token : given.token
-      if (!token) throw wrongField('client_auth', 'bearer needs a token')
-      return { method: 'bearer', token }
-    }
-    case 'basic': {
-      const password = given.password === MASK && before?.method === 'basic' ? before.password : given.password
-      if (!given.user) throw wrongField('client_auth', 'basic needs a user')
-      return { method: 'basic', user: given.user, password: password ?? '' }
-    }
-    default:
-      return { method: 'none' }
+function clientAuth(given: Static<typeof Auth>): ClientAuthPatch {
+  const read = readHttpAuth(given)
+  if (!read.ok) throw wrongField(`client_auth.${read.field}`, read.problem)
+  const { auth } = read
+  if (auth.method === 'bearer' && auth.token === MASK) return { ...auth, token: KEEP }
+  if (auth.method === 'basic' && auth.password === MASK) return { ...auth, password: KEEP }
+  return auth
+}
+
+function signingSecret(given: string, index: number): GivenSecret {
+  if (given === MASK) return KEEP
+  if (signingKey(given) === null) {
+    throw wrongField(`signing_secrets.${index}`, 'Input should be whsec_ and base64 of 24 to 64 random bytes')
   }
+  return given
 }
 
 function httpUrl(given: string | null | undefined): string | null | undefined {

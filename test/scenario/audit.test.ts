@@ -9,7 +9,7 @@ const SECRETS = [
   'smtp-password-1',
   'imap-password-2',
   'bearer-token-3',
-  'whsec_c2lnbmluZy1zZWNyZXQtNA==',
+  'whsec_c2lnbmluZy1zZWNyZXQtNCBvZiAyNCBieXRlcw==',
   'store-key-5',
   'body-of-the-mail-6',
 ]
