@@ -232,6 +232,31 @@ describe.each(dialects)('message routes on %s', dialect => {
       expect((await operate('o1', 'retry')).body.status).toBe('pending')
     })
 
+    it('one that was scheduled keeps its schedule when it is tried again', async () => {
+      const deferred_ts = Math.floor(http.clock.now() / 1000) + 3600
+      await add([mail('o2', { deferred_ts })])
+      await operate('o2', 'cancel')
+      expect((await operate('o2', 'retry')).body.status).toBe('deferred')
+      const { body } = await http.call('GET', '/messages/o2', { token: one })
+      expect(body).toMatchObject({ status: 'deferred', deferred_ts, waiting_for: 'schedule' })
+    })
+
+    it('one whose account is gone is refused at once, and the account is named', async () => {
+      await http.call('POST', '/account', { token: one, body: { id: 'short-lived', host: 'h' } })
+      await add([mail('o3', { account_id: 'short-lived' })])
+      await http.call('DELETE', '/account/short-lived', { token: one })
+      // One of the same name is another account.
+      await http.call('POST', '/account', { token: one, body: { id: 'short-lived', host: 'h' } })
+      const answer = await operate('o3', 'retry')
+      expect([answer.status, answer.body.code, answer.body.error]).toEqual([
+        400,
+        'command_failed',
+        "its account 'short-lived' was deleted: submit the message again through another one",
+      ])
+      expect((await http.call('GET', '/messages/o3', { token: one })).body.code).toBe('account_deleted')
+      await http.call('DELETE', '/account/short-lived', { token: one })
+    })
+
     it('a message in doubt is released or discarded', async () => {
       await add([mail('d1'), mail('d2')])
       expect((await operate('d1', 'release')).status).toBe(400)

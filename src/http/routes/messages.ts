@@ -219,9 +219,13 @@ function addOperations(app: App, { db, clock, wake }: HttpDeps): void {
         if (result === 'not_found') throw notFound(id)
         if (result === 'wrong_state') throw new AppError('command_failed', refusal)
         const [row] = await db.read({
-          sql: 'select status, stage, account_key, priority from messages where tenant_id = $1 and id = $2',
+          sql: 'select status, stage, account_key, account_id, priority from messages where tenant_id = $1 and id = $2',
           params: [tenantId, id],
         })
+        if (result === 'account_gone') {
+          const gone = `its account '${row?.account_id}' was deleted: submit the message again through another one`
+          throw new AppError('command_failed', gone)
+        }
         if (row !== undefined && Number(row.stage) > 0) wake.queue([Number(row.account_key)], Number(row.priority))
         else wake.reports([tenantId])
         return { ok: true as const, id, tenant_id: tenantId, status: (row?.status as string | undefined) ?? 'deleted' }
