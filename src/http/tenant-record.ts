@@ -144,11 +144,19 @@ function httpUrl(given: string | null | undefined): string | null | undefined {
   return given
 }
 
+/** Would lead out of the base URL's own path (RFC 3986 §5.2.4); parsers read %2e as a dot. */
+const DOT_SEGMENT = /\/(?:\.|%2e){1,2}(?:\/|$)/i
+
 /** A path is appended to the base URL: anything else could turn into another host (`@evil`, `.evil`, `:1`). */
 function path(field: string, given: string | null | undefined): string | null | undefined {
   if (given == null) return given
   if (given === '') return null
-  if (!given.startsWith('/') || /\s/.test(given)) throw wrongField(field, 'Input should be a path that starts with /')
+  // As a URL parser reads it, which takes a backslash for a slash.
+  if (!given.startsWith('/') || /[\s\\]/.test(given)) {
+    throw wrongField(field, 'Input should be a path that starts with /, without spaces and backslashes')
+  }
+  if (DOT_SEGMENT.test(given.split(/[?#]/, 1)[0]!))
+    throw wrongField(field, 'a path must not have the segments . and ..')
   return given
 }
 
