@@ -75,7 +75,7 @@ export const ruleRoutes: Routes = (app, { db, clock, wake }) => {
     async request => {
       const { body } = request
       checkWindow(body)
-      const id = await createRule(
+      const created = await createRule(
         db,
         {
           name: body.name ?? null,
@@ -92,7 +92,8 @@ export const ruleRoutes: Routes = (app, { db, clock, wake }) => {
         },
         clock.now(),
       )
-      if (id === null) throw new AppError('not_found', `Tenant '${body.tenant_id}' not found`)
+      if (created.kind === 'no_tenant') throw new AppError('not_found', `Tenant '${body.tenant_id}' not found`)
+      if (created.kind === 'no_account') throw new AppError('not_found', `Account '${body.account_id}' not found`)
       wake.settings()
       return answer()
     },
