@@ -6,7 +6,7 @@ import { signingKey } from '../lib/signing-secret.js'
 import { type ClientAuthPatch, type GivenSecret, KEEP, type TenantPatch } from '../tenants/change.js'
 import type { Tenant } from '../tenants/tenant.js'
 import { MASK, maskSecrets } from './mask.js'
-import { AnyObject, Flag, Given, Int, Line, NewId } from './schemas.js'
+import { Flag, Given, Int, Line, Matching, NewId } from './schemas.js'
 import { wrongField } from './validate.js'
 import { isoTime, withoutNulls } from './wire-time.js'
 
@@ -17,14 +17,44 @@ const Auth = Type.Object({
   password: Given(Line(4096)),
 })
 
+const closed = { additionalProperties: false }
+
+/** '' is not set: old clients send all their fields. */
+const LargeFileConfig = Type.Object(
+  {
+    enabled: Given(Flag),
+    max_size_mb: Given(Type.Number({ exclusiveMinimum: 0, maximum: 1_000_000 })),
+    storage_url: Given(
+      Matching(
+        '^(?:(?:s3|gs|az|file)://[^\\s\\u0000-\\u001f\\u007f-\\u009f]+)?$',
+        'Input should be an s3://, gs://, az:// or file:// URL',
+        {
+          maxLength: 2000,
+        },
+      ),
+    ),
+    public_base_url: Given(
+      Matching('^(?:https?://[^\\s\\u0000-\\u001f\\u007f-\\u009f]+)?$', 'Input should be an http:// or https:// URL', {
+        maxLength: 2000,
+      }),
+    ),
+    file_ttl_days: Given(Int(1, 36_500)),
+    action: Given(Type.Union([Type.Literal('warn'), Type.Literal('reject'), Type.Literal('rewrite')])),
+    lifespan_after_download_days: Type.Optional(Type.Unknown({ description: 'Of old clients; ignored' })),
+  },
+  closed,
+)
+
 const fields = {
   name: Given(Line(255)),
   client_auth: Given(Auth),
   client_base_url: Given(Line(2000)),
   client_sync_path: Given(Line(1000)),
   client_attachment_path: Given(Line(1000)),
-  rate_limits: Given(Type.Object({ hourly: Given(Int(0, 1_000_000_000)), daily: Given(Int(0, 1_000_000_000)) })),
-  large_file_config: Given(AnyObject),
+  rate_limits: Given(
+    Type.Object({ hourly: Given(Int(0, 1_000_000_000)), daily: Given(Int(0, 1_000_000_000)) }, closed),
+  ),
+  large_file_config: Given(LargeFileConfig),
   active: Given(Flag),
   max_queued_messages: Given(Int(0)),
   attachment_root: Given(Line(4096)),
@@ -85,7 +115,7 @@ export function tenantPatch(given: TenantFields): TenantPatch {
     clientSyncPath: path('client_sync_path', given.client_sync_path),
     clientAttachmentPath: path('client_attachment_path', given.client_attachment_path),
     clientAuth: given.client_auth == null ? given.client_auth : clientAuth(given.client_auth),
-    largeFileConfig: given.large_file_config,
+    largeFileConfig: largeFileConfig(given.large_file_config),
     rateHourly: rates == null ? rates : noZero(rates.hourly),
     rateDaily: rates == null ? rates : noZero(rates.daily),
     maxQueuedMessages: given.max_queued_messages === 0 ? null : given.max_queued_messages,
@@ -94,12 +124,22 @@ export function tenantPatch(given: TenantFields): TenantPatch {
   }
 }
 
+/** Fields of the record that are the admin's, with their names on the wire. */
+const RESERVED = [
+  ['active', 'active'],
+  ['rateHourly', 'rate_limits'],
+  ['rateDaily', 'rate_limits'],
+  ['maxQueuedMessages', 'max_queued_messages'],
+  ['attachmentRoot', 'attachment_root'],
+] as const
+
 /** What a tenant's own key may change (spec section 2); naming the rest with the value it has is no change. */
 export function refuseForeignFields(patch: TenantPatch, before: Tenant): void {
-  const reserved = ['active', 'rateHourly', 'rateDaily', 'maxQueuedMessages', 'attachmentRoot'] as const
-  if (reserved.some(field => patch[field] !== undefined && patch[field] !== before[field])) {
-    throw new AppError('forbidden', 'Admin token required, tenant tokens not allowed for this operation', {
-      details: { admin_fields: ['active', 'rate_limits', 'max_queued_messages', 'attachment_root'] },
+  const differs = RESERVED.filter(([field]) => patch[field] !== undefined && patch[field] !== before[field])
+  if (differs.length > 0) {
+    const names = [...new Set(differs.map(([, name]) => name))]
+    throw new AppError('forbidden', `Admin token required to change ${names.join(', ')}`, {
+      details: { admin_fields: names },
     })
   }
   const store = patch.largeFileConfig?.storage_url
@@ -111,6 +151,12 @@ export function refuseForeignFields(patch: TenantPatch, before: Tenant): void {
 /** As PUT has it: null is not given. */
 export function withoutGivenNulls(given: TenantFields): TenantFields {
   return withoutNulls(given) as TenantFields
+}
+
+function largeFileConfig(given: TenantFields['large_file_config']): TenantPatch['largeFileConfig'] {
+  if (given == null) return given
+  const { lifespan_after_download_days: _, ...config } = given
+  return config
 }
 
 function clientAuth(given: Static<typeof Auth>): ClientAuthPatch {

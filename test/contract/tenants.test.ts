@@ -195,7 +195,11 @@ describe.each(dialects)('tenants on %s', dialect => {
       { max_queued_messages: 5 },
       { attachment_root: '/' },
     ]) {
-      expect((await put(body)).status, JSON.stringify(body)).toBe(403)
+      const [field] = Object.keys(body)
+      expect(await put(body), JSON.stringify(body)).toMatchObject({
+        status: 403,
+        body: { error: `Admin token required to change ${field}`, details: { admin_fields: [field] } },
+      })
     }
     expect((await put({ large_file_config: { storage_url: 'file:///etc' } })).status).toBe(422)
     expect(await shown('own')).toMatchObject({ name: 'Mine', rate_limits: { daily: 10 }, active: true })
@@ -218,10 +222,43 @@ describe.each(dialects)('tenants on %s', dialect => {
     { id: 'ok', client_auth: { method: 'digest' } },
     { id: 'ok', name: 'a\r\nb' },
     { id: 'ok', rate_limits: { daily: -1 } },
-    { id: 'ok', signing_secrets: ['a', 'b', 'c'] },
+    { id: 'ok', rate_limits: { weekly: 5 } },
+    { id: 'ok', signing_secrets: [ONE, ONE, TWO] },
+    { id: 'ok', large_file_config: { enabled: 'perhaps' } },
+    { id: 'ok', large_file_config: { max_size_mb: 0 } },
+    { id: 'ok', large_file_config: { action: 'delete' } },
+    { id: 'ok', large_file_config: { file_ttl_days: 0 } },
+    { id: 'ok', large_file_config: { storage_url: 'ftp://x' } },
+    { id: 'ok', large_file_config: { public_base_url: 'files.test' } },
+    { id: 'ok', large_file_config: { max_size: 5 } },
   ])('%j is refused', async body => {
     const answer = await http.call('POST', '/tenant', { body })
     expect([answer.status, answer.body.code]).toEqual([422, 'validation_failed'])
+  })
+
+  it('large_file_config is checked, and what old clients have beyond it is ignored', async () => {
+    const config = {
+      enabled: true,
+      max_size_mb: 2.5,
+      storage_url: 's3://bucket/prefix',
+      public_base_url: '',
+      file_ttl_days: 30,
+      action: 'rewrite',
+    }
+    await http.addTenant('files', { large_file_config: { ...config, lifespan_after_download_days: 3 } })
+    expect((await shown('files')).large_file_config).toEqual(config)
+    const unknown = await http.call('PUT', '/tenant/files', { body: { large_file_config: { max_size: 5 } } })
+    expect(unknown.body.error).toBe('large_file_config.max_size: Extra inputs are not permitted')
+  })
+
+  it('default cannot be deleted', async () => {
+    const answer = await http.call('DELETE', '/tenant/default')
+    expect([answer.status, answer.body.code, answer.body.error]).toEqual([
+      400,
+      'command_failed',
+      'the tenant default always exists and cannot be deleted',
+    ])
+    expect((await shown('default')).ok).toBe(true)
   })
 
   it('two changes of different fields at once do not undo each other', async () => {

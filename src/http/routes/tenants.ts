@@ -5,6 +5,7 @@ import { deleteTenant } from '../../tenants/delete.js'
 import { revokeKeys, rotateKey } from '../../tenants/keys.js'
 import {
   createTenant,
+  DEFAULT_TENANT,
   getTenant,
   listSyncStates,
   listTenants,
@@ -177,8 +178,11 @@ export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake }) =
     },
     async request => {
       const { tenant_id: id } = request.params
-      const deleted = deleteTenant(db, id, clock.now())
-      if (!(await deleted)) throw notFound(id)
+      if (id === DEFAULT_TENANT) {
+        // Every start would make it anew, without what belonged to it.
+        throw new AppError('command_failed', `the tenant ${DEFAULT_TENANT} always exists and cannot be deleted`)
+      }
+      if (!(await deleteTenant(db, id, clock.now()))) throw notFound(id)
       app.forgetTokens()
       wake.settings()
       return { ok: true as const }
