@@ -55,6 +55,8 @@ export type RejectionCode =
   | 'quota_exceeded'
 
 export interface Rejection {
+  /** Place among the request's messages, from 0: what names a message that has no id. */
+  readonly index: number
   readonly id: string | null
   /** A sentence for a person. */
   readonly reason: string
@@ -83,9 +85,9 @@ export async function acceptMessages(
   const rejected: Rejection[] = []
   const warnings: FieldWarning[] = []
   for await (const unit of unitsOf(chunks)) {
+    refuseTooMany(seen + unit.length)
+    const accepted = await acceptUnit(deps, submitter, unit, { ...options, first: seen })
     seen += unit.length
-    refuseTooMany(seen)
-    const accepted = await acceptUnit(deps, submitter, unit, options)
     queued += accepted.queued
     rejected.push(...accepted.rejected)
     warnings.push(...accepted.warnings.slice(0, MAX_WARNINGS - warnings.length))
@@ -109,7 +111,7 @@ async function* unitsOf(chunks: AsyncIterable<readonly unknown[]> | readonly unk
   }
 }
 
-/** A message on its way through the unit, with its place in it. */
+/** A message on its way through the unit, with its place in the request. */
 interface Candidate {
   readonly index: number
   readonly parsed: ParsedMessage
@@ -119,13 +121,14 @@ async function acceptUnit(
   deps: AcceptDeps,
   submitter: Submitter,
   unit: readonly unknown[],
-  options: AcceptOptions,
+  options: AcceptOptions & { readonly first: number },
 ): Promise<Accepted> {
-  const rejected: (Rejection & { index: number })[] = []
+  const rejected: Rejection[] = []
   const warnings: FieldWarning[] = []
   const candidates: Candidate[] = []
   const context = { defaultPriority: options.defaultPriority ?? deps.defaultPriority, strict: options.strict }
-  for (const [index, raw] of unit.entries()) {
+  for (const [at, raw] of unit.entries()) {
+    const index = options.first + at
     const result = parseMessage(raw, context)
     if (!result.ok) {
       const { id, reason, code, field } = result
@@ -150,7 +153,7 @@ async function acceptUnit(
   const accountKeys = new Set<number>()
   for (const [at, { index, parsed }] of candidates.entries()) {
     const destination = destinations[at] ?? null
-    const refusal = refusalOf(destination)
+    const refusal = refusalOf(destination, parsed.accountId)
     if (refusal !== null) {
       rejected.push({ index, id: parsed.id, ...refusal })
       continue
@@ -176,22 +179,30 @@ async function acceptUnit(
   }
   if (queued > 0) deps.wake.queue([...accountKeys], urgent)
   rejected.sort((a, b) => a.index - b.index)
-  return { queued, rejected: rejected.map(({ index: _, ...rejection }) => rejection), warnings }
+  return { queued, rejected, warnings }
 }
 
 function isForeign(submitter: Submitter, { tenantId }: ParsedMessage): boolean {
   return submitter.kind === 'tenant' && tenantId !== null && tenantId !== submitter.tenantId
 }
 
-type Words = Omit<Rejection, 'id'>
+type Words = Omit<Rejection, 'index' | 'id'>
 
 const FOREIGN: Words = { reason: 'Token not authorized for this tenant', code: 'unauthorized', field: 'tenant_id' }
 
-function refusalOf(destination: Destination | null): Words | null {
+function refusalOf(destination: Destination | null, accountId: string | null): Words | null {
   if (destination === null) return { reason: 'tenant not found', code: 'tenant_not_found', field: 'tenant_id' }
   if (!destination.active) return { reason: 'tenant is inactive', code: 'tenant_inactive', field: 'tenant_id' }
   if (destination.account !== null) return null
-  return { reason: 'account not found for tenant', code: 'account_not_found', field: 'account_id' }
+  return { reason: sayAccount(destination, accountId), code: 'account_not_found', field: 'account_id' }
+}
+
+/** Begins in the predecessor's words where there were such. */
+function sayAccount({ tenantId, hasAccounts }: Destination, accountId: string | null): string {
+  if (accountId !== null) return `account not found for tenant: '${accountId}'`
+  return hasAccounts
+    ? "name account_id or set is_default on one of the tenant's accounts"
+    : `account not found for tenant: '${tenantId}' has none`
 }
 
 function sayAnswer(answer: Exclude<EnqueueAnswer, 'queued'>, quota: number | undefined): Words {

@@ -12,13 +12,12 @@ import {
   startReading,
 } from './fields.js'
 import type { AttachmentRef, FetchMode } from './message.js'
-import { type FieldWarning, warnUnknown } from './unknown-fields.js'
+import { findUnknown, type UnknownField } from './unknown-fields.js'
 
 /** Sources that delivery can fetch from. The others are understood and refused at submission. */
 const SUPPORTED_SOURCES: ReadonlySet<FetchMode> = new Set<FetchMode>(['base64'])
 
 export interface AttachmentContext {
-  readonly id: string
   readonly isVolume?: (name: string) => boolean
 }
 
@@ -34,7 +33,7 @@ const KNOWN: ReadonlySet<string> = new Set(
 export function parseAttachments(
   reading: Reading,
   context: AttachmentContext,
-  warnings: FieldWarning[],
+  unknown: UnknownField[],
 ): readonly AttachmentRef[] | undefined {
   const given = reading.source.attachments
   if (given === undefined || given === null) return undefined
@@ -44,7 +43,7 @@ export function parseAttachments(
   }
   const attachments: AttachmentRef[] = []
   for (const [index, each] of given.entries()) {
-    const attachment = parseOne(reading, each, index, context, warnings)
+    const attachment = parseOne(reading, each, index, context, unknown)
     if (attachment === null) return undefined
     attachments.push(attachment)
   }
@@ -56,7 +55,7 @@ function parseOne(
   given: unknown,
   index: number,
   context: AttachmentContext,
-  warnings: FieldWarning[],
+  unknown: UnknownField[],
 ): AttachmentRef | null {
   const path = `attachments[${index}]`
   if (!isObject(given)) return refuseInvalid(message, path, 'must be an object')
@@ -66,7 +65,7 @@ function parseOne(
     message.refusal ??= reading.refusal
     return null
   }
-  warnUnknown(given, KNOWN, { id: context.id, path: reading.path }, warnings)
+  findUnknown(given, KNOWN, reading.path, unknown)
   return attachment
 }
 

@@ -36,7 +36,7 @@ describe.each(dialects)('message routes on %s', dialect => {
       expect(body).toEqual({
         ok: true,
         queued: 2,
-        rejected: [{ id: 'h2', reason: 'missing to', code: 'missing_field', field: 'to' }],
+        rejected: [{ index: 1, id: 'h2', reason: 'missing to', code: 'missing_field', field: 'to' }],
         warnings: [{ id: 'h3', field: 'bodyHtml', hint: 'unknown field, ignored; did you mean "body_html"?' }],
       })
       expect(http.hints).toContain('queue')
@@ -44,7 +44,13 @@ describe.each(dialects)('message routes on %s', dialect => {
 
     it('is 400 with the same body when nothing was queued', async () => {
       const rejected = [
-        { id: 'x1', reason: 'account not found for tenant', code: 'account_not_found', field: 'account_id' },
+        {
+          index: 0,
+          id: 'x1',
+          reason: "account not found for tenant: 'none'",
+          code: 'account_not_found',
+          field: 'account_id',
+        },
       ]
       const { status, body } = await add([mail('x1', { account_id: 'none' })])
       expect(status).toBe(400)
@@ -52,7 +58,7 @@ describe.each(dialects)('message routes on %s', dialect => {
         ok: false,
         queued: 0,
         rejected,
-        error: 'No message was queued: account not found for tenant',
+        error: "No message was queued: account not found for tenant: 'none'",
         code: 'command_failed',
         detail: { error: null, rejected },
       })
@@ -90,16 +96,34 @@ describe.each(dialects)('message routes on %s', dialect => {
       await http.call('POST', '/commands/add-messages', { token: one, body })
       expect((await http.call('GET', '/messages/p1', { token: one })).body.priority).toBe(1)
       expect((await http.call('GET', '/messages/p2', { token: one })).body.priority).toBe(3)
-      const wrong = await http.call('POST', '/commands/add-messages', {
-        token: one,
-        body: { ...body, default_priority: 'urgent' },
-      })
-      expect(wrong).toMatchObject({ status: 422, body: { detail: [{ loc: ['body', 'default_priority'] }] } })
+      for (const wrong of ['"urgent"', '1e999', '{}']) {
+        const text = `{"messages": [], "default_priority": ${wrong}}`
+        expect(await http.call('POST', '/commands/add-messages', { token: one, body: text })).toMatchObject({
+          status: 422,
+          body: { error: 'default_priority: Input should be 0 to 3 or immediate, high, medium, low' },
+        })
+      }
     })
 
     it('strict refuses unknown fields', async () => {
       expect((await add([mail('st', { foo: 1 })], one, '?strict=true')).body.rejected).toMatchObject([
         { code: 'unknown_field', field: 'foo' },
+      ])
+    })
+
+    it('unknown fields beside the messages warn as well, and strict refuses them', async () => {
+      const asked = { token: one, body: { messages: [mail('top')], defaultPriority: 1 } }
+      const warned = await http.call('POST', '/commands/add-messages', asked)
+      expect(warned.body).toMatchObject({
+        queued: 1,
+        warnings: [
+          { id: null, field: 'defaultPriority', hint: 'unknown field, ignored; did you mean "default_priority"?' },
+        ],
+      })
+      const refused = await http.call('POST', '/commands/add-messages?strict=true', asked)
+      expect([refused.status, refused.body.error]).toEqual([
+        422,
+        'defaultPriority: unknown field defaultPriority: did you mean "default_priority"?',
       ])
     })
 

@@ -24,6 +24,7 @@ export const SubmittedMessage = Type.Unknown({
 })
 
 export const Rejected = Type.Object({
+  index: Type.Integer({ description: "Place among the request's messages, from 0" }),
   id: Type.Union([Type.String(), Type.Null()]),
   reason: Type.String({ description: 'A sentence for a person' }),
   code: Type.String({ description: 'Stable, for programs; listed in docs/errors.md' }),

@@ -6,6 +6,7 @@ import { acceptMessages, MAX_MESSAGES, refuseTooMany } from '../../messages/acce
 import { findMessage, ownersOf } from '../../messages/find.js'
 import { listMessages } from '../../messages/list.js'
 import { priorityOf } from '../../messages/priority.js'
+import { findUnknown, sayUnknown, type UnknownField, warningOf } from '../../messages/unknown-fields.js'
 import {
   cancelMessage,
   discardMessage,
@@ -23,6 +24,7 @@ import { wrongField } from '../validate.js'
 import { answerAccepted } from './accepted-answer.js'
 import { Cursor, MessageRecord, Rejected, SubmittedMessage, Warning } from './message-schemas.js'
 
+const BODY_FIELDS: ReadonlySet<string> = new Set(['messages', 'default_priority', 'tenant_id'])
 const IdParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 255 }) })
 
 export function messageRoutes(app: App, deps: HttpDeps): void {
@@ -45,7 +47,7 @@ function addSubmission(app: App, deps: HttpDeps): void {
         querystring: Type.Object({ tenant_id: Type.Optional(AnyId), strict: Type.Optional(Flag) }),
         body: Type.Object({
           messages: Type.Array(SubmittedMessage),
-          default_priority: Given(Type.Union([Int(), Type.String({ maxLength: 20 })])),
+          default_priority: Type.Optional(Type.Unknown({ description: '0 to 3, or immediate, high, medium, low' })),
           tenant_id: Given(AnyId),
         }),
         response: {
@@ -58,21 +60,26 @@ function addSubmission(app: App, deps: HttpDeps): void {
       },
     },
     async (request, reply) => {
-      const { default_priority: given } = request.body
-      const defaultPriority = given === undefined || given === null ? null : priorityOf(given)
-      if (given != null && defaultPriority === null) {
+      const given = request.body.default_priority ?? null
+      const defaultPriority = given === null ? null : priorityOf(given)
+      if (given !== null && defaultPriority === null) {
         throw wrongField('default_priority', 'Input should be 0 to 3 or immediate, high, medium, low')
       }
+      const strict = request.query.strict === true
+      const unknown: UnknownField[] = []
+      findUnknown(request.body, BODY_FIELDS, '', unknown)
+      if (strict && unknown[0] !== undefined) throw wrongField(unknown[0].field, sayUnknown(unknown[0]))
       refuseTooMany(messageCount(request))
       const digest = createIdDigest()
-      const options = { defaultPriority, strict: request.query.strict === true, tenantId: request.tenantScope }
+      const options = { defaultPriority, strict, tenantId: request.tenantScope }
       const chunks = noting(messageChunks(request), digest.add)
       // Also of a request that failed half-way: some of it may stand.
       const accepted = await acceptMessages(acceptDeps, request.caller, chunks, options).finally(() =>
-        audit(request, { ...digest.result(), default_priority: given ?? undefined }),
+        audit(request, { ...digest.result(), default_priority: defaultPriority === null ? undefined : given }),
       )
       deps.accepted(accepted.queued)
-      const { status, body } = answerAccepted(accepted)
+      const warnings = [...unknown.map(each => warningOf(null, each)), ...accepted.warnings]
+      const { status, body } = answerAccepted({ ...accepted, warnings })
       // The failures are documented as every route's default response.
       return reply.code(status as 200).send(body as never)
     },
