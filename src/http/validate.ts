@@ -143,7 +143,8 @@ function toProblems(
     const input = valueAt(root, path)
     // A nullable field fails as itself, not as null, and not a second time as a union.
     const real = all.filter(each => !SECONDARY.has(each.keyword) && each.params.type !== 'null')
-    const allowed = real.filter(each => each.keyword === 'const').map(each => each.params.allowedValue)
+    const literal = real.find(each => each.keyword === 'const')
+    const allowed = literal === undefined ? [] : literalsBeside(literal, schema)
     for (const error of real) {
       if (error.keyword === 'const') continue
       if (error.keyword === 'required') {
@@ -229,6 +230,12 @@ function say(
     default:
       return { type: text ? 'string_type' : 'value_error', msg: `Value ${message}` }
   }
+}
+
+/** All values of the union that the literal is in: the errors themselves stop at the eighth. */
+function literalsBeside({ schemaPath, params }: ValidationProblem, schema: TSchema): unknown[] {
+  const union = valueAt(schema, schemaPath.replace(/^#/, '').replace(/\/\d+$/, ''))
+  return Array.isArray(union) ? union.map(each => (each as JsonSchema).const) : [params.allowedValue]
 }
 
 /** The words that the schema at this JSON pointer has for itself, see Matching. */

@@ -189,6 +189,14 @@ describe.each(dialects)('message routes on %s', dialect => {
       },
     )
 
+    it('a status that is none, or two, is told all there are', async () => {
+      const all = "Input should be 'pending', 'deferred', 'sending', 'sent', 'error', 'cancelled' or 'in_doubt'"
+      for (const query of ['status=lost', 'status=sent&status=error']) {
+        const answer = await http.call('GET', `/messages?${query}`)
+        expect([answer.status, answer.body.detail.length, answer.body.error]).toEqual([422, 1, `status: ${all}`])
+      }
+    })
+
     it('one message tells what it waits for', async () => {
       await add([mail('w1', { deferred_ts: Math.floor(http.clock.now() / 1000) + 60 })])
       expect((await http.call('GET', '/messages/w1', { token: one })).body).toMatchObject({
