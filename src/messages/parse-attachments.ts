@@ -25,7 +25,7 @@ const MAX_ATTACHMENTS = 1_000
 const MAX_FILENAME = 255
 const MAX_LOCATION = 4_096
 
-const KNOWN: ReadonlySet<string> = new Set(
+export const ATTACHMENT_FIELDS: ReadonlySet<string> = new Set(
   'filename storage_path fetch_mode mime_type content_md5 content_id auth'.split(' '),
 )
 
@@ -65,7 +65,7 @@ function parseOne(
     message.refusal ??= reading.refusal
     return null
   }
-  findUnknown(given, KNOWN, reading.path, unknown)
+  findUnknown(given, ATTACHMENT_FIELDS, reading.path, unknown)
   return attachment
 }
 

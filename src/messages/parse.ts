@@ -60,7 +60,7 @@ const MAX_RECIPIENTS = 10_000
 /** Characters of bodies and attachments together. GMP_MAX_BODY_MB usually stops earlier. */
 const MAX_MESSAGE = 100 * 1024 * 1024
 
-const KNOWN: ReadonlySet<string> = new Set(
+export const MESSAGE_FIELDS: ReadonlySet<string> = new Set(
   `id tenant_id account_id from from_addr to cc bcc reply_to return_path subject body content_type body_text body_html
   headers message_id attachments priority deferred_ts expires_ts batch_code`.split(/\s+/),
 )
@@ -73,7 +73,7 @@ export function parseMessage(raw: unknown, context: ParseContext): ParseResult {
   const unknown: UnknownField[] = []
   const message = readMessage(reading, context, unknown)
   if (message !== null && reading.refusal === null) {
-    findUnknown(raw, KNOWN, '', unknown)
+    findUnknown(raw, MESSAGE_FIELDS, '', unknown)
     const [first] = unknown
     if (!context.strict || first === undefined) {
       return { ok: true, message, warnings: unknown.map(each => warningOf(message.id, each)) }

@@ -22,7 +22,8 @@ import { messageChunks, messageCount } from '../parse-body.js'
 import { AnyId, Flag, Given, Int, OkWith, TenantBody, TenantQuery, UnixTime } from '../schemas.js'
 import { wrongField } from '../validate.js'
 import { answerAccepted } from './accepted-answer.js'
-import { Cursor, MessageRecord, Rejected, SubmittedMessage, Warning } from './message-schemas.js'
+import { DocumentedSubmission } from './message-fields.js'
+import { Cursor, MessageRecord, NothingQueued, Submitted } from './message-schemas.js'
 
 const BODY_FIELDS: ReadonlySet<string> = new Set(['messages', 'default_priority', 'tenant_id'])
 const IdParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 255 }) })
@@ -39,24 +40,24 @@ function addSubmission(app: App, deps: HttpDeps): void {
   app.post(
     '/commands/add-messages',
     {
-      config: { access: 'tenant', manyMessages: true, submission: true, audit: 'addMessages' },
+      config: {
+        access: 'tenant',
+        manyMessages: true,
+        submission: true,
+        audit: 'addMessages',
+        documentedBody: DocumentedSubmission,
+      },
       schema: {
         summary: 'Submit messages',
         description: `Up to ${MAX_MESSAGES} messages, each judged alone; what the answer calls queued is durable. A retry is idempotent.`,
         tags: ['messages'],
         querystring: Type.Object({ tenant_id: Type.Optional(AnyId), strict: Type.Optional(Flag) }),
         body: Type.Object({
-          messages: Type.Array(SubmittedMessage),
-          default_priority: Type.Optional(Type.Unknown({ description: '0 to 3, or immediate, high, medium, low' })),
+          messages: Type.Array(Type.Unknown()),
+          default_priority: Type.Optional(Type.Unknown()),
           tenant_id: Given(AnyId),
         }),
-        response: {
-          200: OkWith({
-            queued: Type.Integer(),
-            rejected: Type.Array(Rejected),
-            warnings: Type.Optional(Type.Array(Warning)),
-          }),
-        },
+        response: { 200: Submitted, 400: NothingQueued, 429: NothingQueued },
       },
     },
     async (request, reply) => {
