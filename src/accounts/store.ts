@@ -3,8 +3,10 @@
  * who change different fields at once do not undo each other.
  */
 import { type Db, type Row, rowsParam, type Statement } from '../db/db.js'
+import type { Refused } from '../lib/refused.js'
 import type { Sealer } from '../lib/sealer.js'
 import type { Account } from './account.js'
+import { refuseMovedSecret } from './moved-secret.js'
 import { ACCOUNT_FIELDS, type AccountSettings, accountFrom, accountRow, sealImapPassword } from './row.js'
 
 /** Fields to set; what is undefined stays. The IMAP password is given open. */
@@ -27,6 +29,7 @@ export type Saved =
   /** A new account needs a host. */
   | { readonly kind: 'host_missing' }
   | { readonly kind: 'no_tenant' }
+  | Refused
 
 /** Creates the account or changes the fields given. */
 export async function saveAccount(
@@ -43,6 +46,8 @@ export async function saveAccount(
     const current = await getAccount(db, sealer, tenantId, id)
     if (current !== null) {
       const next = changed(current, patch, options)
+      const refusal = options.trusted ? null : refuseMovedSecret(current, next, patch)
+      if (refusal !== null) return refusal
       const results = await db.write([replace(next, current, sealer, options.now), ...onlyDefault(next)])
       if (results[0]!.length === 1) return { kind: 'changed', key: current.key }
       continue

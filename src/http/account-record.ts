@@ -3,17 +3,16 @@ import { type Static, Type } from '@fastify/type-provider-typebox'
 import type { Account, AccountPause } from '../accounts/account.js'
 import { ACCOUNT_DEFAULTS, type AccountPatch } from '../accounts/store.js'
 import { MASK } from './mask.js'
-import { AnyId, Flag, Given, Int, Line, NewId, Nullable } from './schemas.js'
+import { AnyId, Flag, Given, Int, Line, Matching, NewId, Nullable } from './schemas.js'
 import { isoTime, unixSeconds, withoutNulls } from './wire-time.js'
 
-const Host = Type.String({
-  minLength: 1,
-  maxLength: 253,
-  pattern: '^[^\\s\\u0000-\\u001f\\u007f/@?#\\\\]+$',
-  description: 'Name or IP address of the SMTP server',
-})
+const Host = Matching(
+  '^[^\\s\\u0000-\\u001f\\u007f-\\u009f/@?#\\\\]+$',
+  'Input should be the name or IP address of a server, without spaces, / @ ? # \\ and control characters',
+  { minLength: 1, maxLength: 253, description: 'Name or IP address of the server' },
+)
 const Port = Int(1, 65_535)
-const Limit = Given(Type.Integer({ minimum: 0, maximum: 1_000_000_000, description: 'null or 0: no limit' }))
+const Limit = Given(Int(0, 1_000_000_000, { description: 'null or 0: no limit' }))
 
 export const AccountPayload = Type.Object(
   {

@@ -3,17 +3,22 @@
  * Order of a request: token (before a byte of the body is read) → request limit → body → tenant → fields → handler.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import fastify, { type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify'
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyRequest,
+  type RawServerDefault,
+} from 'fastify'
 import { AppError } from '../lib/errors.js'
 import { useAudit } from './audit.js'
 import { createAuthenticator } from './auth.js'
 import './caller.js'
 import { letBodiesWait } from './continue.js'
 import type { HttpDeps } from './deps.js'
-import { createErrorHandler, failureBody } from './error-handler.js'
+import { createErrorHandler } from './error-handler.js'
 import { documentRoute, useOpenapi } from './openapi.js'
+import { refuseMalformed, refuseTunnels, requireHost } from './outside-routes.js'
 import { useBodyParser } from './parse-body.js'
 import { createRequestLimit } from './request-limit.js'
 import { createRouteTable } from './route-table.js'
@@ -43,6 +48,8 @@ export type Routes = (app: App, deps: HttpDeps) => void
 /** From the first byte to the last of a request: what is slower is cut, whoever sends it. */
 const REQUEST_TIMEOUT_MS = 120_000
 const HEADERS_TIMEOUT_MS = 15_000
+/** By client address. Only unknown tokens count, so that a guesser locks out nobody who shares his address. */
+const UNKNOWN_TOKENS_A_MINUTE = 300
 
 export function buildApp(deps: HttpDeps, routes: readonly Routes[] = allRoutes): FastifyInstance {
   const { config } = deps
@@ -54,7 +61,12 @@ export function buildApp(deps: HttpDeps, routes: readonly Routes[] = allRoutes):
     keepAliveTimeout: 72_000,
     return503OnClosing: false,
     forceCloseConnections: 'idle',
-    http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: 5000, maxHeaderSize: 16 * 1024 },
+    http: {
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      connectionsCheckingInterval: 5000,
+      maxHeaderSize: 16 * 1024,
+      requireHostHeader: false,
+    },
     // Message ids have up to 255 characters, each up to 12 once percent-encoded.
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 4096 },
     frameworkErrors: (error, request, reply) => onError(error, request, reply as never),
@@ -83,7 +95,9 @@ export function buildApp(deps: HttpDeps, routes: readonly Routes[] = allRoutes):
   })
 
   letBodiesWait(app.server)
+  refuseTunnels(app.server)
   useSecurityHeaders(app)
+  app.addHook('onRequest', async request => requireHost(request.raw))
   useAuthentication(app, deps)
   useBodyParser(app, config.server)
   app.decorateRequest('tenantScope', null)
@@ -99,16 +113,19 @@ export function buildApp(deps: HttpDeps, routes: readonly Routes[] = allRoutes):
 
 function useAuthentication(app: App, deps: HttpDeps): void {
   const { config, clock } = deps
-  const authenticator = createAuthenticator(deps)
   const limit = createRequestLimit(config.server.requestsPerMinute, clock)
+  const guesses = createRequestLimit(UNKNOWN_TOKENS_A_MINUTE, clock)
+  const countUnknown = (request: FastifyRequest) => guesses.take(request.ip)
+  const authenticator = createAuthenticator(deps, countUnknown)
   app.decorateRequest('caller')
   app.decorate('forgetTokens', authenticator.forget)
   app.decorate('isAdminToken', authenticator.isAdminToken)
+  app.decorate('countUnknownToken', countUnknown)
   app.addHook('onRequest', async request => {
     const { access = 'admin', submission = false } = request.routeOptions.config
     if (access === 'public' || request.is404) return
     request.caller = await authenticator.authenticate(request, access)
-    limit.take(request.caller)
+    limit.take(request.caller.kind === 'admin' ? '' : request.caller.tenantId)
     if (submission) refuseSubmission(deps)
   })
 }
@@ -136,19 +153,4 @@ function useSecurityHeaders(app: App): void {
       'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
     })
   })
-}
-
-/** What is no HTTP at all gets no more than a line; Fastify never sees it. */
-function refuseMalformed(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
-  const [status, code, text] =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? (['431 Request Header Fields Too Large', 'bad_request', 'The headers are too large'] as const)
-      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? (['408 Request Timeout', 'bad_request', 'The request took too long'] as const)
-        : (['400 Bad Request', 'bad_request', 'This is not HTTP'] as const)
-  const body = JSON.stringify(failureBody(new AppError(code, text)))
-  socket.end(
-    `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  )
 }

@@ -23,6 +23,8 @@ declare module 'fastify' {
     /** Drops what is remembered of tokens; call after any change to keys or the admin token. */
     forgetTokens(): void
     isAdminToken(token: string): Promise<boolean>
+    /** For a route that judges tokens itself. Throws 429 when an address gave too many unknown ones. */
+    countUnknownToken(request: FastifyRequest): void
   }
 }
 
@@ -40,7 +42,11 @@ const MAX_REMEMBERED = 10_000
 
 type Known = { readonly tenantId: string; readonly expiresAt: number | null } | null
 
-export function createAuthenticator(deps: Pick<HttpDeps, 'config' | 'db' | 'clock'>): Authenticator {
+/** `onUnknown` is told of each unknown token and may throw a refusal of its own. */
+export function createAuthenticator(
+  deps: Pick<HttpDeps, 'config' | 'db' | 'clock'>,
+  onUnknown: (request: FastifyRequest) => void,
+): Authenticator {
   const { config, db, clock } = deps
   const fixedHash = config.server.apiToken === null ? null : hashToken(config.server.apiToken)
   const keys = new Map<string, { at: number; key: Promise<Known> }>()
@@ -86,7 +92,10 @@ export function createAuthenticator(deps: Pick<HttpDeps, 'config' | 'db' | 'cloc
       const hash = hashToken(token)
       if (await isAdminHash(hash)) return { kind: 'admin' }
       const key = await keyOf(hash)
-      if (key === null || (key.expiresAt !== null && key.expiresAt <= clock.now())) throw unauthorized()
+      if (key === null || (key.expiresAt !== null && key.expiresAt <= clock.now())) {
+        onUnknown(request)
+        throw unauthorized()
+      }
       if (access === 'admin') {
         throw new AppError('forbidden', 'Admin token required, tenant tokens not allowed for this operation')
       }

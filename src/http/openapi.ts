@@ -1,9 +1,17 @@
 /** OpenAPI 3.1 at /openapi.json, made of the very schemas that validate, and a page at /docs that shows it. */
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
+import type { TSchema } from '@fastify/type-provider-typebox'
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import type { Access } from './auth.js'
 import { Failure } from './schemas.js'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Shown in place of the schema of a body that the handler judges itself. */
+    documentedBody?: TSchema
+  }
+}
 
 /** Scripts and styles of our own origin only; swagger-ui sets styles on elements, hence 'unsafe-inline' for those. */
 const DOCS_CSP =
@@ -12,6 +20,21 @@ const DOCS_CSP =
 
 export async function useOpenapi(app: FastifyInstance, { version }: { readonly version: string }): Promise<void> {
   await app.register(swagger, {
+    transform: ({ schema, url, route }) => {
+      const body = route.config?.documentedBody
+      return { schema: body === undefined ? schema : { ...schema, body }, url }
+    },
+    transformObject: documents => {
+      const document = 'openapiObject' in documents ? documents.openapiObject : {}
+      // The plugin calls every body required; an empty one is {} here.
+      for (const path of Object.values(document.paths ?? {})) {
+        for (const { requestBody } of Object.values(path as Record<string, Operation>)) {
+          const required = requestBody?.content['application/json']?.schema?.required ?? []
+          if (requestBody !== undefined) requestBody.required = required.length > 0
+        }
+      }
+      return document
+    },
     openapi: {
       openapi: '3.1.0',
       info: {
@@ -33,6 +56,13 @@ export async function useOpenapi(app: FastifyInstance, { version }: { readonly v
     staticCSP: DOCS_CSP,
     logLevel: 'silent',
   })
+}
+
+interface Operation {
+  readonly requestBody?: {
+    required: boolean
+    readonly content: Record<string, { readonly schema?: { readonly required?: readonly string[] } }>
+  }
 }
 
 /** Adds to each documented route what all have: who may call it, and what a failure looks like. */

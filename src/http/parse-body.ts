@@ -75,7 +75,10 @@ export function useBodyParser(app: FastifyInstance, { maxBodyBytes }: { readonly
   app.addHook('onClose', () => pool.close())
 
   app.addHook('onRequest', async ({ raw }) => {
-    const type = raw.headers['content-type']
+    const { 'content-type': type, 'content-encoding': encoding = 'identity' } = raw.headers
+    if (encoding.trim().toLowerCase() !== 'identity') {
+      throw new AppError('unsupported_media_type', 'Content-Encoding is not supported: send the body as it is')
+    }
     if (type === undefined) return
     if (/^\s*multipart\//i.test(type)) {
       throw new AppError('unsupported_media_type', 'Multipart bodies are not read: send JSON')

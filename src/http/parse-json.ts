@@ -1,6 +1,6 @@
 /**
  * Bytes of a request body to a JSON value, for the event loop and for the parse thread alike. Hostile input is assumed:
- * `__proto__` keys are dropped, nesting is limited so that whatever walks the value later cannot exhaust the stack.
+ * `__proto__` keys are refused, nesting is limited so that whatever walks the value later cannot exhaust the stack.
  */
 import { isUtf8 } from 'node:buffer'
 
@@ -26,22 +26,33 @@ export function parseJson(bytes: Buffer): unknown {
   try {
     value = JSON.parse(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text)
   } catch (error) {
-    // The engine's message quotes the body, which may hold a password.
-    const at = /position (\d+)/.exec((error as Error).message)?.[1]
-    throw new InvalidJson('The body is not valid JSON', Number(at ?? 0))
+    throw invalid(text, (error as Error).message)
   }
-  clean(value, 0)
+  refuseUnsafe(value, 0)
   return value
 }
 
-function clean(value: unknown, depth: number): void {
+/** The engine's message quotes the body, which may hold a password: only its position is used. */
+function invalid(text: string, message: string): InvalidJson {
+  const at = Number(/position (\d+)/.exec(message)?.[1] ?? Number.NaN)
+  if (message.startsWith('Unexpected end') || at >= text.trimEnd().length) {
+    return new InvalidJson('The body is not valid JSON: it ends too early', text.length)
+  }
+  if (Number.isNaN(at)) return new InvalidJson('The body is not valid JSON', 0)
+  const before = text.slice(0, at).split('\n')
+  const where = `line ${before.length}, column ${before.at(-1)!.length + 1}`
+  return new InvalidJson(`The body is not valid JSON: ${where}`, at)
+}
+
+function refuseUnsafe(value: unknown, depth: number): void {
   if (typeof value !== 'object' || value === null) return
   if (depth >= MAX_DEPTH) throw new InvalidJson(`The body is nested deeper than ${MAX_DEPTH} levels`, 0)
   if (Array.isArray(value)) {
-    for (const item of value) clean(item, depth + 1)
+    for (const item of value) refuseUnsafe(item, depth + 1)
     return
   }
   // JSON.parse makes it an own key, which turns into the prototype once somebody assigns the keys to another object.
-  if (Object.hasOwn(value, '__proto__')) Reflect.deleteProperty(value, '__proto__')
-  for (const key in value) clean((value as Record<string, unknown>)[key], depth + 1)
+  // Nobody means it, and dropped in silence a header of that name would be missing from the mail.
+  if (Object.hasOwn(value, '__proto__')) throw new InvalidJson('The body has a key named __proto__', 0)
+  for (const key in value) refuseUnsafe((value as Record<string, unknown>)[key], depth + 1)
 }

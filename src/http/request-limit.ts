@@ -1,16 +1,15 @@
 /**
- * Requests a minute by token (spec: 429 too many requests). A bucket a caller that refills steadily: a client may spend
- * its minute at once and then goes on at the average rate. Counted in this process only; it protects the process.
+ * Requests a minute by token or address (spec: 429 too many requests). A bucket each that refills steadily: a client may
+ * spend its minute at once and then goes on at the average rate. Counted in this process only; it protects the process.
  */
 import type { Clock } from '../lib/clock.js'
 import { AppError } from '../lib/errors.js'
-import type { Caller } from './caller.js'
 
 const MAX_CALLERS = 20_000
 
 export interface RequestLimit {
-  /** Counts one request. Throws 429 with the seconds to wait. */
-  take(caller: Caller): void
+  /** Counts one request of whoever `key` stands for. Throws 429 with the seconds to wait. */
+  take(key: string): void
 }
 
 /** `perMinute` 0: no limit. */
@@ -18,9 +17,8 @@ export function createRequestLimit(perMinute: number, clock: Pick<Clock, 'monoto
   const buckets = new Map<string, { left: number; at: number }>()
   const perMs = perMinute / 60_000
   return {
-    take(caller) {
+    take(key) {
       if (perMinute <= 0) return
-      const key = caller.kind === 'admin' ? '' : caller.tenantId
       const now = clock.monotonic()
       const bucket = buckets.get(key)
       const left = bucket === undefined ? perMinute : Math.min(perMinute, bucket.left + (now - bucket.at) * perMs)

@@ -2,22 +2,39 @@
  * The building blocks of every route's schema: the same schema validates, types and documents. Numeric strings and the
  * old clients' booleans ("yes", 1) are brought to their type before validation, see validate.ts.
  */
-import { type Static, type TSchema, Type } from '@fastify/type-provider-typebox'
+import {
+  type Static,
+  type TNumberOptions,
+  type TSchema,
+  type TStringOptions,
+  Type,
+} from '@fastify/type-provider-typebox'
 
-/** Ids of tenants, accounts and volumes. */
-export const ID_PATTERN = '^[A-Za-z0-9_.-]{1,64}$'
+/** A text with a pattern, and what is said when it does not match: a regular expression tells a person nothing. */
+export const Matching = (pattern: string, refusal: string, options: TStringOptions = {}) =>
+  Type.String({ ...options, pattern, [REFUSAL]: refusal })
+/** The keyword under which a schema keeps those words for validate.ts. */
+export const REFUSAL = 'x-refusal'
 
-export const NewId = Type.String({ pattern: ID_PATTERN, description: '1 to 64 of A-Z a-z 0-9 _ . -' })
+/** Ids of tenants, accounts and volumes. `.` and `..` are no ids: in a URL's path they are swallowed (RFC 3986 §5.2.4). */
+export const NewId = Matching('^(?!\\.{1,2}$)[A-Za-z0-9_.-]{1,64}$', 'Input should be 1 to 64 of A-Z a-z 0-9 _ . -', {
+  description: '1 to 64 of A-Z a-z 0-9 _ . -, but not . or ..',
+})
 /** An id that is only looked up: what cannot exist is a 404 and not a wrong field. */
 export const AnyId = Type.String({ maxLength: 255 })
 
-/** One line of text: no control characters. */
-export const Line = (maxLength = 1000) => Type.String({ maxLength, pattern: '^[^\\u0000-\\u001f\\u007f]*$' })
+/** One line of text, as in messages: no control characters. */
+export const Line = (maxLength = 1000) =>
+  Matching('^[^\\u0000-\\u001f\\u007f-\\u009f]*$', 'must not contain control characters', { maxLength })
 export const Flag = Type.Boolean()
-export const Int = (minimum?: number, maximum = Number.MAX_SAFE_INTEGER) =>
-  Type.Integer({ ...(minimum === undefined ? {} : { minimum }), maximum })
+/** Bounded always: what is beyond a bigint would be an error of PostgreSQL, and beyond 2^53 another number. */
+export const Int = (
+  minimum = Number.MIN_SAFE_INTEGER,
+  maximum = Number.MAX_SAFE_INTEGER,
+  options: TNumberOptions = {},
+) => Type.Integer({ ...options, minimum, maximum })
 /** Unix seconds. */
-export const UnixTime = Type.Integer({ minimum: 0, maximum: 253_402_300_799, description: 'Unix seconds' })
+export const UnixTime = Int(0, 253_402_300_799, { description: 'Unix seconds' })
 /** Any JSON object, kept as given. */
 export const AnyObject = Type.Record(Type.String(), Type.Unknown())
 export const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])

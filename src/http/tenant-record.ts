@@ -1,10 +1,12 @@
 /** A tenant on the wire: what may be given and by whom, what comes back with its secrets masked. */
 import { type Static, Type } from '@fastify/type-provider-typebox'
 import { AppError } from '../lib/errors.js'
-import type { TenantPatch } from '../tenants/store.js'
-import type { ClientAuth, Tenant } from '../tenants/tenant.js'
+import { readHttpAuth } from '../lib/http-auth.js'
+import { signingKey } from '../lib/signing-secret.js'
+import { type ClientAuthPatch, type GivenSecret, KEEP, type TenantPatch } from '../tenants/change.js'
+import type { Tenant } from '../tenants/tenant.js'
 import { MASK, maskSecrets } from './mask.js'
-import { AnyObject, Flag, Given, Int, Line, NewId } from './schemas.js'
+import { Flag, Given, Int, Line, Matching, NewId } from './schemas.js'
 import { wrongField } from './validate.js'
 import { isoTime, withoutNulls } from './wire-time.js'
 
@@ -15,14 +17,44 @@ const Auth = Type.Object({
   password: Given(Line(4096)),
 })
 
+const closed = { additionalProperties: false }
+
+/** '' is not set: old clients send all their fields. */
+const LargeFileConfig = Type.Object(
+  {
+    enabled: Given(Flag),
+    max_size_mb: Given(Type.Number({ exclusiveMinimum: 0, maximum: 1_000_000 })),
+    storage_url: Given(
+      Matching(
+        '^(?:(?:s3|gs|az|file)://[^\\s\\u0000-\\u001f\\u007f-\\u009f]+)?$',
+        'Input should be an s3://, gs://, az:// or file:// URL',
+        {
+          maxLength: 2000,
+        },
+      ),
+    ),
+    public_base_url: Given(
+      Matching('^(?:https?://[^\\s\\u0000-\\u001f\\u007f-\\u009f]+)?$', 'Input should be an http:// or https:// URL', {
+        maxLength: 2000,
+      }),
+    ),
+    file_ttl_days: Given(Int(1, 36_500)),
+    action: Given(Type.Union([Type.Literal('warn'), Type.Literal('reject'), Type.Literal('rewrite')])),
+    lifespan_after_download_days: Type.Optional(Type.Unknown({ description: 'Of old clients; ignored' })),
+  },
+  closed,
+)
+
 const fields = {
   name: Given(Line(255)),
   client_auth: Given(Auth),
   client_base_url: Given(Line(2000)),
   client_sync_path: Given(Line(1000)),
   client_attachment_path: Given(Line(1000)),
-  rate_limits: Given(Type.Object({ hourly: Given(Int(0, 1_000_000_000)), daily: Given(Int(0, 1_000_000_000)) })),
-  large_file_config: Given(AnyObject),
+  rate_limits: Given(
+    Type.Object({ hourly: Given(Int(0, 1_000_000_000)), daily: Given(Int(0, 1_000_000_000)) }, closed),
+  ),
+  large_file_config: Given(LargeFileConfig),
   active: Given(Flag),
   max_queued_messages: Given(Int(0)),
   attachment_root: Given(Line(4096)),
@@ -73,8 +105,8 @@ export function tenantInfo(tenant: Tenant): Static<typeof TenantInfo> {
   }) as Static<typeof TenantInfo>
 }
 
-/** null sets a field back. `before` supplies the secrets that came masked. Throws 422 for what cannot work. */
-export function tenantPatch(given: TenantFields, before: Tenant | null): TenantPatch {
+/** null sets a field back, a masked secret keeps the one there is. Throws 422 for what cannot work. */
+export function tenantPatch(given: TenantFields): TenantPatch {
   const { rate_limits: rates, signing_secrets: secrets } = given
   return {
     name: given.name,
@@ -82,23 +114,32 @@ export function tenantPatch(given: TenantFields, before: Tenant | null): TenantP
     clientBaseUrl: httpUrl(given.client_base_url),
     clientSyncPath: path('client_sync_path', given.client_sync_path),
     clientAttachmentPath: path('client_attachment_path', given.client_attachment_path),
-    clientAuth:
-      given.client_auth == null ? given.client_auth : clientAuth(given.client_auth, before?.clientAuth ?? null),
-    largeFileConfig: given.large_file_config,
+    clientAuth: given.client_auth == null ? given.client_auth : clientAuth(given.client_auth),
+    largeFileConfig: largeFileConfig(given.large_file_config),
     rateHourly: rates == null ? rates : noZero(rates.hourly),
     rateDaily: rates == null ? rates : noZero(rates.daily),
     maxQueuedMessages: given.max_queued_messages === 0 ? null : given.max_queued_messages,
     attachmentRoot: given.attachment_root,
-    signingSecrets: secrets === null ? [] : secrets?.includes(MASK) ? undefined : secrets,
+    signingSecrets: secrets === null ? [] : secrets?.map(signingSecret),
   }
 }
 
+/** Fields of the record that are the admin's, with their names on the wire. */
+const RESERVED = [
+  ['active', 'active'],
+  ['rateHourly', 'rate_limits'],
+  ['rateDaily', 'rate_limits'],
+  ['maxQueuedMessages', 'max_queued_messages'],
+  ['attachmentRoot', 'attachment_root'],
+] as const
+
 /** What a tenant's own key may change (spec section 2); naming the rest with the value it has is no change. */
 export function refuseForeignFields(patch: TenantPatch, before: Tenant): void {
-  const reserved = ['active', 'rateHourly', 'rateDaily', 'maxQueuedMessages', 'attachmentRoot'] as const
-  if (reserved.some(field => patch[field] !== undefined && patch[field] !== before[field])) {
-    throw new AppError('forbidden', 'Admin token required, tenant tokens not allowed for this operation', {
-      details: { admin_fields: ['active', 'rate_limits', 'max_queued_messages', 'attachment_root'] },
+  const differs = RESERVED.filter(([field]) => patch[field] !== undefined && patch[field] !== before[field])
+  if (differs.length > 0) {
+    const names = [...new Set(differs.map(([, name]) => name))]
+    throw new AppError('forbidden', `Admin token required to change ${names.join(', ')}`, {
+      details: { admin_fields: names },
     })
   }
   const store = patch.largeFileConfig?.storage_url
@@ -112,21 +153,27 @@ export function withoutGivenNulls(given: TenantFields): TenantFields {
   return withoutNulls(given) as TenantFields
 }
 
-function clientAuth(given: Static<typeof Auth>, before: ClientAuth | null): ClientAuth {
-  switch (given.method ?? 'none') {
-    case 'bearer': {
-      const token = given.token === MASK && before?.method === 'bearer' ? before.token : given.token
-      if (!token) throw wrongField('client_auth', 'bearer needs a token')
-      return { method: 'bearer', token }
-    }
-    case 'basic': {
-      const password = given.password === MASK && before?.method === 'basic' ? before.password : given.password
-      if (!given.user) throw wrongField('client_auth', 'basic needs a user')
-      return { method: 'basic', user: given.user, password: password ?? '' }
-    }
-    default:
-      return { method: 'none' }
+function largeFileConfig(given: TenantFields['large_file_config']): TenantPatch['largeFileConfig'] {
+  if (given == null) return given
+  const { lifespan_after_download_days: _, ...config } = given
+  return config
+}
+
+function clientAuth(given: Static<typeof Auth>): ClientAuthPatch {
+  const read = readHttpAuth(given)
+  if (!read.ok) throw wrongField(`client_auth.${read.field}`, read.problem)
+  const { auth } = read
+  if (auth.method === 'bearer' && auth.token === MASK) return { ...auth, token: KEEP }
+  if (auth.method === 'basic' && auth.password === MASK) return { ...auth, password: KEEP }
+  return auth
+}
+
+function signingSecret(given: string, index: number): GivenSecret {
+  if (given === MASK) return KEEP
+  if (signingKey(given) === null) {
+    throw wrongField(`signing_secrets.${index}`, 'Input should be whsec_ and base64 of 24 to 64 random bytes')
   }
+  return given
 }
 
 function httpUrl(given: string | null | undefined): string | null | undefined {
@@ -143,11 +190,19 @@ function httpUrl(given: string | null | undefined): string | null | undefined {
   return given
 }
 
+/** Would lead out of the base URL's own path (RFC 3986 §5.2.4); parsers read %2e as a dot. */
+const DOT_SEGMENT = /\/(?:\.|%2e){1,2}(?:\/|$)/i
+
 /** A path is appended to the base URL: anything else could turn into another host (`@evil`, `.evil`, `:1`). */
 function path(field: string, given: string | null | undefined): string | null | undefined {
   if (given == null) return given
   if (given === '') return null
-  if (!given.startsWith('/') || /\s/.test(given)) throw wrongField(field, 'Input should be a path that starts with /')
+  // As a URL parser reads it, which takes a backslash for a slash.
+  if (!given.startsWith('/') || /[\s\\]/.test(given)) {
+    throw wrongField(field, 'Input should be a path that starts with /, without spaces and backslashes')
+  }
+  if (DOT_SEGMENT.test(given.split(/[?#]/, 1)[0]!))
+    throw wrongField(field, 'a path must not have the segments . and ..')
   return given
 }
 

@@ -1,13 +1,14 @@
 /**
  * The validator behind every route's schema. Before it judges, it brings what old clients send to its type: numeric
- * strings to numbers, "yes"/1/"on" to booleans. What is wrong is told as the predecessor told it: a list of
- * `{type, loc, msg, input, ctx?}`, with secrets left out.
+ * strings to numbers, "yes"/1/"on" to booleans. Text that no database can store is refused wherever it stands. What is
+ * wrong is told as the predecessor told it: a list of `{type, loc, msg, input, ctx?}`, with secrets left out.
  */
 import type { TSchema } from '@fastify/type-provider-typebox'
 import type { FastifySchemaCompiler } from 'fastify'
 import { Compile } from 'typebox/compile'
 import { AppError } from '../lib/errors.js'
 import { isSecretField } from './mask.js'
+import { REFUSAL } from './schemas.js'
 
 export interface FieldProblem {
   readonly type: string
@@ -23,14 +24,15 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
   const compiled = Compile(schema)
   const part = PART[httpPart ?? 'body'] ?? 'body'
   return (given: unknown): { value: unknown } | { error: Error } => {
-    const nul = { path: null as string | null }
-    const value = coerce(schema as JsonSchema, given, '', nul)
-    if (nul.path === null && compiled.Check(value)) return { value }
-    const problems =
-      nul.path === null
-        ? toProblems(compiled.Errors(value) as readonly ValidationProblem[], value, part)
-        : [{ type: 'value_error', loc: locate(part, nul.path), msg: 'Value error, the NUL character is not allowed' }]
-    return { error: validationFailed(problems) }
+    const unstorable: Unstorable[] = []
+    const value = coerce(schema as JsonSchema, given, '', unstorable)
+    const [first] = unstorable
+    if (first !== undefined) {
+      return { error: validationFailed([{ type: 'value_error', loc: locate(part, first.path), msg: first.msg }]) }
+    }
+    if (compiled.Check(value)) return { value }
+    const errors = compiled.Errors(value) as readonly ValidationProblem[]
+    return { error: validationFailed(toProblems(errors, value, part, schema)) }
   }
 }
 
@@ -43,9 +45,9 @@ export function validationFailed(problems: readonly FieldProblem[]): AppError {
   })
 }
 
-/** One wrong field of the body that a handler found. */
+/** One wrong field of the body that a handler found; `field` may be a path with dots. */
 export function wrongField(field: string, msg: string, type = 'value_error'): AppError {
-  return validationFailed([{ type, loc: ['body', field], msg }])
+  return validationFailed([{ type, loc: ['body', ...field.split('.')], msg }])
 }
 
 interface JsonSchema {
@@ -62,11 +64,21 @@ const BOOLEANS = new Map<unknown, boolean>([
   ...[false, 0, '0', 'false', 'f', 'no', 'n', 'off'].map(value => [value, false] as const),
 ])
 
-function coerce(schema: JsonSchema, value: unknown, path: string, nul: { path: string | null }): unknown {
+/** Text that PostgreSQL cannot store and nobody means. */
+interface Unstorable {
+  readonly path: string
+  readonly msg: string
+}
+
+const LONE_SURROGATE = /\p{Cs}/u
+
+function coerce(schema: JsonSchema, value: unknown, path: string, unstorable: Unstorable[]): unknown {
   switch (typeof value) {
     case 'string':
-      // PostgreSQL cannot store it, and nobody means it.
-      if (value.includes('\0')) nul.path ??= path
+      if (value.includes('\0')) unstorable.push({ path, msg: 'Value error, the NUL character is not allowed' })
+      else if (LONE_SURROGATE.test(value)) {
+        unstorable.push({ path, msg: 'Value error, half of a surrogate pair is not allowed' })
+      }
       return coerceScalar(schema, value)
     case 'number':
     case 'boolean':
@@ -81,13 +93,13 @@ function coerce(schema: JsonSchema, value: unknown, path: string, nul: { path: s
   if (Array.isArray(value)) {
     const { items } = structured
     if (items !== undefined) {
-      for (let i = 0; i < value.length; i += 1) value[i] = coerce(items, value[i], `${path}/${i}`, nul)
+      for (let i = 0; i < value.length; i += 1) value[i] = coerce(items, value[i], `${path}/${i}`, unstorable)
     }
     return value
   }
   const fields = value as Record<string, unknown>
   for (const [name, property] of Object.entries(structured.properties ?? {})) {
-    if (Object.hasOwn(fields, name)) fields[name] = coerce(property, fields[name], `${path}/${name}`, nul)
+    if (Object.hasOwn(fields, name)) fields[name] = coerce(property, fields[name], `${path}/${name}`, unstorable)
   }
   return value
 }
@@ -107,12 +119,18 @@ function coerceScalar(schema: JsonSchema, value: string | number | boolean): unk
 
 interface ValidationProblem {
   readonly keyword: string
+  readonly schemaPath: string
   readonly instancePath: string
   readonly params: Readonly<Record<string, unknown>>
   readonly message: string
 }
 
-function toProblems(errors: readonly ValidationProblem[], root: unknown, part: string): FieldProblem[] {
+function toProblems(
+  errors: readonly ValidationProblem[],
+  root: unknown,
+  part: string,
+  schema: TSchema,
+): FieldProblem[] {
   const byPath = new Map<string, ValidationProblem[]>()
   for (const error of errors) {
     const same = byPath.get(error.instancePath)
@@ -124,8 +142,9 @@ function toProblems(errors: readonly ValidationProblem[], root: unknown, part: s
     const loc = locate(part, path)
     const input = valueAt(root, path)
     // A nullable field fails as itself, not as null, and not a second time as a union.
-    const real = all.filter(each => each.keyword !== 'anyOf' && each.params.type !== 'null')
-    const allowed = real.filter(each => each.keyword === 'const').map(each => each.params.allowedValue)
+    const real = all.filter(each => !SECONDARY.has(each.keyword) && each.params.type !== 'null')
+    const literal = real.find(each => each.keyword === 'const')
+    const allowed = literal === undefined ? [] : literalsBeside(literal, schema)
     for (const error of real) {
       if (error.keyword === 'const') continue
       if (error.keyword === 'required') {
@@ -134,8 +153,14 @@ function toProblems(errors: readonly ValidationProblem[], root: unknown, part: s
         }
         continue
       }
+      if (error.keyword === 'additionalProperties') {
+        for (const name of error.params.additionalProperties as string[]) {
+          problems.push({ type: 'extra_forbidden', loc: [...loc, name], msg: 'Extra inputs are not permitted' })
+        }
+        continue
+      }
       if (allowed.length > 0 && error.keyword === 'type') continue
-      problems.push({ loc, ...say(error, input), ...shown(loc.at(-1), input) })
+      problems.push({ loc, ...say(error, input, schema), ...shown(loc.at(-1), input) })
     }
     if (allowed.length > 0) {
       const expected = allowed.map(value => (typeof value === 'string' ? `'${value}'` : String(value)))
@@ -152,9 +177,13 @@ function toProblems(errors: readonly ValidationProblem[], root: unknown, part: s
   return problems.length > 0 ? problems : [{ type: 'value_error', loc: [part], msg: 'Value error' }]
 }
 
+/** What a union and a forbidden field say of themselves beside the error that matters. */
+const SECONDARY: ReadonlySet<string> = new Set(['anyOf', 'boolean'])
+
 function say(
-  { keyword, params, message }: ValidationProblem,
+  { keyword, schemaPath, params, message }: ValidationProblem,
   input: unknown,
+  schema: TSchema,
 ): Pick<FieldProblem, 'type' | 'msg' | 'ctx'> {
   const text = typeof input === 'string'
   switch (keyword) {
@@ -175,7 +204,7 @@ function say(
     case 'pattern':
       return {
         type: 'string_pattern_mismatch',
-        msg: `String should match pattern '${params.pattern}'`,
+        msg: refusalAt(schema, schemaPath) ?? `String should match pattern '${params.pattern}'`,
         ctx: { pattern: String(params.pattern) },
       }
     case 'minimum':
@@ -184,6 +213,8 @@ function say(
         msg: `Input should be greater than or equal to ${params.limit}`,
         ctx: { ge: params.limit },
       }
+    case 'exclusiveMinimum':
+      return { type: 'greater_than', msg: `Input should be greater than ${params.limit}`, ctx: { gt: params.limit } }
     case 'maximum':
       return {
         type: 'less_than_equal',
@@ -199,6 +230,18 @@ function say(
     default:
       return { type: text ? 'string_type' : 'value_error', msg: `Value ${message}` }
   }
+}
+
+/** All values of the union that the literal is in: the errors themselves stop at the eighth. */
+function literalsBeside({ schemaPath, params }: ValidationProblem, schema: TSchema): unknown[] {
+  const union = valueAt(schema, schemaPath.replace(/^#/, '').replace(/\/\d+$/, ''))
+  return Array.isArray(union) ? union.map(each => (each as JsonSchema).const) : [params.allowedValue]
+}
+
+/** The words that the schema at this JSON pointer has for itself, see Matching. */
+function refusalAt(schema: TSchema, schemaPath: string): string | null {
+  const words = valueAt(valueAt(schema, schemaPath.replace(/^#/, '')), `/${REFUSAL}`)
+  return typeof words === 'string' ? words : null
 }
 
 function sayType(type: string, input: unknown): Pick<FieldProblem, 'type' | 'msg'> {

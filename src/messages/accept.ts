@@ -65,6 +65,8 @@ export type RejectionCode =
   | 'quota_exceeded'
 
 export interface Rejection {
+  /** Place among the request's messages, from 0: what names a message that has no id. */
+  readonly index: number
   readonly id: string | null
   /** A sentence for a person. */
   readonly reason: string
@@ -93,9 +95,9 @@ export async function acceptMessages(
   const rejected: Rejection[] = []
   const warnings: FieldWarning[] = []
   for await (const unit of unitsOf(chunks)) {
+    refuseTooMany(seen + unit.length)
+    const accepted = await acceptUnit(deps, submitter, unit, { ...options, first: seen })
     seen += unit.length
-    refuseTooMany(seen)
-    const accepted = await acceptUnit(deps, submitter, unit, options)
     queued += accepted.queued
     rejected.push(...accepted.rejected)
     warnings.push(...accepted.warnings.slice(0, MAX_WARNINGS - warnings.length))
@@ -119,7 +121,7 @@ async function* unitsOf(chunks: AsyncIterable<readonly unknown[]> | readonly unk
   }
 }
 
-/** A message on its way through the unit, with its place in it. */
+/** A message on its way through the unit, with its place in the request. */
 interface Candidate {
   readonly index: number
   readonly parsed: ParsedMessage
@@ -131,9 +133,9 @@ async function acceptUnit(
   deps: AcceptDeps,
   submitter: Submitter,
   unit: readonly unknown[],
-  options: AcceptOptions,
+  options: AcceptOptions & { readonly first: number },
 ): Promise<Accepted> {
-  const rejected: (Rejection & { index: number })[] = []
+  const rejected: Rejection[] = []
   const warnings: FieldWarning[] = []
   const candidates: Candidate[] = []
   const asked: string[] = []
@@ -147,7 +149,8 @@ async function acceptUnit(
       return false
     },
   }
-  for (const [index, raw] of unit.entries()) {
+  for (const [at, raw] of unit.entries()) {
+    const index = options.first + at
     asked.length = 0
     const result = parseMessage(raw, context)
     if (!result.ok) {
@@ -184,9 +187,10 @@ async function acceptUnit(
     const destination = destinations[at] ?? null
     const known = volumes[at]!
     const parsed = maybe.some(name => known.has(name))
-      ? parseAgain(unit[index], first, { ...context, isVolume: name => known.has(name) })
+      ? parseAgain(unit[index - options.first], first, { ...context, isVolume: name => known.has(name) })
       : first
-    const refusal = refusalOf(destination) ?? judgeAttachments(parsed, destination!, deps.sources, known)
+    const refusal =
+      refusalOf(destination, parsed.accountId) ?? judgeAttachments(parsed, destination!, deps.sources, known)
     if (refusal !== null) {
       rejected.push({ index, id: parsed.id, ...refusal })
       continue
@@ -214,7 +218,7 @@ async function acceptUnit(
   }
   if (queued > 0) deps.wake.queue([...accountKeys], urgent)
   rejected.sort((a, b) => a.index - b.index)
-  return { queued, rejected: rejected.map(({ index: _, ...rejection }) => rejection), warnings }
+  return { queued, rejected, warnings }
 }
 
 /** Before its message and in units of their own; what no message takes up in the end is removed. */
@@ -247,15 +251,23 @@ function judgeAttachments(
   return attachments === undefined ? null : judgeSources(attachments, { baseDir, baseUrl, hasEndpoint }, volumes)
 }
 
-type Words = Omit<Rejection, 'id'>
+type Words = Omit<Rejection, 'index' | 'id'>
 
 const FOREIGN: Words = { reason: 'Token not authorized for this tenant', code: 'unauthorized', field: 'tenant_id' }
 
-function refusalOf(destination: Destination | null): Words | null {
+function refusalOf(destination: Destination | null, accountId: string | null): Words | null {
   if (destination === null) return { reason: 'tenant not found', code: 'tenant_not_found', field: 'tenant_id' }
   if (!destination.active) return { reason: 'tenant is inactive', code: 'tenant_inactive', field: 'tenant_id' }
   if (destination.account !== null) return null
-  return { reason: 'account not found for tenant', code: 'account_not_found', field: 'account_id' }
+  return { reason: sayAccount(destination, accountId), code: 'account_not_found', field: 'account_id' }
+}
+
+/** Begins in the predecessor's words where there were such. */
+function sayAccount({ tenantId, hasAccounts }: Destination, accountId: string | null): string {
+  if (accountId !== null) return `account not found for tenant: '${accountId}'`
+  return hasAccounts
+    ? "name account_id or set is_default on one of the tenant's accounts"
+    : `account not found for tenant: '${tenantId}' has none`
 }
 
 function sayAnswer(answer: Exclude<EnqueueAnswer, 'queued'>, quota: number | undefined): Words {

@@ -1,12 +1,12 @@
 /** Attachments by reference (spec section 6.1): which source is meant, and the content itself where it came along. */
 import { createHash } from 'node:crypto'
 import { stripMd5Marker } from '../attachments/filename.js'
+import { readHttpAuth } from '../lib/http-auth.js'
 import { isObject, isUnsafe, lineField, type Reading, refuseInvalid, refuseMissing, startReading } from './fields.js'
 import type { AttachmentRef, FetchMode, InlineUpload } from './message.js'
-import { type FieldWarning, warnUnknown } from './unknown-fields.js'
+import { findUnknown, type UnknownField } from './unknown-fields.js'
 
 export interface AttachmentContext {
-  readonly id: string
   readonly isVolume?: (name: string) => boolean
   /** Long contents that were taken out of the request, by what stands in their place. */
   readonly uploads?: ReadonlyMap<string, InlineUpload>
@@ -19,7 +19,7 @@ const MAX_ATTACHMENTS = 1_000
 const MAX_FILENAME = 255
 const MAX_LOCATION = 4_096
 
-const KNOWN: ReadonlySet<string> = new Set(
+export const ATTACHMENT_FIELDS: ReadonlySet<string> = new Set(
   'filename storage_path fetch_mode mime_type content_md5 content_id auth'.split(' '),
 )
 
@@ -27,7 +27,7 @@ const KNOWN: ReadonlySet<string> = new Set(
 export function parseAttachments(
   reading: Reading,
   context: AttachmentContext,
-  warnings: FieldWarning[],
+  unknown: UnknownField[],
 ): readonly AttachmentRef[] | undefined {
   const given = reading.source.attachments
   if (given === undefined || given === null) return undefined
@@ -37,7 +37,7 @@ export function parseAttachments(
   }
   const attachments: AttachmentRef[] = []
   for (const [index, each] of given.entries()) {
-    const attachment = parseOne(reading, each, index, context, warnings)
+    const attachment = parseOne(reading, each, index, context, unknown)
     if (attachment === null) return undefined
     attachments.push(attachment)
   }
@@ -49,7 +49,7 @@ function parseOne(
   given: unknown,
   index: number,
   context: AttachmentContext,
-  warnings: FieldWarning[],
+  unknown: UnknownField[],
 ): AttachmentRef | null {
   const path = `attachments[${index}]`
   if (!isObject(given)) return refuseInvalid(message, path, 'must be an object')
@@ -59,7 +59,7 @@ function parseOne(
     message.refusal ??= reading.refusal
     return null
   }
-  warnUnknown(given, KNOWN, { id: context.id, path: reading.path }, warnings)
+  findUnknown(given, ATTACHMENT_FIELDS, reading.path, unknown)
   return attachment
 }
 
@@ -180,18 +180,12 @@ function readContentId(reading: Reading): string | null {
   return /^[!-;=?-~]+$/.test(bare) ? bare : refuseInvalid(reading, 'content_id', 'must be one content id')
 }
 
-/** Credentials for the attachment's source. Values go into HTTP headers, so no control characters; never echoed. */
+/** Credentials for the attachment's source; never echoed. */
 function readAuth(reading: Reading): Readonly<Record<string, string>> | null {
   const given = reading.source.auth
   if (given === undefined || given === null) return null
   if (!isObject(given)) return refuseInvalid(reading, 'auth', 'must be an object')
-  const { method, token, user, password } = given
-  if (method === 'none' || Object.keys(given).length === 0) return null
-  if (method === 'bearer' && isSecret(token)) return { method, token }
-  if (method === 'basic' && isSecret(user) && isSecret(password)) return { method, user, password }
-  return refuseInvalid(reading, 'auth', 'must be {method: none | bearer | basic} with token, or user and password')
-}
-
-function isSecret(value: unknown): value is string {
-  return typeof value === 'string' && value !== '' && value.length <= 8_192 && !isUnsafe(value)
+  const read = readHttpAuth(given)
+  if (!read.ok) return refuseInvalid(reading, `auth.${read.field}`, read.problem)
+  return read.auth.method === 'none' ? null : read.auth
 }

@@ -76,7 +76,11 @@ describe('addresses', () => {
   it('what is no address is refused by its field', () => {
     expect(refuse({ to: 'nobody' })).toMatchObject({ code: 'invalid_field', field: 'to' })
     expect(refuse({ from: 'a@x.it, b@x.it' })).toMatchObject({ code: 'invalid_field', field: 'from' })
-    expect(refuse({ cc: [1] })).toMatchObject({ code: 'invalid_field', field: 'cc' })
+    expect(refuse({ cc: [1] })).toMatchObject({ code: 'invalid_field', field: 'cc[0]' })
+    expect(refuse({ to: ['a@y.it', 'b@y.it', 'c'] })).toMatchObject({
+      field: 'to[2]',
+      reason: "invalid to[2]: 'c': not an address",
+    })
     expect(refuse({ reply_to: 'a@x.it\r\nBcc: e@x.it' })).toMatchObject({ code: 'invalid_field', field: 'reply_to' })
   })
 
@@ -228,7 +232,12 @@ describe('other fields', () => {
   })
 
   it('strict refuses them', () => {
-    expect(refuse({ bodyHtml: 'x' }, { strict: true })).toMatchObject({ code: 'unknown_field', field: 'bodyHtml' })
+    expect(refuse({ bodyHtml: 'x' }, { strict: true })).toMatchObject({
+      code: 'unknown_field',
+      field: 'bodyHtml',
+      reason: 'unknown field bodyHtml: did you mean "body_html"?',
+    })
+    expect(refuse({ zzz: 1 }, { strict: true }).reason).toBe('unknown field zzz')
   })
 })
 
@@ -295,8 +304,9 @@ describe('attachments', () => {
     [{ content_id: 'a b' }, 'content_id', 'invalid_field'],
     [{ content_md5: 'xyz' }, 'content_md5', 'invalid_field'],
     [{ fetch_mode: 'ftp' }, 'fetch_mode', 'invalid_field'],
-    [{ auth: { method: 'bearer' } }, 'auth', 'invalid_field'],
-    [{ auth: { method: 'bearer', token: 'a\r\nb' } }, 'auth', 'invalid_field'],
+    [{ auth: { token: 'a' } }, 'auth.method', 'invalid_field'],
+    [{ auth: { method: 'bearer' } }, 'auth.token', 'invalid_field'],
+    [{ auth: { method: 'bearer', token: 'a\r\nb' } }, 'auth.token', 'invalid_field'],
   ])('%j is refused by its field', (fields, field, code) => {
     expect(refuse(attach(fields))).toMatchObject({ code, field: `attachments[0].${field}` })
   })

@@ -20,7 +20,7 @@ import { parseAttachments } from './parse-attachments.js'
 import { parseBodies } from './parse-bodies.js'
 import { parseHeaders } from './parse-headers.js'
 import { priorityOf } from './priority.js'
-import { type FieldWarning, warnUnknown } from './unknown-fields.js'
+import { type FieldWarning, findUnknown, sayUnknown, type UnknownField, warningOf } from './unknown-fields.js'
 
 /** A message whose tenant and account are still as the client named them, if it did. */
 export interface ParsedMessage {
@@ -64,7 +64,7 @@ const MAX_RECIPIENTS = 10_000
 /** Characters of bodies and attachments together. GMP_MAX_BODY_MB usually stops earlier. */
 const MAX_MESSAGE = 100 * 1024 * 1024
 
-const KNOWN: ReadonlySet<string> = new Set(
+export const MESSAGE_FIELDS: ReadonlySet<string> = new Set(
   `id tenant_id account_id from from_addr to cc bcc reply_to return_path subject body content_type body_text body_html
   headers message_id attachments priority deferred_ts expires_ts batch_code`.split(/\s+/),
 )
@@ -74,20 +74,21 @@ export function parseMessage(raw: unknown, context: ParseContext): ParseResult {
     return { ok: false, id: null, code: 'invalid_message', field: null, reason: 'a message must be an object' }
   }
   const reading = startReading(raw)
-  const warnings: FieldWarning[] = []
-  const message = readMessage(reading, context, warnings)
+  const unknown: UnknownField[] = []
+  const message = readMessage(reading, context, unknown)
   if (message !== null && reading.refusal === null) {
-    warnUnknown(raw, KNOWN, { id: message.id, path: '' }, warnings)
-    const [unknown] = warnings
-    if (!context.strict || unknown === undefined) return { ok: true, message, warnings }
-    const { field, hint } = unknown
-    reading.refusal = { code: 'unknown_field', field, reason: `unknown field ${field}: ${hint}` }
+    findUnknown(raw, MESSAGE_FIELDS, '', unknown)
+    const [first] = unknown
+    if (!context.strict || first === undefined) {
+      return { ok: true, message, warnings: unknown.map(each => warningOf(message.id, each)) }
+    }
+    reading.refusal = { code: 'unknown_field', field: first.field, reason: sayUnknown(first) }
   }
   return { ok: false, id: recognisableId(raw.id), ...reading.refusal! }
 }
 
 /** null, with the refusal in the reading, when a field is missing or wrong. */
-function readMessage(reading: Reading, context: ParseContext, warnings: FieldWarning[]): ParsedMessage | null {
+function readMessage(reading: Reading, context: ParseContext, unknown: UnknownField[]): ParsedMessage | null {
   const id = lineField(reading, 'id', MAX_ID) ?? refuseMissing(reading, 'id')
   const tenantId = lineField(reading, 'tenant_id', MAX_RECORD_ID)
   const accountId = lineField(reading, 'account_id', MAX_RECORD_ID)
@@ -106,8 +107,7 @@ function readMessage(reading: Reading, context: ParseContext, warnings: FieldWar
   const headers = parseHeaders(reading)
   const messageId = readMessageId(reading)
   const uploads = new Map<number, InlineUpload>()
-  const { isVolume, uploads: given } = context
-  const attachments = parseAttachments(reading, { id, isVolume, uploads: given, taken: uploads }, warnings)
+  const attachments = parseAttachments(reading, { ...context, taken: uploads }, unknown)
   const priority = readPriority(reading, context.defaultPriority)
   const batchCode = readBatchCode(reading)
   const notBefore = instantField(reading, 'deferred_ts')
@@ -164,11 +164,13 @@ function readAddresses(reading: Reading, field: string): readonly ParsedAddress[
   const value = reading.source[field]
   if (value === undefined || value === null) return null
   if (typeof value !== 'string') {
-    const wrong = !Array.isArray(value) || value.some(each => typeof each !== 'string')
-    if (wrong) return refuseInvalid(reading, field, 'must be a string or a list of strings')
+    if (!Array.isArray(value)) return refuseInvalid(reading, field, 'must be a string or a list of strings')
+    const wrong = value.findIndex(each => typeof each !== 'string')
+    if (wrong >= 0) return refuseInvalid(reading, `${field}[${wrong}]`, 'must be a string')
   }
   const parsed = parseAddressList(value as string | string[])
-  return parsed.ok ? parsed.addresses : refuseInvalid(reading, field, parsed.problem)
+  if (parsed.ok) return parsed.addresses
+  return refuseInvalid(reading, parsed.index === null ? field : `${field}[${parsed.index}]`, parsed.problem)
 }
 
 /** '' counts as absent, as old clients meant it; '<>' is the null reverse-path (RFC 5321 §4.5.5). */

@@ -14,6 +14,8 @@ export interface Destination {
   readonly maxQueuedMessages: number | null
   /** The tenant has a client_base_url, where attachments can be asked for. */
   readonly hasEndpoint: boolean
+  /** False only where no account was found and the tenant has none at all. */
+  readonly hasAccounts: boolean
   /** null: the tenant has no such account, or none that is its only one or its default. */
   readonly account: { readonly key: number; readonly id: string } | null
 }
@@ -50,7 +52,8 @@ async function findOwners(db: Db, accountIds: ReadonlySet<string>): Promise<Map<
 
 async function findDestinations(db: Db, asked: readonly object[]): Promise<Map<string, Destination>> {
   const rows = await db.read({
-    sql: `select g.t, g.a, t.active, t.max_queued_messages, t.client_base_url, a.key, a.id
+    sql: `select g.t, g.a, t.active, t.max_queued_messages, t.client_base_url, a.key, a.id,
+        case when a.key is null then (select count(*) from accounts s where s.tenant_id = g.t) else 1 end as accounts
       from @rows($1: t text, a text) g
       join tenants t on t.id = g.t
       left join accounts a on a.key = case
@@ -67,6 +70,7 @@ async function findDestinations(db: Db, asked: readonly object[]): Promise<Map<s
         active: Number(row.active) === 1,
         maxQueuedMessages: row.max_queued_messages === null ? null : Number(row.max_queued_messages),
         hasEndpoint: Boolean(row.client_base_url),
+        hasAccounts: Number(row.accounts) > 0,
         account: row.key === null ? null : { key: Number(row.key), id: row.id as string },
       },
     ]),

@@ -6,26 +6,37 @@ export interface FieldWarning {
   readonly hint: string
 }
 
-/** A message may be all unknown fields; more warnings than this about one help nobody. */
-export const MAX_WARNINGS_A_MESSAGE = 20
+/** A field that nobody reads; `meant` is a known one that looks like it. */
+export interface UnknownField {
+  readonly field: string
+  readonly meant: string | null
+}
 
-/** Appends a warning for each own key of `given` that is not in `known`. */
-export function warnUnknown(
+export function warningOf(id: string | null, { field, meant }: UnknownField): FieldWarning {
+  const hint = meant === null ? 'unknown field, ignored' : `unknown field, ignored; did you mean "${meant}"?`
+  return { id, field, hint }
+}
+
+/** The same where nothing is ignored. */
+export function sayUnknown({ field, meant }: UnknownField): string {
+  return meant === null ? `unknown field ${field}` : `unknown field ${field}: did you mean "${meant}"?`
+}
+
+/** A message may be all unknown fields; more warnings than this about one help nobody. */
+const MAX_UNKNOWN = 20
+
+/** Appends each own key of `given` that is not in `known`, with `path` before its name. */
+export function findUnknown(
   given: Readonly<Record<string, unknown>>,
   known: ReadonlySet<string>,
-  { id, path }: { readonly id: string | null; readonly path: string },
-  warnings: FieldWarning[],
+  path: string,
+  unknown: UnknownField[],
 ): void {
   for (const field in given) {
     if (known.has(field)) continue
-    if (warnings.length >= MAX_WARNINGS_A_MESSAGE) return
-    warnings.push({ id, field: path + shorten(field), hint: hintFor(field, known) })
+    if (unknown.length >= MAX_UNKNOWN) return
+    unknown.push({ field: path + shorten(field), meant: field.length <= 40 ? nearest(normalise(field), known) : null })
   }
-}
-
-function hintFor(field: string, known: ReadonlySet<string>): string {
-  const near = field.length <= 40 ? nearest(normalise(field), known) : null
-  return near === null ? 'unknown field, ignored' : `unknown field, ignored; did you mean "${near}"?`
 }
 
 function nearest(field: string, known: ReadonlySet<string>): string | null {

@@ -119,7 +119,10 @@ describe('what is refused', () => {
     '"a\x7fb" <a@x.it>',
     '"a\x85b" <a@x.it>',
   ])('control characters: %j', value => {
-    expect(parseAddressList(value)).toEqual({ ok: false, problem: 'an address must not contain control characters' })
+    expect(parseAddressList(value)).toMatchObject({
+      ok: false,
+      problem: 'an address must not contain control characters',
+    })
   })
 
   it('a local part of 64 octets passes and one of 65 does not, whatever its characters', () => {
@@ -135,8 +138,21 @@ describe('what is refused', () => {
     expect(parseAddress(`a@${domain(253)}`).ok).toBe(false)
   })
 
-  it('one bad address spoils the list, and the problem names it', () => {
-    expect(parseAddressList(['a@x.it', 'no address'])).toEqual({ ok: false, problem: "'no address': not an address" })
+  it('one bad address spoils the list, and the problem names it and its place', () => {
+    expect(parseAddressList(['a@x.it', 'no address'])).toEqual({
+      ok: false,
+      problem: "'no address': not an address",
+      index: 1,
+    })
+  })
+
+  it('a name with a comma is told to go into quotes', () => {
+    expect(parseAddressList('Rossi, Mario <m@x.it>')).toMatchObject({
+      problem: "'Rossi': not an address; put a display name with a comma in quotes",
+      index: null,
+    })
+    expect(parseAddressList('Rossi, m@x.it')).toMatchObject({ problem: "'Rossi': not an address" })
+    expect(parseAddressList('<m@x.it>, Rossi')).toMatchObject({ problem: "'Rossi': not an address" })
   })
 
   it.each([

@@ -17,7 +17,8 @@ export interface ParsedAddress {
 
 export type AddressListResult =
   | { readonly ok: true; readonly addresses: readonly ParsedAddress[] }
-  | { readonly ok: false; readonly problem: string }
+  /** `index`: which string of a list; null: the value was one string. */
+  | { readonly ok: false; readonly problem: string; readonly index: number | null }
 export type AddressResult =
   | { readonly ok: true; readonly address: ParsedAddress }
   | { readonly ok: false; readonly problem: string }
@@ -28,11 +29,12 @@ export type ReversePathResult =
 /** Reads a comma-separated string or a list of such strings. Empty elements are skipped; groups are refused. */
 export function parseAddressList(value: string | readonly string[]): AddressListResult {
   const addresses: ParsedAddress[] = []
-  const problem =
-    typeof value === 'string'
-      ? readElements(value, addresses)
-      : firstProblem(value, item => readElements(item, addresses))
-  return problem === null ? { ok: true, addresses } : { ok: false, problem }
+  const items = typeof value === 'string' ? [value] : value
+  for (const [index, item] of items.entries()) {
+    const problem = readElements(item, addresses)
+    if (problem !== null) return { ok: false, problem, index: typeof value === 'string' ? null : index }
+  }
+  return { ok: true, addresses }
 }
 
 /** Reads exactly one address, with or without a display name. */
@@ -49,14 +51,6 @@ export function parseReversePath(value: string): ReversePathResult {
   if (text === '' || text === '<>') return { ok: true, address: '' }
   const parsed = parseAddress(value)
   return parsed.ok ? { ok: true, address: parsed.address.address } : parsed
-}
-
-function firstProblem(items: readonly string[], read: (item: string) => string | null): string | null {
-  for (const item of items) {
-    const problem = read(item)
-    if (problem !== null) return problem
-  }
-  return null
 }
 
 // Lone surrogates are refused with the controls: they would turn into another character on the wire.
@@ -82,13 +76,19 @@ function readElements(text: string, out: ParsedAddress[]): string | null {
       close = i
     } else if (c === COMMA && (angle < 0 || close >= 0 || i === text.length)) {
       const problem = readElement(text, start, i, angle, close, out)
-      if (problem !== null) return `${excerpt(text.slice(start, i))}: ${problem}`
+      if (problem !== null) return `${excerpt(text.slice(start, i))}: ${problem}${hintFor(text, start, i)}`
       start = i + 1
       angle = -1
       close = -1
     }
   }
   return null
+}
+
+/** `Rossi, Mario <m@x.it>`: what stands before the comma is no address and more comes after it. */
+function hintFor(text: string, start: number, end: number): string {
+  const isName = end < text.length && !text.slice(start, end).includes('@') && text.indexOf('<', end) > 0
+  return isName ? '; put a display name with a comma in quotes' : ''
 }
 
 function readElement(text: string, start: number, end: number, angle: number, close: number, out: ParsedAddress[]) {

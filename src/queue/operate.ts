@@ -55,7 +55,7 @@ function asIds(tenantId: string | null): string {
     : 'm.tenant_id = $2 and m.id in (select g.i from @rows($1: i text) g)'
 }
 
-export type Operated = 'done' | 'not_found' | 'wrong_state'
+export type Operated = 'done' | 'not_found' | 'wrong_state' | 'account_gone'
 
 export interface Target {
   readonly tenantId: string
@@ -65,14 +65,23 @@ export interface Target {
 
 /** failed or cancelled: tried again from the start, only for recipients that no server accepted. */
 export async function retryMessage(db: Db, { tenantId, id, now }: Target): Promise<Operated> {
+  const retriable = `tenant_id = $1 and id = $2 and stage = 0 and accepted = 0 and status in ('error', 'cancelled')`
+  // Before its first attempt nothing but the client's schedule moves due_at ahead, and that is never anticipated.
+  const isScheduled = 'attempts = 0 and due_at > $3'
   // Recipients refused before are asked again: the operator says that the cause is mended.
-  return change(db, tenantId, id, {
-    sql: `update messages set status = 'pending', stage = 1, attempts = 0, due_at = $3, error = null, error_at = null,
-        code = null, deferred_ts = null, deferred_reason = null, causes = 0, recipients = null, expires_at = null,
-        reported_at = null, updated_at = $3
-      where tenant_id = $1 and id = $2 and stage = 0 and accepted = 0 and status in ('error', 'cancelled') returning seq`,
+  const result = await change(db, tenantId, id, {
+    sql: `update messages set status = case when ${isScheduled} then 'deferred' else 'pending' end,
+        stage = case when ${isScheduled} then 2 else 1 end,
+        deferred_ts = case when ${isScheduled} then due_at end,
+        due_at = case when ${isScheduled} then due_at else $3 end,
+        attempts = 0, error = null, error_at = null, code = null, deferred_reason = null, causes = 0, recipients = null,
+        expires_at = null, reported_at = null, updated_at = $3
+      where ${retriable} and exists (select 1 from accounts a where a.key = messages.account_key) returning seq`,
     params: [tenantId, id, now],
   })
+  if (result !== 'wrong_state') return result
+  const orphan = await db.read({ sql: `select 1 from messages where ${retriable}`, params: [tenantId, id] })
+  return orphan.length > 0 ? 'account_gone' : result
 }
 
 /** In doubt: send again, knowing that the server may have it already. */

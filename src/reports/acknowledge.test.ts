@@ -21,6 +21,11 @@ describe('judgeAnswer', () => {
     ['a number', '7', 200],
     ['null', 'null', 200],
     ['ok: false', { ok: false, error: [] }, 200],
+    ['ok: "false"', { ok: 'false' }, 200],
+    ['ok: "true"', { ok: 'true' }, 200],
+    ['ok: 0', { ok: 0 }, 200],
+    ['ok: 1', { ok: 1 }, 200],
+    ['ok: null', { ok: null }, 200],
   ])('%s acknowledges nothing', (_, body, status) => {
     expect(judge(body, status).acknowledged).toBe(false)
   })

@@ -22,7 +22,8 @@ export function judgeAnswer(answer: { readonly status: number; readonly body: st
   if (answer.status < 200 || answer.status > 299) return refused(`HTTP ${answer.status}`)
   const fields = parseObject(answer.body)
   if (fields === null) return refused(`HTTP ${answer.status} without a JSON object`)
-  if (fields.ok === false) return refused(`HTTP ${answer.status} with ok: false`)
+  // "false", 0 and null are said by clients that mean no: whatever is not plainly yes acknowledges nothing.
+  if (fields.ok !== undefined && fields.ok !== true) return refused(`HTTP ${answer.status} with ok other than true`)
   return {
     acknowledged: true,
     again: messageIds(fields.error),

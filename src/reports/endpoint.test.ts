@@ -27,6 +27,16 @@ describe('endpointOf', () => {
     },
   )
 
+  it.each(['/../x', '../../x', '/a/../../x', '/%2e%2e/x', '/..\\x'])(
+    'a path of %s cannot leave that of the base',
+    path => {
+      expect(endpointOf(tenant({ clientBaseUrl: 'https://c.test/app', clientSyncPath: path }), none)).toMatchObject({
+        url: null,
+      })
+      expect(urlOf('https://c.test/app', '/a/../x')).toBe('https://c.test/app/x')
+    },
+  )
+
   it.each(['ftp://c.test', 'javascript:1', 'not a url', 'file:///etc/passwd'])(
     '%s is an endpoint without a usable URL',
     base => {

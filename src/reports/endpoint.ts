@@ -15,7 +15,7 @@ export interface GlobalEndpoint {
 }
 
 export interface Endpoint {
-  /** Without user information; null when what was set is no http(s) URL. */
+  /** Without user information; null when what was set is no http(s) URL, or its path leaves the base. */
   readonly url: URL | null
   /** The Authorization header; null: none. */
   readonly authorization: string | null
@@ -33,12 +33,13 @@ export function endpointOf(tenant: Tenant, global: GlobalEndpoint): Endpoint | n
   return withoutUserInfo(parseUrl(global.url), globalHeader(global), true)
 }
 
-/** The path is appended below the base's own; whatever it holds, it cannot lead to another host. */
+/** The path is appended below the base's own; what would lead out of there is no URL to call. */
 function joinUrl(base: string, path: string): URL | null {
   const root = parseUrl(base)
   if (root === null) return null
-  const url = parseUrl(`${root.origin}${root.pathname.replace(/\/+$/, '')}/${path.replace(/^\/+/, '')}`)
-  if (url === null || url.origin !== root.origin) return null
+  const below = `${root.pathname.replace(/\/+$/, '')}/`
+  const url = parseUrl(`${root.origin}${below}${path.replace(/^\/+/, '')}`)
+  if (url === null || url.origin !== root.origin || !url.pathname.startsWith(below)) return null
   if (url.search === '') url.search = root.search
   url.username = root.username
   url.password = root.password

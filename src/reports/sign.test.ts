@@ -16,7 +16,7 @@ describe('Standard Webhooks', () => {
   })
 
   it('two secrets sign side by side, each over id.timestamp.body', () => {
-    const secrets = [Buffer.from('first'), Buffer.from('second')]
+    const secrets = [Buffer.from('first'.repeat(6)), Buffer.from('second'.repeat(6))]
     const headers = signWebhook(
       secrets.map(each => `whsec_${each.toString('base64')}`),
       'msg_1',
@@ -27,6 +27,10 @@ describe('Standard Webhooks', () => {
       key => `v1,${createHmac('sha256', key).update(Buffer.from('msg_1.12.à body', 'utf8')).digest('base64')}`,
     )
     expect(headers['webhook-signature'].split(' ')).toEqual(expected)
+  })
+
+  it('what is no secret signs nothing', () => {
+    expect(signWebhook(['', 'whsec_', '***'], 'msg_1', 0, '{}')['webhook-signature']).toBe('')
   })
 
   it('the id stays with the batch, and empty batches have none in common', () => {

@@ -3,6 +3,7 @@
  * and lately. During a rotation both secrets sign, so that the client may change over at any moment in between.
  */
 import { createHash, createHmac, randomUUID } from 'node:crypto'
+import { signingKey } from '../lib/signing-secret.js'
 
 export interface WebhookHeaders {
   readonly 'webhook-id': string
@@ -10,13 +11,13 @@ export interface WebhookHeaders {
   readonly 'webhook-signature': string
 }
 
-/** Signs `id.timestamp.body` with each secret (`whsec_` and base64); `at` in epoch ms. */
+/** Signs `id.timestamp.body` with each secret; `at` in epoch ms. What is no secret signs nothing: its key is guessable. */
 export function signWebhook(secrets: readonly string[], id: string, at: number, body: string): WebhookHeaders {
   const timestamp = String(Math.floor(at / 1000))
-  const signatures = secrets.map(secret => {
-    const key = Buffer.from(secret.replace(/^whsec_/, ''), 'base64')
-    return `v1,${createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64')}`
-  })
+  const signatures = secrets
+    .map(signingKey)
+    .filter(key => key !== null)
+    .map(key => `v1,${createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64')}`)
   return { 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': signatures.join(' ') }
 }
 

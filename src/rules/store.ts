@@ -12,11 +12,24 @@ export async function listRules(db: Db): Promise<Rule[]> {
   return (await db.read({ sql: 'select * from rules order by priority, id', params: [] })).map(ruleFrom)
 }
 
-/** Its id, or null when the tenant of its scope does not exist. */
-export async function createRule(db: Db, rule: NewRule, now: number): Promise<number | null> {
-  if (rule.tenantId !== null) {
-    const tenant = await db.read({ sql: 'select 1 from tenants where id = $1', params: [rule.tenantId] })
-    if (tenant.length === 0) return null
+export type CreatedRule =
+  | { readonly kind: 'created'; readonly id: number }
+  | { readonly kind: 'no_tenant' | 'no_account' }
+
+/** A rule for what does not exist is refused: it would hold nothing, and nobody would notice the slip. */
+export async function createRule(db: Db, rule: NewRule, now: number): Promise<CreatedRule> {
+  const { tenantId, accountId } = rule
+  if (tenantId !== null) {
+    const tenant = await db.read({ sql: 'select 1 from tenants where id = $1', params: [tenantId] })
+    if (tenant.length === 0) return { kind: 'no_tenant' }
+  }
+  if (accountId !== null) {
+    const account = await db.read(
+      tenantId === null
+        ? { sql: 'select 1 from accounts where id = $1 limit 1', params: [accountId] }
+        : { sql: 'select 1 from accounts where tenant_id = $1 and id = $2', params: [tenantId, accountId] },
+    )
+    if (account.length === 0) return { kind: 'no_account' }
   }
   const [rows] = await db.write([
     {
@@ -40,7 +53,7 @@ export async function createRule(db: Db, rule: NewRule, now: number): Promise<nu
       ],
     },
   ])
-  return Number(rows![0]!.id)
+  return { kind: 'created', id: Number(rows![0]!.id) }
 }
 
 /** False when there is no such rule. */

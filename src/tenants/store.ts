@@ -3,26 +3,17 @@
  * who change different fields at once do not undo each other.
  */
 import { type Db, rowsParam, type Statement } from '../db/db.js'
+import type { Refused } from '../lib/refused.js'
 import type { Sealer } from '../lib/sealer.js'
 import { newToken } from '../lib/tokens.js'
+import { type ChangeOptions, changeTenant, type TenantPatch } from './change.js'
 import { insertKey } from './keys.js'
 import { TENANT_FIELDS, tenantFrom, tenantRow } from './row.js'
 import type { Tenant } from './tenant.js'
 
-/** Fields to set; what is undefined stays. */
-export type TenantPatch = {
-  -readonly [K in Exclude<
-    keyof Tenant,
-    'id' | 'endpointTrusted' | 'suspendedBatches' | 'createdAt' | 'updatedAt'
-  >]?: Tenant[K]
-}
-
-export interface SaveOptions {
-  /** Epoch ms. */
-  readonly now: number
-  /** The caller is an admin: an endpoint it sets may be a private address (spec section 9). */
-  readonly trusted: boolean
-}
+export type SavedTenant =
+  /** `key`: its first API key. */
+  { readonly kind: 'created'; readonly key: string } | { readonly kind: 'changed' | 'taken' | 'no_tenant' } | Refused
 
 export const DEFAULT_TENANT = 'default'
 
@@ -36,40 +27,43 @@ export async function ensureDefaultTenant(db: Db, now: number): Promise<void> {
   ])
 }
 
-/** A new tenant with its first API key; answers the key, or null when the id is taken. */
+/** A new tenant with its first API key. */
 export async function createTenant(
   db: Db,
   sealer: Sealer,
   id: string,
   patch: TenantPatch,
-  options: SaveOptions,
-): Promise<string | null> {
-  if (await tenantExists(db, id)) return null
-  const tenant = changed({ ...BLANK, id, createdAt: options.now, updatedAt: options.now - 1 }, patch, options)
+  options: ChangeOptions,
+): Promise<SavedTenant> {
+  if (await tenantExists(db, id)) return { kind: 'taken' }
+  const tenant = changeTenant({ ...BLANK, id, createdAt: options.now, updatedAt: options.now - 1 }, patch, options)
+  if ('kind' in tenant) return tenant
   const key = newToken()
   try {
     await db.write([insertTenant(tenant, sealer), insertKey(id, key, options.now, null)])
   } catch (error) {
     // Somebody else made it in between; the unit left nothing behind.
-    if (await tenantExists(db, id)) return null
+    if (await tenantExists(db, id)) return { kind: 'taken' }
     throw error
   }
-  return key
+  return { kind: 'created', key }
 }
 
-/** Changes the fields given. False when there is no such tenant. */
+/** Changes the fields given. */
 export async function updateTenant(
   db: Db,
   sealer: Sealer,
   id: string,
   patch: TenantPatch,
-  options: SaveOptions,
-): Promise<boolean> {
+  options: ChangeOptions,
+): Promise<SavedTenant> {
   for (;;) {
     const current = await getTenant(db, sealer, id)
-    if (current === null) return false
-    const [rows] = await db.write([replaceTenant(changed(current, patch, options), current.updatedAt, sealer)])
-    if (rows!.length === 1) return true
+    if (current === null) return { kind: 'no_tenant' }
+    const next = changeTenant(current, patch, options)
+    if ('kind' in next) return next
+    const [rows] = await db.write([replaceTenant(next, current.updatedAt, sealer)])
+    if (rows!.length === 1) return { kind: 'changed' }
   }
 }
 
@@ -162,20 +156,6 @@ const BLANK: Omit<Tenant, 'id' | 'createdAt' | 'updatedAt'> = {
   attachmentRoot: null,
   signingSecrets: [],
   suspendedBatches: [],
-}
-
-function changed(current: Tenant, patch: TenantPatch, { now, trusted }: SaveOptions): Tenant {
-  const given = Object.fromEntries(Object.entries(patch).filter(([, value]) => value !== undefined)) as TenantPatch
-  const { clientBaseUrl } = given
-  // Old clients send the whole record: naming the same address again takes no trust away.
-  const keepsTrust = current.endpointTrusted && (clientBaseUrl === undefined || clientBaseUrl === current.clientBaseUrl)
-  return {
-    ...current,
-    ...given,
-    endpointTrusted: keepsTrust || (trusted && clientBaseUrl !== undefined && clientBaseUrl !== null),
-    // Always later than before: it tells one version of the record from the next.
-    updatedAt: Math.max(now, current.updatedAt + 1),
-  }
 }
 
 function insertTenant(tenant: Tenant, sealer: Sealer): Statement {

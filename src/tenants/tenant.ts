@@ -1,9 +1,7 @@
 /** A tenant: an organisation with its own accounts, messages, reports and API key. Secrets are open here only. */
+import type { HttpAuth } from '../lib/http-auth.js'
 
-export type ClientAuth =
-  | { readonly method: 'none' }
-  | { readonly method: 'bearer'; readonly token: string }
-  | { readonly method: 'basic'; readonly user: string; readonly password: string }
+export type ClientAuth = HttpAuth
 
 export interface Tenant {
   readonly id: string

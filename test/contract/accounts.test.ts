@@ -65,7 +65,7 @@ describe.each(dialects)('accounts on %s', dialect => {
   })
 
   it('naming it again changes only the fields given; null sets back', async () => {
-    await add({ id: 'main', port: '2525', limit_per_minute: 5, use_tls: 'yes', ttl: 60 }, acme)
+    await add({ id: 'main', tenant_id: 'acme', port: '2525', limit_per_minute: 5, use_tls: 'yes', ttl: 60 })
     expect(await stored('acme', 'main')).toMatchObject({
       host: 'smtp.test',
       password: 'hunter2',
@@ -133,6 +133,67 @@ describe.each(dialects)('accounts on %s', dialect => {
     expect(await trusted()).toBe(true)
     await add({ id: 'theirs', host: '10.0.0.5' }, acme)
     expect((await stored('acme', 'theirs')).hostTrusted).toBe(false)
+  })
+
+  describe('a tenant who moves an account', () => {
+    let mover: string
+    beforeAll(async () => {
+      mover = await http.addTenant('mover')
+    })
+    const given = {
+      host: 'smtp.test',
+      port: 587,
+      user: 'u',
+      password: 'set-by-the-admin',
+      imap_host: 'imap.test',
+      imap_port: 993,
+      imap_password: 'imap-of-the-admin',
+    }
+
+    it.each([
+      [{ host: 'evil.test' }, 'password', 'host changes'],
+      [{ host: 'evil.test', password: '***' }, 'password', 'host changes'],
+      [{ port: 2525 }, 'password', 'port changes'],
+      [{ use_tls: false }, 'password', 'use_tls is made weaker'],
+      [{ tls_verify: false }, 'password', 'tls_verify is turned off'],
+      [{ imap_host: 'evil.test' }, 'imap_password', 'imap_host changes'],
+      [{ imap_host: 'evil.test', imap_password: '***' }, 'imap_password', 'imap_host changes'],
+      [{ imap_port: 143 }, 'imap_password', 'imap_port changes'],
+      [{ imap_ssl: false }, 'imap_password', 'imap_ssl is turned off'],
+    ])('by %j has to give the %s again', async (change, field, why) => {
+      await add({ id: 'moved', tenant_id: 'mover', ...given })
+      const before = await stored('mover', 'moved')
+      const answer = await add({ id: 'moved', ...change }, mover)
+      expect([answer.status, answer.body.error]).toEqual([
+        422,
+        `${field}: the password must be given again when ${why}`,
+      ])
+      expect(await stored('mover', 'moved')).toEqual(before)
+    })
+
+    it('may with the password, and may do all that sends it nowhere else', async () => {
+      await add({ id: 'moves', tenant_id: 'mover', ...given })
+      expect((await add({ id: 'moves', ...given, limit_per_hour: 5 }, mover)).status).toBe(200)
+      expect((await add({ ...given, id: 'moves', password: '***', imap_password: '***' }, mover)).status).toBe(200)
+      expect((await add({ id: 'moves', use_tls: true, imap_host: null }, mover)).status).toBe(200)
+      // Back to an address is as far as away from it.
+      expect((await add({ id: 'moves', imap_host: 'imap.test' }, mover)).status).toBe(422)
+      expect((await add({ id: 'moves', host: 'new.test', password: 'mine' }, mover)).status).toBe(200)
+      expect((await add({ id: 'moves', host: 'third.test', password: null }, mover)).status).toBe(200)
+      expect((await add({ id: 'moves', host: 'fourth.test' }, mover)).status).toBe(200)
+    })
+
+    it('implicit TLS is not weakened by leaving use_tls to the port', async () => {
+      await add({ id: 'implicit', tenant_id: 'mover', host: 'smtp.test', port: 465, use_tls: true, password: 'p' })
+      expect((await add({ id: 'implicit', use_tls: null }, mover)).status).toBe(200)
+      expect((await add({ id: 'implicit', use_tls: false }, mover)).status).toBe(422)
+    })
+
+    it('the admin is free to', async () => {
+      await add({ id: 'free', tenant_id: 'mover', ...given })
+      expect((await add({ id: 'free', tenant_id: 'mover', host: 'new.test', tls_verify: false })).status).toBe(200)
+      expect(await stored('mover', 'free')).toMatchObject({ host: 'new.test', password: 'set-by-the-admin' })
+    })
   })
 
   it('a tenant has one default account', async () => {

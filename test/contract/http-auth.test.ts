@@ -121,6 +121,29 @@ describe.each(dialects)('authentication on %s', dialect => {
   })
 })
 
+describe('unknown tokens', () => {
+  it('are refused from an address that gave too many of them, and no token that is known is', async () => {
+    const http = await openHttpApp('sqlite', { env: { GMP_METRICS_TOKEN: 'scrape' } })
+    const key = await http.addTenant('acme')
+    const ask = async (token: string, remoteAddress = '192.0.2.1', url = '/status') => {
+      const answer = await http.app.inject({ url, remoteAddress, headers: { 'x-api-token': token } })
+      return [answer.statusCode, answer.headers['retry-after']]
+    }
+    for (let i = 0; i < 300; i += 1)
+      expect(await ask(`guess-${i}`, undefined, i % 2 ? '/metrics' : '/status')).toEqual([401, undefined])
+    expect(await ask('guess')).toEqual([429, '1'])
+    expect(await ask('guess', undefined, '/metrics')).toEqual([429, '1'])
+    expect(await ask(key)).toEqual([200, undefined])
+    expect(await ask(ADMIN)).toEqual([200, undefined])
+    expect(await ask('guess', '192.0.2.2')).toEqual([401, undefined])
+    // No token is a mistake and no guess.
+    expect((await http.app.inject({ url: '/status', remoteAddress: '192.0.2.1' })).statusCode).toBe(401)
+    await http.clock.advance(1_000)
+    expect(await ask('guess')).toEqual([401, undefined])
+    await http.close()
+  })
+})
+
 describe('tokens', () => {
   let http: HttpApp
   beforeAll(async () => {

@@ -1,11 +1,12 @@
 /** Paths, methods, bodies and limits: what every route has in common. */
 import { request } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
 import { Type } from '@fastify/type-provider-typebox'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { DatabaseUnavailable } from '../../src/db/db.js'
 import type { Routes } from '../../src/http/app.js'
 import { messageChunks, messageCount } from '../../src/http/parse-body.js'
+import { Line } from '../../src/http/schemas.js'
 import { ADMIN, type HttpApp, openHttpApp } from '../support/http-app.js'
 
 const seen: { sizes: number[]; ids: string[] } = { sizes: [], ids: [] }
@@ -14,7 +15,6 @@ const testRoutes: Routes = app => {
   app.post('/echo', { config: { access: 'any' } }, async ({ body }) => ({
     ok: true,
     body,
-    polluted: ({} as { evil?: boolean }).evil === true,
   }))
   app.post(
     '/typed',
@@ -25,6 +25,10 @@ const testRoutes: Routes = app => {
           n: Type.Optional(Type.Union([Type.Integer({ minimum: 0 }), Type.Null()])),
           b: Type.Optional(Type.Boolean()),
           s: Type.Optional(Type.String({ maxLength: 5 })),
+          line: Type.Optional(Type.Union([Line(), Type.Null()])),
+          exact: Type.Optional(
+            Type.Object({ a: Type.Number({ exclusiveMinimum: -1 }) }, { additionalProperties: false }),
+          ),
           kind: Type.Optional(Type.Union([Type.Literal('defer'), Type.Literal('error')])),
           needed: Type.Optional(Type.Object({ password: Type.String({ maxLength: 3 }) })),
         }),
@@ -141,9 +145,24 @@ describe('bodies', () => {
     expect(JSON.stringify(answer.body)).not.toContain('hunter2')
   })
 
-  it('__proto__ keys are dropped', async () => {
-    const answer = await post('{"__proto__":{"evil":true},"a":{"\\u005f_proto__":{"evil":true},"b":1}}')
-    expect(answer.body).toEqual({ ok: true, body: { a: { b: 1 } }, polluted: false })
+  it('a __proto__ key is refused and not dropped in silence, small or large', async () => {
+    for (const filler of ['', 'x'.repeat(1024 * 1024)]) {
+      const body = `{"messages":[{"filler":"${filler}","headers":{"__proto__":"x"}}]}`
+      expect((await http.call('POST', '/many', { body })).body).toMatchObject({
+        code: 'invalid_json',
+        error: 'The body has a key named __proto__',
+      })
+    }
+  })
+
+  it('a compressed body is refused in words that say so', async () => {
+    const gzip = { headers: { 'content-encoding': 'gzip' }, body: '\u001f\u008b' }
+    expect(await http.call('POST', '/echo', gzip)).toMatchObject({
+      status: 415,
+      body: { code: 'unsupported_media_type', error: 'Content-Encoding is not supported: send the body as it is' },
+    })
+    const identity = { headers: { 'content-encoding': 'identity' }, body: {} }
+    expect((await http.call('POST', '/echo', identity)).status).toBe(200)
   })
 
   it('deep nesting is refused, small or large', async () => {
@@ -233,6 +252,10 @@ describe('fields', () => {
     [{ needed: {} }, { type: 'missing', loc: ['body', 'needed', 'password'], msg: 'Field required' }],
     [{ needed: [] }, { type: 'dict_type', loc: ['body', 'needed'] }],
     [{ s: 'a\0b' }, { type: 'value_error', loc: ['body', 's'] }],
+    [{ s: 'a\ud800' }, { type: 'value_error', loc: ['body', 's'] }],
+    [{ line: 'a\nb' }, { loc: ['body', 'line'], msg: 'must not contain control characters' }],
+    [{ exact: { a: 0, b: 1 } }, { type: 'extra_forbidden', loc: ['body', 'exact', 'b'] }],
+    [{ exact: { a: -1 } }, { type: 'greater_than', loc: ['body', 'exact', 'a'], ctx: { gt: -1 } }],
     [[], { type: 'dict_type', loc: ['body'] }],
   ])('%j is wrong as the predecessor said it', async (body, problem) => {
     const answer = await typed(body)
@@ -284,6 +307,32 @@ describe('on a socket', () => {
   beforeAll(async () => {
     await http.app.listen({ port: 0, host: '127.0.0.1' })
     port = (http.app.server.address() as AddressInfo).port
+  })
+
+  const raw = (text: string) =>
+    new Promise<string>((resolve, reject) => {
+      const socket = connect(port, '127.0.0.1', () => socket.write(text))
+      let answer = ''
+      socket.on('data', data => {
+        answer += data
+      })
+      socket.on('end', () => resolve(answer)).on('error', reject)
+    })
+
+  it('HTTP/1.1 without Host is refused as every other failure is; HTTP/1.0 needs none', async () => {
+    const without = await raw(`POST /echo HTTP/1.1\r\nX-API-Token: ${ADMIN}\r\nConnection: close\r\n\r\n`)
+    expect(without).toMatch(/^HTTP\/1\.1 400 /)
+    expect(JSON.parse(without.split('\r\n\r\n')[1]!)).toMatchObject({
+      code: 'bad_request',
+      error: 'An HTTP/1.1 request needs a Host header',
+    })
+    expect(await raw(`GET /throws HTTP/1.0\r\n\r\n`)).toMatch(/^HTTP\/1\.1 401 /)
+  })
+
+  it('CONNECT is 405', async () => {
+    const answer = await raw('CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n')
+    expect(answer).toMatch(/^HTTP\/1\.1 405 [\s\S]*\r\nAllow: GET/)
+    expect(JSON.parse(answer.split('\r\n\r\n')[1]!)).toMatchObject({ ok: false, code: 'method_not_allowed' })
   })
 
   it('a client that asks first is answered before it sends its body', async () => {

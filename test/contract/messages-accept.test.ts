@@ -84,7 +84,13 @@ describe.each(dialects)('accepting messages on %s', dialect => {
     ])
     expect(queued).toBe(2)
     expect(rejected).toEqual([
-      { id: 'b', reason: 'account not found for tenant', code: 'account_not_found', field: 'account_id' },
+      {
+        index: 1,
+        id: 'b',
+        reason: "account not found for tenant: 'main'",
+        code: 'account_not_found',
+        field: 'account_id',
+      },
     ])
     expect((await rows('select tenant_id from messages order by id')).map(row => row.tenant_id)).toEqual([
       'one',
@@ -100,9 +106,9 @@ describe.each(dialects)('accepting messages on %s', dialect => {
       mail('d', { tenant_id: 'bare' }),
     ])
     expect(queued).toBe(2)
-    expect(rejected.map(each => [each.id, each.code])).toEqual([
-      ['c', 'account_not_found'],
-      ['d', 'account_not_found'],
+    expect(rejected.map(each => [each.id, each.code, each.reason])).toEqual([
+      ['c', 'account_not_found', "name account_id or set is_default on one of the tenant's accounts"],
+      ['d', 'account_not_found', "account not found for tenant: 'bare' has none"],
     ])
     expect((await rows('select account_id from messages order by id')).map(row => row.account_id)).toEqual([
       's',
@@ -118,8 +124,8 @@ describe.each(dialects)('accepting messages on %s', dialect => {
     ])
     expect(queued).toBe(1)
     expect(rejected).toEqual([
-      { id: 'a', reason: 'tenant not found', code: 'tenant_not_found', field: 'tenant_id' },
-      { id: 'b', reason: 'tenant is inactive', code: 'tenant_inactive', field: 'tenant_id' },
+      { index: 0, id: 'a', reason: 'tenant not found', code: 'tenant_not_found', field: 'tenant_id' },
+      { index: 1, id: 'b', reason: 'tenant is inactive', code: 'tenant_inactive', field: 'tenant_id' },
     ])
   })
 
@@ -155,8 +161,8 @@ describe.each(dialects)('accepting messages on %s', dialect => {
     const { queued, rejected } = await accept([mail('m1', { subject: 'new' }), mail('m2'), mail('m3')])
     expect(queued).toBe(1)
     expect(rejected).toEqual([
-      { id: 'm2', reason: 'being sent right now', code: 'in_progress' },
-      { id: 'm3', reason: 'already sent', code: 'already_sent' },
+      { index: 1, id: 'm2', reason: 'being sent right now', code: 'in_progress' },
+      { index: 2, id: 'm3', reason: 'already sent', code: 'already_sent' },
     ])
     const [row] = await rows("select content from contents c join messages m on m.seq = c.seq where m.id = 'm1'")
     expect(JSON.parse(row!.content as string).subject).toBe('new')
@@ -166,8 +172,17 @@ describe.each(dialects)('accepting messages on %s', dialect => {
     const { queued, rejected } = await accept(['a', 'b', 'c'].map(id => mail(id, { tenant_id: 'small' })))
     expect(queued).toBe(2)
     expect(rejected).toEqual([
-      { id: 'c', reason: 'quota exceeded: at most 2 messages may wait', code: 'quota_exceeded' },
+      { index: 2, id: 'c', reason: 'quota exceeded: at most 2 messages may wait', code: 'quota_exceeded' },
     ])
+  })
+
+  it('a rejection names its place in the request, over all chunks and units', async () => {
+    async function* chunks() {
+      yield Array.from({ length: 700 }, (_, i) => (i % 300 === 0 ? null : mail(`i${i}`)))
+      yield [mail('last'), {}]
+    }
+    const { queued, rejected } = await accept(chunks())
+    expect([queued, rejected.map(each => each.index)]).toEqual([698, [0, 300, 600, 701]])
   })
 
   it('rejections stand in the order of the request', async () => {

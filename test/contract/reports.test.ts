@@ -549,7 +549,9 @@ describe.each(dialects)('reports on %s', dialect => {
   })
 
   it('signed requests carry Standard Webhooks headers whose id survives the retry', async () => {
-    await addTenant('acme', { signingSecrets: ['whsec_Zmlyc3Q=', 'whsec_c2Vjb25k'] })
+    await addTenant('acme', {
+      signingSecrets: ['whsec_Zmlyc3QgICAgICAgICAgICAgICAgICAg', 'whsec_c2Vjb25kICAgICAgICAgICAgICAgICAg'],
+    })
     await addSent('acme', ['a'])
     sink.answer((_, index) => (index === 0 ? { status: 500 } : accept))
     await live(makeReporter(), 6_000)
@@ -567,7 +569,7 @@ describe.each(dialects)('reports on %s', dialect => {
     await addTenant('t2', { clientAuth: basic, clientBaseUrl: 'https://127.0.0.1:1/?key=SECRET' })
     await addTenant('t3', { clientBaseUrl: 'http://user:SECRET@name.invalid/' })
     await addTenant('t4', { clientBaseUrl: 'nonsense SECRET' })
-    await addTenant('t5', { clientAuth: basic, signingSecrets: ['whsec_U0VDUkVU'] })
+    await addTenant('t5', { clientAuth: basic, signingSecrets: ['whsec_U0VDUkVUICAgICAgICAgICAgICAgICAg'] })
     for (const id of tenants.keys()) await addSent(id, [id])
     sink.answer(() => ({ status: 401, body: { error: 'pw-SECRET' } }))
     await live(makeReporter(), 6_000)

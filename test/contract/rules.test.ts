@@ -36,6 +36,7 @@ describe.each(dialects)('rules on %s', dialect => {
 
   it('all fields come back', async () => {
     await http.addTenant('acme')
+    await http.call('POST', '/account', { body: { id: 'main', tenant_id: 'acme', host: 'h' } })
     const rule = {
       name: 'night',
       enabled: false,
@@ -54,6 +55,18 @@ describe.each(dialects)('rules on %s', dialect => {
     const { id } = rules.at(-1)
     const enabled = await http.call('PATCH', `/commands/rules/${id}`, { body: { enabled: 'yes' } })
     expect(enabled.body.rules.at(-1)).toMatchObject({ id, enabled: true })
+  })
+
+  it('a rule for an account that does not exist is 404', async () => {
+    for (const body of [
+      { account_id: 'maim' },
+      { account_id: 'maim', tenant_id: 'acme' },
+      { account_id: 'main', tenant_id: 'default' },
+    ]) {
+      const answer = await post(body)
+      expect([answer.status, answer.body.error]).toEqual([404, `Account '${body.account_id}' not found`])
+    }
+    expect((await post({ name: 'every main', account_id: 'main' })).status).toBe(200)
   })
 
   it('an unknown id changes nothing and answers the rules', async () => {

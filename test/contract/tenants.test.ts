@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { deleteTenant } from '../../src/tenants/delete.js'
 import { createTenant, getTenant, loadTenants, updateTenant } from '../../src/tenants/store.js'
-import { type HttpApp, openHttpApp } from '../support/http-app.js'
+import { ADMIN, type HttpApp, openHttpApp } from '../support/http-app.js'
 import { addMessages } from '../support/queue-rows.js'
 import { dialects } from '../support/temp-db.js'
+
+const [ONE, TWO] = [1, 2].map(each => `whsec_${Buffer.alloc(24, each).toString('base64')}`) as [string, string]
 
 describe.each(dialects)('tenants on %s', dialect => {
   let http: HttpApp
@@ -66,15 +68,104 @@ describe.each(dialects)('tenants on %s', dialect => {
 
   it('secrets are sealed at rest, masked in answers, and kept when the mask comes back', async () => {
     const auth = { method: 'bearer', token: 'tell-nobody' }
-    await http.call('POST', '/tenant', { body: { id: 'auth', client_auth: auth, signing_secrets: ['whsec_one'] } })
+    await http.call('POST', '/tenant', { body: { id: 'auth', client_auth: auth, signing_secrets: [ONE] } })
     const [row] = await http.temp.db.read({ sql: "select * from tenants where id = 'auth'", params: [] })
-    expect(JSON.stringify(row)).not.toMatch(/tell-nobody|whsec_one/)
+    expect(JSON.stringify(row)).not.toMatch(/tell-nobody|whsec_/)
     const record = await shown('auth')
     expect(record.client_auth).toEqual({ method: 'bearer', token: '***' })
     expect(JSON.stringify(record)).not.toMatch(/tell-nobody|whsec/)
     await http.call('PUT', '/tenant/auth', { body: { ...record, name: 'renamed' } })
-    expect(await stored('auth')).toMatchObject({ name: 'renamed', clientAuth: auth, signingSecrets: ['whsec_one'] })
+    expect(await stored('auth')).toMatchObject({ name: 'renamed', clientAuth: auth, signingSecrets: [ONE] })
     expect(JSON.stringify((await http.call('GET', '/command-log')).body)).not.toMatch(/tell-nobody|whsec/)
+  })
+
+  it('signing secrets are strong, and the mask stands for the ones there are, in their order', async () => {
+    const put = (signing_secrets: unknown) => http.call('PUT', '/tenant/signing', { body: { signing_secrets } })
+    const kept = async () => (await stored('signing'))?.signingSecrets
+    await http.addTenant('signing')
+    for (const secret of ['***', 'a', 'whsec_', '', Buffer.alloc(8).toString('base64'), ONE.slice(6)]) {
+      const answer = await put([secret])
+      expect([answer.status, answer.body.detail[0].loc], secret).toEqual([422, ['body', 'signing_secrets', '0']])
+    }
+    await put([ONE])
+    await put([TWO, '***'])
+    expect(await kept()).toEqual([TWO, ONE])
+    await put(['***', '***'])
+    expect(await kept()).toEqual([TWO, ONE])
+    await put(['***'])
+    expect(await kept()).toEqual([TWO])
+    expect((await put(['***', '***'])).status).toBe(422)
+    await http.call('POST', '/tenant', { body: { id: 'signing', signing_secrets: null } })
+    expect(await kept()).toEqual([])
+  })
+
+  describe('a tenant who moves client_base_url', () => {
+    const auth = { method: 'bearer', token: 'set-by-the-admin' }
+    const masked = { method: 'bearer', token: '***' }
+    const open = async (id: string, fields: object = { client_base_url: 'https://app.test', client_auth: auth }) => {
+      const token = await http.addTenant(id, fields)
+      return (body: object, as: string | undefined = token) => http.call('PUT', `/tenant/${id}`, { body, token: as })
+    }
+
+    it.each([
+      { client_base_url: 'https://evil.test' },
+      { client_base_url: 'https://evil.test', client_auth: masked },
+      { client_base_url: 'http://app.test' },
+      { client_base_url: 'https://app.test:8443' },
+    ])('has to give the secret again: %j', async body => {
+      const put = await open(`moves${JSON.stringify(body).length}`)
+      const answer = await put(body)
+      expect([answer.status, answer.body.error]).toEqual([
+        422,
+        'client_auth: the secret must be given again when the origin of client_base_url changes',
+      ])
+    })
+
+    it('may not go by way of no address at all', async () => {
+      const put = await open('nowhere-first')
+      expect((await put({ client_base_url: '' })).status).toBe(200)
+      expect((await put({ client_base_url: 'https://evil.test' })).status).toBe(422)
+    })
+
+    it('may move with the secret, without one, within the origin, and name the same address again', async () => {
+      const put = await open('may-move')
+      expect((await put({ client_base_url: 'https://app.test/other', client_auth: masked })).status).toBe(200)
+      expect((await put({ client_base_url: 'https://new.test', client_auth: auth })).status).toBe(200)
+      expect((await put({ client_base_url: 'https://third.test', client_auth: { method: 'none' } })).status).toBe(200)
+      const bare = await open('bare', { client_base_url: 'https://app.test' })
+      expect((await bare({ client_base_url: 'https://new.test' })).status).toBe(200)
+    })
+
+    it('is judged by the secret there is at that instant', async () => {
+      const token = await http.addTenant('instant', { client_base_url: 'https://app.test' })
+      const moves = Array.from({ length: 8 }, (_, i) =>
+        http.call('PUT', '/tenant/instant', { token, body: { client_base_url: `https://evil${i}.test` } }),
+      )
+      await Promise.all([...moves, http.call('PUT', '/tenant/instant', { body: { client_auth: auth } })])
+      const before = (await stored('instant'))?.clientBaseUrl
+      await http.call('PUT', '/tenant/instant', { token, body: { client_base_url: 'https://evil.test' } })
+      expect(await stored('instant')).toMatchObject({ clientBaseUrl: before, clientAuth: auth })
+    })
+
+    it('the admin is free to', async () => {
+      const put = await open('by-admin')
+      expect((await put({ client_base_url: 'https://new.test' }, ADMIN)).status).toBe(200)
+      expect(await stored('by-admin')).toMatchObject({ clientBaseUrl: 'https://new.test', clientAuth: auth })
+    })
+  })
+
+  it('credentials that no header can carry are refused, and the field is named', async () => {
+    for (const [client_auth, field] of [
+      [{ token: 'X' }, 'method'],
+      [{ method: 'bearer', token: 'é' }, 'token'],
+      [{ method: 'bearer', token: '***' }, 'token'],
+      [{ method: 'basic', user: 'u' }, 'password'],
+      [{ method: 'basic', user: 'u', password: '***' }, 'password'],
+      [{ method: 'basic', user: 'a:b', password: 'p' }, 'user'],
+    ] as const) {
+      const answer = await http.call('POST', '/tenant', { body: { id: 'headers', client_auth } })
+      expect([answer.status, answer.body.detail[0].loc]).toEqual([422, ['body', 'client_auth', field]])
+    }
   })
 
   it('an address set by the admin is trusted until the tenant changes it', async () => {
@@ -104,7 +195,11 @@ describe.each(dialects)('tenants on %s', dialect => {
       { max_queued_messages: 5 },
       { attachment_root: '/' },
     ]) {
-      expect((await put(body)).status, JSON.stringify(body)).toBe(403)
+      const [field] = Object.keys(body)
+      expect(await put(body), JSON.stringify(body)).toMatchObject({
+        status: 403,
+        body: { error: `Admin token required to change ${field}`, details: { admin_fields: [field] } },
+      })
     }
     expect((await put({ large_file_config: { storage_url: 'file:///etc' } })).status).toBe(422)
     expect(await shown('own')).toMatchObject({ name: 'Mine', rate_limits: { daily: 10 }, active: true })
@@ -119,14 +214,51 @@ describe.each(dialects)('tenants on %s', dialect => {
     { id: 'ok', client_base_url: 'http://user:pw@x' },
     { id: 'ok', client_base_url: 'no url' },
     { id: 'ok', client_sync_path: '@evil.test/' },
+    { id: 'ok', client_sync_path: '/../admin' },
+    { id: 'ok', client_sync_path: '/a/%2E./b?x' },
+    { id: 'ok', client_attachment_path: '/a/.' },
+    { id: 'ok', client_attachment_path: '/..\\b' },
     { id: 'ok', client_auth: { method: 'bearer' } },
     { id: 'ok', client_auth: { method: 'digest' } },
     { id: 'ok', name: 'a\r\nb' },
     { id: 'ok', rate_limits: { daily: -1 } },
-    { id: 'ok', signing_secrets: ['a', 'b', 'c'] },
+    { id: 'ok', rate_limits: { weekly: 5 } },
+    { id: 'ok', signing_secrets: [ONE, ONE, TWO] },
+    { id: 'ok', large_file_config: { enabled: 'perhaps' } },
+    { id: 'ok', large_file_config: { max_size_mb: 0 } },
+    { id: 'ok', large_file_config: { action: 'delete' } },
+    { id: 'ok', large_file_config: { file_ttl_days: 0 } },
+    { id: 'ok', large_file_config: { storage_url: 'ftp://x' } },
+    { id: 'ok', large_file_config: { public_base_url: 'files.test' } },
+    { id: 'ok', large_file_config: { max_size: 5 } },
   ])('%j is refused', async body => {
     const answer = await http.call('POST', '/tenant', { body })
     expect([answer.status, answer.body.code]).toEqual([422, 'validation_failed'])
+  })
+
+  it('large_file_config is checked, and what old clients have beyond it is ignored', async () => {
+    const config = {
+      enabled: true,
+      max_size_mb: 2.5,
+      storage_url: 's3://bucket/prefix',
+      public_base_url: '',
+      file_ttl_days: 30,
+      action: 'rewrite',
+    }
+    await http.addTenant('files', { large_file_config: { ...config, lifespan_after_download_days: 3 } })
+    expect((await shown('files')).large_file_config).toEqual(config)
+    const unknown = await http.call('PUT', '/tenant/files', { body: { large_file_config: { max_size: 5 } } })
+    expect(unknown.body.error).toBe('large_file_config.max_size: Extra inputs are not permitted')
+  })
+
+  it('default cannot be deleted', async () => {
+    const answer = await http.call('DELETE', '/tenant/default')
+    expect([answer.status, answer.body.code, answer.body.error]).toEqual([
+      400,
+      'command_failed',
+      'the tenant default always exists and cannot be deleted',
+    ])
+    expect((await shown('default')).ok).toBe(true)
   })
 
   it('two changes of different fields at once do not undo each other', async () => {
@@ -140,8 +272,8 @@ describe.each(dialects)('tenants on %s', dialect => {
 
   it('of several who create the same tenant at once one gets a key', async () => {
     const options = { now: http.clock.now(), trusted: true }
-    const keys = await Promise.all([1, 2, 3].map(() => createTenant(http.temp.db, http.sealer, 'once', {}, options)))
-    expect(keys.filter(key => key !== null)).toHaveLength(1)
+    const made = await Promise.all([1, 2, 3].map(() => createTenant(http.temp.db, http.sealer, 'once', {}, options)))
+    expect(made.map(({ kind }) => kind).sort()).toEqual(['created', 'taken', 'taken'])
   })
 
   it('lists are by id, inactive ones left out on request', async () => {

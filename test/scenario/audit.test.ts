@@ -9,8 +9,7 @@ const SECRETS = [
   'smtp-password-1',
   'imap-password-2',
   'bearer-token-3',
-  'whsec_c2lnbmluZy1zZWNyZXQtNA==',
-  'store-key-5',
+  'whsec_c2lnbmluZy1zZWNyZXQtNCBvZiAyNCBieXRlcw==',
   'body-of-the-mail-6',
 ]
 
@@ -22,11 +21,10 @@ describe.each(['sqlite', 'postgres'] as const)('the command log on %s', dialect 
   beforeAll(async () => {
     service = await startTestService({ dialect })
     sink = await startSink()
-    const [password, imap_password, token, signing, secret_key, body] = SECRETS
+    const [password, imap_password, token, signing, body] = SECRETS
     key = await tenant(service, 'acme', null, {
       client_auth: { method: 'bearer', token },
       signing_secrets: [signing],
-      large_file_config: { enabled: true, storage_url: 's3://bucket', secret_key },
     })
     await service.account(sink, { tenant_id: 'acme', password, imap_password, imap_host: 'imap.example' })
     await service.call(

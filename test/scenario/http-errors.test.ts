@@ -304,7 +304,7 @@ it("an old client's requests work as they are: bare lists, numbers as text, yes 
   )
   expect([unknown.status, unknown.body.detail.rejected[0]]).toMatchObject([
     400,
-    { id: 'x', reason: 'account not found for tenant' },
+    { id: 'x', reason: "account not found for tenant: 'none'" },
   ])
   expect((await service.call('GET', '/accounts?tenant_id=')).body.detail).toBe('tenant_id is required')
   expect((await service.call('DELETE', '/account/none?tenant_id=acme')).body.detail).toBe(

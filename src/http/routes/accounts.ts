@@ -10,7 +10,7 @@ import { DEFAULT_TENANT } from '../../tenants/store.js'
 import { AccountInfo, AccountPayload, accountInfo, accountPatch, PauseBody } from '../account-record.js'
 import type { Routes } from '../app.js'
 import { AnyId, Ok, OkWith, TenantBody, TenantQuery } from '../schemas.js'
-import { validationFailed } from '../validate.js'
+import { validationFailed, wrongField } from '../validate.js'
 
 const AccountPath = Type.Object({ account_id: AnyId })
 const tags = ['accounts']
@@ -45,6 +45,7 @@ export const accountRoutes: Routes = (app, deps) => {
         now: clock.now(),
         trusted,
       })
+      if (saved.kind === 'refused') throw wrongField(saved.field, saved.problem)
       if (saved.kind === 'no_tenant') throw new AppError('not_found', `Tenant '${tenantId}' not found`)
       if (saved.kind === 'host_missing') {
         throw validationFailed([{ type: 'missing', loc: ['body', 'host'], msg: 'Field required' }])

@@ -2,7 +2,6 @@
 import { Type } from '@fastify/type-provider-typebox'
 import type { Db } from '../../db/db.js'
 import { AppError } from '../../lib/errors.js'
-import { isUnsafe } from '../../messages/fields.js'
 import { ownersOf } from '../../messages/find.js'
 import { countOpen } from '../../queue/counts.js'
 import { countOpenBatch } from '../../queue/open-rows.js'
@@ -18,9 +17,11 @@ import {
 } from '../../queue/suspension.js'
 import type { App } from '../app.js'
 import type { HttpDeps } from '../deps.js'
-import { AnyId, Given, Ok, OkWith, TenantBody, TenantQuery } from '../schemas.js'
+import { AnyId, Given, Int, Line, Ok, OkWith, TenantBody, TenantQuery } from '../schemas.js'
 
 const MAX_IDS = 10_000
+/** Some 300 years; as milliseconds far from the end of a bigint. */
+const MAX_AGE_SECONDS = 10_000_000_000
 
 export function commandRoutes(app: App, deps: HttpDeps): void {
   addRemoval(app, deps)
@@ -72,7 +73,9 @@ function addRemoval(app: App, { db, clock, config }: HttpDeps): void {
         tags: ['messages'],
         querystring: TenantQuery,
         body: Type.Object({
-          older_than_seconds: Given(Type.Integer({ description: 'Default: the retention; negative counts as 0' })),
+          older_than_seconds: Given(
+            Int(undefined, MAX_AGE_SECONDS, { description: 'Default: the retention; negative counts as 0' }),
+          ),
           tenant_id: Given(AnyId),
         }),
         response: { 200: OkWith({ removed: Type.Integer() }) },
@@ -87,11 +90,9 @@ function addRemoval(app: App, { db, clock, config }: HttpDeps): void {
 }
 
 /** An admin without tenant means the one tenant that owns an id, never several at once. */
-async function deleteIn(db: Db, tenantScope: string | null, given: readonly string[]): Promise<Deleted> {
-  // No message can have such an id, and to PostgreSQL half a surrogate pair is an error.
-  const ids = given.filter(id => !isUnsafe(id))
-  const all = { removed: 0, notFound: given.filter(isUnsafe), unauthorized: [] as string[], inProgress: [] as string[] }
-  const byTenant = new Map<string, string[]>()
+async function deleteIn(db: Db, tenantScope: string | null, ids: readonly string[]): Promise<Deleted> {
+  const all = { removed: 0, notFound: [] as string[], unauthorized: [] as string[], inProgress: [] as string[] }
+  const byTenant = new Map<string, readonly string[]>()
   if (tenantScope !== null) byTenant.set(tenantScope, ids)
   else {
     const owners = await ownersOf(db, [...new Set(ids)])
@@ -142,14 +143,15 @@ function addRunNow(app: App, { db, wake }: HttpDeps): void {
   )
 }
 
-const BatchCode = Type.Optional(Type.String({ maxLength: 64 }))
+/** As in messages. */
+const BatchCode = Type.Optional(Line(64))
 
 const suspensionSchema = {
   description:
     'With tenant_id: that tenant; with batch_code too: that batch; neither (admin): the whole scheduler. Batches add up.',
   tags: ['commands'],
   querystring: Type.Object({ tenant_id: Type.Optional(AnyId), batch_code: BatchCode }),
-  body: Type.Object({ tenant_id: Given(AnyId), batch_code: Given(Type.String({ maxLength: 64 })) }),
+  body: Type.Object({ tenant_id: Given(AnyId), batch_code: Given(Line(64)) }),
   response: {
     200: OkWith({
       active: Type.Boolean({ description: 'What was named may send' }),

@@ -1,40 +1,33 @@
-/** The shapes of messages on the wire, for the API's description. A submitted message is judged by parseMessage alone. */
+/** The shapes of messages in answers, for the API's description. */
 import { Type } from '@fastify/type-provider-typebox'
+import { Failure, OkWith } from '../schemas.js'
 
-/** Any JSON here: a wrong message is rejected alone and must not fail the request. The fields are documented. */
-export const SubmittedMessage = Type.Unknown({
-  title: 'Message',
-  description: [
-    '`id`* (idempotency key) · `from`* · `to`* · `subject`* · `cc` · `bcc` · `reply_to` · `return_path` · `tenant_id` ·',
-    '`account_id` · `body` with `content_type` (plain, html), or `body_text` and `body_html` · `headers` · `message_id` ·',
-    '`attachments` [{`filename`*, `storage_path`*, `fetch_mode`, `mime_type`, `content_md5`, `content_id`, `auth`}] ·',
-    '`priority` (0 to 3, immediate to low) · `deferred_ts` · `expires_ts` (Unix seconds) · `batch_code`',
-  ].join(' '),
-  examples: [
-    {
-      id: 'order-4711',
-      account_id: 'main',
-      from: 'Shop <shop@example.org>',
-      to: ['Ada <ada@example.net>'],
-      subject: 'Your order',
-      body: 'Thank you.',
-      priority: 2,
-    },
-  ],
-})
-
-export const Rejected = Type.Object({
+const Rejected = Type.Object({
+  index: Type.Integer({ description: "Place among the request's messages, from 0" }),
   id: Type.Union([Type.String(), Type.Null()]),
   reason: Type.String({ description: 'A sentence for a person' }),
   code: Type.String({ description: 'Stable, for programs; listed in docs/errors.md' }),
   field: Type.Optional(Type.String()),
 })
 
-export const Warning = Type.Object({
+const Warning = Type.Object({
   id: Type.Union([Type.String(), Type.Null()]),
   field: Type.String(),
   hint: Type.String(),
 })
+
+const outcome = {
+  queued: Type.Integer(),
+  rejected: Type.Array(Rejected),
+  warnings: Type.Optional(Type.Array(Warning)),
+}
+
+/** The answers of add-messages. */
+export const Submitted = OkWith(outcome)
+export const NothingQueued = Type.Object(
+  { ...Failure.properties, ...outcome },
+  { description: 'Nothing was queued; also other failures of this status, which have no rejected' },
+)
 
 /** A page's end, to be given back as it came. */
 export const Cursor = Type.String({ pattern: '^[0-9]{1,15}$', description: 'next_cursor of the page before' })

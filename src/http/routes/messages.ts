@@ -6,6 +6,7 @@ import { acceptMessages, MAX_MESSAGES, refuseTooMany } from '../../messages/acce
 import { findMessage, ownersOf } from '../../messages/find.js'
 import { listMessages } from '../../messages/list.js'
 import { priorityOf } from '../../messages/priority.js'
+import { findUnknown, sayUnknown, type UnknownField, warningOf } from '../../messages/unknown-fields.js'
 import {
   cancelMessage,
   discardMessage,
@@ -21,8 +22,10 @@ import { messageChunks, messageCount, takenUploads } from '../parse-body.js'
 import { AnyId, Flag, Given, Int, OkWith, TenantBody, TenantQuery, UnixTime } from '../schemas.js'
 import { wrongField } from '../validate.js'
 import { answerAccepted } from './accepted-answer.js'
-import { Cursor, MessageRecord, Rejected, SubmittedMessage, Warning } from './message-schemas.js'
+import { DocumentedSubmission } from './message-fields.js'
+import { Cursor, MessageRecord, NothingQueued, Submitted } from './message-schemas.js'
 
+const BODY_FIELDS: ReadonlySet<string> = new Set(['messages', 'default_priority', 'tenant_id'])
 const IdParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 255 }) })
 
 export function messageRoutes(app: App, deps: HttpDeps): void {
@@ -45,47 +48,47 @@ function addSubmission(app: App, deps: HttpDeps): void {
   app.post(
     '/commands/add-messages',
     {
-      config: { access: 'tenant', manyMessages: true, submission: true, audit: 'addMessages' },
+      config: {
+        access: 'tenant',
+        manyMessages: true,
+        submission: true,
+        audit: 'addMessages',
+        documentedBody: DocumentedSubmission,
+      },
       schema: {
         summary: 'Submit messages',
         description: `Up to ${MAX_MESSAGES} messages, each judged alone; what the answer calls queued is durable. A retry is idempotent.`,
         tags: ['messages'],
         querystring: Type.Object({ tenant_id: Type.Optional(AnyId), strict: Type.Optional(Flag) }),
         body: Type.Object({
-          messages: Type.Array(SubmittedMessage),
-          default_priority: Given(Type.Union([Int(), Type.String({ maxLength: 20 })])),
+          messages: Type.Array(Type.Unknown()),
+          default_priority: Type.Optional(Type.Unknown()),
           tenant_id: Given(AnyId),
         }),
-        response: {
-          200: OkWith({
-            queued: Type.Integer(),
-            rejected: Type.Array(Rejected),
-            warnings: Type.Optional(Type.Array(Warning)),
-          }),
-        },
+        response: { 200: Submitted, 400: NothingQueued, 429: NothingQueued },
       },
     },
     async (request, reply) => {
-      const { default_priority: given } = request.body
-      const defaultPriority = given === undefined || given === null ? null : priorityOf(given)
-      if (given != null && defaultPriority === null) {
+      const given = request.body.default_priority ?? null
+      const defaultPriority = given === null ? null : priorityOf(given)
+      if (given !== null && defaultPriority === null) {
         throw wrongField('default_priority', 'Input should be 0 to 3 or immediate, high, medium, low')
       }
+      const strict = request.query.strict === true
+      const unknown: UnknownField[] = []
+      findUnknown(request.body, BODY_FIELDS, '', unknown)
+      if (strict && unknown[0] !== undefined) throw wrongField(unknown[0].field, sayUnknown(unknown[0]))
       refuseTooMany(messageCount(request))
       const digest = createIdDigest()
-      const options = {
-        defaultPriority,
-        strict: request.query.strict === true,
-        tenantId: request.tenantScope,
-        uploads: takenUploads(request),
-      }
+      const options = { defaultPriority, strict, tenantId: request.tenantScope, uploads: takenUploads(request) }
       const chunks = noting(messageChunks(request), digest.add)
       // Also of a request that failed half-way: some of it may stand.
       const accepted = await acceptMessages(acceptDeps, request.caller, chunks, options).finally(() =>
-        audit(request, { ...digest.result(), default_priority: given ?? undefined }),
+        audit(request, { ...digest.result(), default_priority: defaultPriority === null ? undefined : given }),
       )
       deps.accepted(accepted.queued)
-      const { status, body } = answerAccepted(accepted)
+      const warnings = [...unknown.map(each => warningOf(null, each)), ...accepted.warnings]
+      const { status, body } = answerAccepted({ ...accepted, warnings })
       // The failures are documented as every route's default response.
       return reply.code(status as 200).send(body as never)
     },
@@ -232,9 +235,13 @@ function addOperations(app: App, { db, clock, wake }: HttpDeps): void {
         if (result === 'not_found') throw notFound(id)
         if (result === 'wrong_state') throw new AppError('command_failed', refusal)
         const [row] = await db.read({
-          sql: 'select status, stage, account_key, priority from messages where tenant_id = $1 and id = $2',
+          sql: 'select status, stage, account_key, account_id, priority from messages where tenant_id = $1 and id = $2',
           params: [tenantId, id],
         })
+        if (result === 'account_gone') {
+          const gone = `its account '${row?.account_id}' was deleted: submit the message again through another one`
+          throw new AppError('command_failed', gone)
+        }
         if (row !== undefined && Number(row.stage) > 0) wake.queue([Number(row.account_key)], Number(row.priority))
         else wake.reports([tenantId])
         return { ok: true as const, id, tenant_id: tenantId, status: (row?.status as string | undefined) ?? 'deleted' }

@@ -32,7 +32,7 @@ const RulePayload = Type.Object(
     enabled: Given(Flag),
     priority: Given(Int(-1_000_000, 1_000_000)),
     days: Given(
-      Type.Array(Type.Integer({ minimum: 0, maximum: 6 }), {
+      Type.Array(Int(0, 6), {
         maxItems: 7,
         description: '0 Monday … 6 Sunday; empty: all',
       }),
@@ -48,7 +48,7 @@ const RulePayload = Type.Object(
   { title: 'NewRule' },
 )
 
-const RulePath = Type.Object({ rule_id: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }) })
+const RulePath = Type.Object({ rule_id: Int(0) })
 const RulesAnswer = OkWith({ rules: Type.Array(RuleInfo) })
 const tags = ['rules']
 
@@ -75,7 +75,7 @@ export const ruleRoutes: Routes = (app, { db, clock, wake }) => {
     async request => {
       const { body } = request
       checkWindow(body)
-      const id = await createRule(
+      const created = await createRule(
         db,
         {
           name: body.name ?? null,
@@ -92,7 +92,8 @@ export const ruleRoutes: Routes = (app, { db, clock, wake }) => {
         },
         clock.now(),
       )
-      if (id === null) throw new AppError('not_found', `Tenant '${body.tenant_id}' not found`)
+      if (created.kind === 'no_tenant') throw new AppError('not_found', `Tenant '${body.tenant_id}' not found`)
+      if (created.kind === 'no_account') throw new AppError('not_found', `Account '${body.account_id}' not found`)
       wake.settings()
       return answer()
     },

@@ -96,7 +96,10 @@ export const systemRoutes: Routes = (app, deps) => {
       if (metricsToken !== null && !config.server.insecureNoAuth) {
         const token = tokenOf(request)
         const known = token !== null && (sameToken(token, metricsToken) || (await app.isAdminToken(token)))
-        if (!known) throw new AppError('unauthorized', 'Invalid or missing API token')
+        if (!known) {
+          if (token !== null) app.countUnknownToken(request)
+          throw new AppError('unauthorized', 'Invalid or missing API token')
+        }
       }
       reply.type('text/plain; version=0.0.4; charset=utf-8').serializer((text: unknown) => String(text))
       return deps.metricsText()

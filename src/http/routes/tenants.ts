@@ -5,9 +5,11 @@ import { deleteTenant } from '../../tenants/delete.js'
 import { revokeKeys, rotateKey } from '../../tenants/keys.js'
 import {
   createTenant,
+  DEFAULT_TENANT,
   getTenant,
   listSyncStates,
   listTenants,
+  type SavedTenant,
   tenantExists,
   updateTenant,
 } from '../../tenants/store.js'
@@ -41,6 +43,10 @@ const SyncStatus = Type.Object({
 
 export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake }) => {
   const notFound = (id: string) => new AppError('not_found', `Tenant '${id}' not found`)
+  const refuseUnsaved = (saved: SavedTenant, id: string): void => {
+    if (saved.kind === 'refused') throw wrongField(saved.field, saved.problem)
+    if (saved.kind === 'no_tenant') throw notFound(id)
+  }
 
   app.post(
     '/tenant',
@@ -56,13 +62,13 @@ export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake }) =
     async request => {
       const { id, ...given } = request.body
       const options = { now: clock.now(), trusted: true }
-      const before = await getTenant(db, sealer, id)
-      const patch = tenantPatch(given, before)
-      const key = before === null ? await createTenant(db, sealer, id, patch, options) : null
-      if (key === null && !(await updateTenant(db, sealer, id, patch, options))) throw notFound(id)
+      const patch = tenantPatch(given)
+      const created = await createTenant(db, sealer, id, patch, options)
+      const saved = created.kind === 'taken' ? await updateTenant(db, sealer, id, patch, options) : created
+      refuseUnsaved(saved, id)
       app.forgetTokens()
       wake.settings()
-      return key === null ? { ok: true as const } : { ok: true as const, api_key: key }
+      return saved.kind === 'created' ? { ok: true as const, api_key: saved.key } : { ok: true as const }
     },
   )
 
@@ -150,10 +156,10 @@ export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake }) =
       const { tenant_id: id } = request.params
       const before = await getTenant(db, sealer, id)
       if (before === null) throw notFound(id)
-      const patch = tenantPatch(withoutGivenNulls(request.body), before)
+      const patch = tenantPatch(withoutGivenNulls(request.body))
       const trusted = request.caller.kind === 'admin'
       if (!trusted) refuseForeignFields(patch, before)
-      if (!(await updateTenant(db, sealer, id, patch, { now: clock.now(), trusted }))) throw notFound(id)
+      refuseUnsaved(await updateTenant(db, sealer, id, patch, { now: clock.now(), trusted }), id)
       wake.settings()
       return { ok: true as const }
     },
@@ -172,8 +178,11 @@ export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake }) =
     },
     async request => {
       const { tenant_id: id } = request.params
-      const deleted = deleteTenant(db, id, clock.now())
-      if (!(await deleted)) throw notFound(id)
+      if (id === DEFAULT_TENANT) {
+        // Every start would make it anew, without what belonged to it.
+        throw new AppError('command_failed', `the tenant ${DEFAULT_TENANT} always exists and cannot be deleted`)
+      }
+      if (!(await deleteTenant(db, id, clock.now()))) throw notFound(id)
       app.forgetTokens()
       wake.settings()
       return { ok: true as const }

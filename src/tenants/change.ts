@@ -1,0 +1,108 @@
+/**
+ * What a change makes of a tenant's record. Pure, and run by the store against the very record it replaces: a secret
+ * that is kept must be the one beside which the new address is written, whatever happens at the same instant.
+ */
+import { type Refused, refused } from '../lib/refused.js'
+import type { ClientAuth, Tenant } from './tenant.js'
+
+/** Stands for a secret that came masked: the one there is, unseen by the caller. */
+export const KEEP = Symbol('keep the secret there is')
+export type GivenSecret = string | typeof KEEP
+
+export type ClientAuthPatch =
+  | { readonly method: 'none' }
+  | { readonly method: 'bearer'; readonly token: GivenSecret }
+  | { readonly method: 'basic'; readonly user: string; readonly password: GivenSecret }
+
+type Kept = 'id' | 'endpointTrusted' | 'suspendedBatches' | 'createdAt' | 'updatedAt'
+type WithSecrets = 'clientAuth' | 'signingSecrets'
+
+/** Fields to set; what is undefined stays. */
+export type TenantPatch = { -readonly [K in Exclude<keyof Tenant, Kept | WithSecrets>]?: Tenant[K] } & {
+  clientAuth?: ClientAuthPatch | null
+  /** The n-th KEEP is the n-th secret there is. */
+  signingSecrets?: readonly GivenSecret[]
+}
+
+export interface ChangeOptions {
+  /** Epoch ms. */
+  readonly now: number
+  /** The caller is an admin: an endpoint it sets may be a private address (spec section 9). */
+  readonly trusted: boolean
+}
+
+export function changeTenant(current: Tenant, patch: TenantPatch, options: ChangeOptions): Tenant | Refused {
+  const { clientAuth: givenAuth, signingSecrets: givenSecrets, ...rest } = patch
+  const clientAuth = authFrom(givenAuth, current.clientAuth)
+  if (clientAuth !== null && 'kind' in clientAuth) return clientAuth
+  const signingSecrets = secretsFrom(givenSecrets, current.signingSecrets)
+  if ('kind' in signingSecrets) return signingSecrets
+  const given = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined))
+  const next: Tenant = {
+    ...current,
+    ...given,
+    clientAuth,
+    signingSecrets,
+    // Always later than before: it tells one version of the record from the next.
+    updatedAt: Math.max(options.now, current.updatedAt + 1),
+  }
+  if (
+    !options.trusted &&
+    keepsSecret(givenAuth, clientAuth) &&
+    isElsewhere(next.clientBaseUrl, current.clientBaseUrl)
+  ) {
+    return refused('client_auth', 'the secret must be given again when the origin of client_base_url changes')
+  }
+  return { ...next, endpointTrusted: isTrusted(current, patch, options) }
+}
+
+function authFrom(given: TenantPatch['clientAuth'], before: ClientAuth | null): ClientAuth | null | Refused {
+  if (given === undefined) return before
+  if (given?.method === 'bearer' && given.token === KEEP) {
+    return before?.method === 'bearer' ? before : refused('client_auth.token', 'there is no token to keep')
+  }
+  if (given?.method === 'basic' && given.password === KEEP) {
+    if (before?.method !== 'basic') return refused('client_auth.password', 'there is no password to keep')
+    return { method: 'basic', user: given.user, password: before.password }
+  }
+  return given as ClientAuth | null
+}
+
+function secretsFrom(given: TenantPatch['signingSecrets'], before: readonly string[]): readonly string[] | Refused {
+  if (given === undefined) return before
+  const known = [...before]
+  const secrets: string[] = []
+  for (const [index, each] of given.entries()) {
+    const secret = each === KEEP ? known.shift() : each
+    if (secret === undefined) return refused(`signing_secrets.${index}`, 'there is no secret to keep')
+    secrets.push(secret)
+  }
+  return secrets
+}
+
+/** True when the record still has a secret that this change did not bring. */
+function keepsSecret(given: TenantPatch['clientAuth'], auth: ClientAuth | null): boolean {
+  switch (auth?.method) {
+    case 'bearer':
+      return given === undefined || (given?.method === 'bearer' && given.token === KEEP)
+    case 'basic':
+      return given === undefined || (given?.method === 'basic' && given.password === KEEP)
+    default:
+      return false
+  }
+}
+
+/** Whoever may move the address must not learn by it what somebody else has set. To nowhere nothing is sent. */
+function isElsewhere(next: string | null, before: string | null): boolean {
+  return next !== null && originOf(next) !== originOf(before)
+}
+
+function originOf(url: string | null): string | null {
+  return url !== null && URL.canParse(url) ? new URL(url).origin : null
+}
+
+function isTrusted(current: Tenant, { clientBaseUrl }: TenantPatch, { trusted }: ChangeOptions): boolean {
+  // Old clients send the whole record: naming the same address again takes no trust away.
+  const isSame = clientBaseUrl === undefined || clientBaseUrl === current.clientBaseUrl
+  return (current.endpointTrusted && isSame) || (trusted && clientBaseUrl !== undefined && clientBaseUrl !== null)
+}
