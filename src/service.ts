@@ -10,6 +10,7 @@ import type { Db } from './db/db.js'
 import { migrate, migrationStatus } from './db/migrate.js'
 import { openDatabase } from './db/open.js'
 import { failureWords } from './delivery/classify.js'
+import { fetchContext } from './delivery/attachments.js'
 import { createDispatcher, type Dispatcher } from './delivery/dispatcher.js'
 import { createDeliveryEvents } from './delivery/events.js'
 import { createPauses } from './delivery/pauses.js'
@@ -31,9 +32,11 @@ import { countOpen } from './queue/counts.js'
 import { createFileJournal, createTableJournal, currentEpoch } from './queue/doubt-journal.js'
 import { pullBackRetries } from './queue/due.js'
 import { beginScheduler } from './queue/suspension.js'
+import { pruneUploads } from './queue/uploads.js'
 import { freeAllLeases } from './reports/outbox.js'
 import { createReporter } from './reports/reporter.js'
 import { listRules } from './rules/store.js'
+import { createAttachments } from './service/attachments.js'
 import { watchClock } from './service/clock-watch.js'
 import { createDisk } from './service/disk.js'
 import { createWake } from './service/hints.js'
@@ -175,6 +178,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   }
   const journal = db.dialect === 'sqlite' ? createFileJournal(config.database.url) : createTableJournal(db, steadyNow)
   onStop(async () => journal.close())
+  const attachments = createAttachments(config, { db, sealer, clock, log, guard })
+  onStop(() => attachments.close())
   const settler = createSettler({ db, clock, log, journal, steadyNow })
   const reporter = createReporter({
     db,
@@ -233,6 +238,11 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
       journal,
       settings,
       settler,
+      async fetchAttachments(content, { tenant, account }, signal) {
+        const origins = await attachments.volumeOrigins(tenant.id)
+        const context = fetchContext(tenant, account.id, config.attachments, origins)
+        return attachments.fetcher.fetch(content.attachments ?? [], context, signal)
+      },
       lease: () => keeper.lease,
       mayClaim: () => !state.draining && !disk.isLow(),
       wakeLoop: () => dispatchLoop.wake(),
@@ -327,6 +337,11 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   )
   const leaseLoop = loop('lease', config.queue.leaseMs / 4, keeper.step)
   const janitorLoop = loop('maintenance', 1_000, janitor.step)
+  const cacheLoop = loop('cache', 60_000, async () => {
+    await attachments.cache.sweep()
+    await pruneUploads(db, clock.now(), UPLOAD_GRACE_MS)
+    return { nextAt: null, again: false }
+  })
   const diskLoop = loop('disk', 5_000, async () => {
     await disk.measure()
     return { nextAt: null, again: false }
@@ -400,7 +415,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
       await leaseLoop.stop()
       await keeper.end()
     })
-    for (const each of [dispatchLoop, reportLoop, pauseLoop, leaseLoop, janitorLoop, diskLoop, lineageLoop])
+    for (const each of [dispatchLoop, reportLoop, pauseLoop, leaseLoop, janitorLoop, diskLoop, lineageLoop, cacheLoop])
       each.start()
   } else {
     for (const each of [diskLoop, settingsLoop, lineageLoop]) each.start()
@@ -426,6 +441,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
 
 /** How long results that waited for the database have to be written before what is left counts as doubtful, ms. */
 const FLUSH_MS = 3_000
+/** How long a large content may wait for its message to be accepted, ms. */
+const UPLOAD_GRACE_MS = 3_600_000
 /** How long open requests may take to end when the service stops, ms. */
 const CLOSE_MS = 2_000
 

@@ -1,7 +1,9 @@
 /** Takes one claimed message to its outcome: attachments, render, one SMTP transaction, classification. */
-import type { Account } from '../accounts/account.js'
-import { fetchAttachments } from '../attachments/fetch.js'
+import { AttachmentFailure } from '../attachments/failure.js'
+import type { Fetched } from '../attachments/fetch.js'
 import type { Clock } from '../lib/clock.js'
+import { DatabaseUnavailable } from '../db/db.js'
+import type { Content } from '../messages/message.js'
 import { renderMail } from '../mime/render.js'
 import type { ClaimedMessage } from '../queue/claim.js'
 import type { DoubtJournal } from '../queue/doubt-journal.js'
@@ -9,10 +11,15 @@ import type { Lease } from '../queue/lease.js'
 import type { Outcome } from '../queue/outcome.js'
 import { phaseWords } from '../smtp/failures.js'
 import { type Mail, type MailTransport, SmtpFailure } from '../smtp/transport.js'
+import type { Lookup } from './settings.js'
 import { classifyError, classifyReplies, Interrupted, Undeliverable } from './classify.js'
 
 export interface DeliverDeps {
   readonly clock: Clock
+  /** The message's attachments as octets. Throws AttachmentFailure. */
+  fetchAttachments(content: Content, lookup: Lookup, signal: AbortSignal): Promise<Fetched>
+  /** Of a claim that came without it. */
+  loadContent(seq: number): Promise<Content>
   readonly transport: MailTransport
   readonly journal: DoubtJournal
   readonly lease: Lease
@@ -33,12 +40,13 @@ export const HUNG = new Error('the server did not answer in time, and others wai
 /** Never throws what a server, a network or a client caused: every failure is an outcome. */
 export async function deliver(
   claimed: ClaimedMessage,
-  account: Account,
+  lookup: Lookup,
   deps: DeliverDeps,
   sending: Sending,
 ): Promise<Outcome> {
   const { signal } = sending.abort
   const { clock, transport, journal, lease, marginMs } = deps
+  const { account } = lookup
   const open = openRecipients(claimed)
   const startedAt = clock.now()
   const from = clock.monotonic()
@@ -60,10 +68,12 @@ export async function deliver(
     // while the entry was on its way, the process may have been declared dead.
     return journalled?.then(checkLease)
   }
+  let fetched: Fetched | null = null
   try {
     checkExpiry(false)
-    const attachments = await fetchAttachments(claimed.content.attachments ?? [])
-    const mail = watched(render(claimed, attachments), sending)
+    const content = claimed.content ?? (await deps.loadContent(claimed.seq))
+    if (content.attachments !== undefined) fetched = await deps.fetchAttachments(content, lookup, signal)
+    const mail = watched(render(claimed, content, fetched?.attachments ?? []), sending)
     const envelope = { from: claimed.envelope.from, to: open.slice(0, account.maxRecipientsPerTransaction) }
     const replies = await transport.send(account, envelope, mail, { signal, beforeFinalDot })
     return classifyReplies(replies, open, facts())
@@ -73,8 +83,19 @@ export async function deliver(
       if (signal.reason === HUNG) return classifyError(hung(error), open, facts())
       return classifyError(new Interrupted('stopped', error.info.reachedData), open, facts())
     }
-    return classifyError(error, open, facts())
+    return classifyError(asOutcome(error, signal), open, facts())
+  } finally {
+    fetched?.release()
   }
+}
+
+/** What went wrong before a server was asked. */
+function asOutcome(error: unknown, signal: AbortSignal): unknown {
+  if (error instanceof DatabaseUnavailable) return new Interrupted('the database went away', false)
+  if (!(error instanceof AttachmentFailure)) return error
+  // Stopped by us, the source did nothing wrong.
+  if (signal.aborted && signal.reason !== HUNG) return new Interrupted('stopped', false)
+  return new Undeliverable(error.message, 'attachment_failed', error.kind === 'permanent')
 }
 
 function watched(mail: Mail, sending: Sending): Mail {
@@ -109,8 +130,8 @@ function openRecipients({ envelope, recipients }: ClaimedMessage): readonly stri
   return envelope.to.filter(address => !done.has(address))
 }
 
-function render(claimed: ClaimedMessage, attachments: Awaited<ReturnType<typeof fetchAttachments>>) {
-  const { id, tenantId, content, envelope, createdAt } = claimed
+function render(claimed: ClaimedMessage, content: Content, attachments: Fetched['attachments']) {
+  const { id, tenantId, envelope, createdAt } = claimed
   try {
     return renderMail(
       { id, content, envelope, createdAt, messageIdSeed: `${tenantId} ${id} ${createdAt}` },

@@ -14,6 +14,7 @@ import {
   type ClaimRequest,
   claimableSql,
   claimDue,
+  loadContent,
   loadContents,
 } from '../queue/claim.js'
 import { readyAccounts } from '../queue/discover.js'
@@ -24,7 +25,7 @@ import type { Outcome } from '../queue/outcome.js'
 import { nextTransition, type RetryPolicy, type Transition } from '../queue/transition.js'
 import type { MailTransport } from '../smtp/transport.js'
 import { isHeld, isSending, mayBegin, type Permissions, requestFor } from './admission.js'
-import { deliver, HUNG, type Sending } from './deliver.js'
+import { type DeliverDeps, deliver, HUNG, type Sending } from './deliver.js'
 import { type Lane, type Learned, learn, newLane, spare, wanted, widthOf } from './lane.js'
 import { createPlaces, type Place } from './places.js'
 import { giveBackUnknown } from './reconcile.js'
@@ -68,6 +69,7 @@ export interface DispatchDeps {
   readonly journal: DoubtJournal
   readonly settings: Settings
   readonly settler: Settler
+  readonly fetchAttachments: DeliverDeps['fetchAttachments']
   readonly events: DispatchEvents
   /** The lease in force; null while there is none. */
   lease(): Lease | null
@@ -98,6 +100,8 @@ const LOOK_MS = 100
 const MOST_WOKEN = 4
 /** Accounts whose window is remembered while they are idle. */
 const MOST_LEARNED = 10_000
+/** Characters of a content that is kept by a claim; a longer one is read when its message is sent. */
+const MOST_AHEAD = 64 * 1024
 /** Immediate messages claimed at once beyond what a lane has claimed already. */
 const MOST_URGENT = 10
 /** In which order starved lanes are tried. */
@@ -159,6 +163,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     retryDelaysMs: options.retryDelaysMs,
     inDoubt,
   })
+  const contentOf = (seq: number) => loadContent(db, seq)
   const reconciling = { db, clock, log, journal, settings, settler, policyOf, leftInDoubt: events.leftInDoubt }
 
   const hint = (accountKeys: readonly number[], priority: number) => {
@@ -337,7 +342,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   const fill = async (taken: readonly { lane: Lane; rows: readonly Claimed[] }[]) => {
     const seqs = taken.flatMap(each => each.rows.map(row => row.seq))
     if (seqs.length === 0) return
-    const contents = await retryWhileAway(() => loadContents(db, seqs))
+    const contents = await retryWhileAway(() => loadContents(db, seqs, MOST_AHEAD))
     for (const { lane, rows } of taken) {
       for (const row of rows) {
         const content = contents.get(row.seq)
@@ -520,7 +525,9 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     lane.starts.add(start)
     let outcome: Outcome
     try {
-      outcome = await deliver(claimed, lookup.account, { clock, transport, journal, lease, marginMs }, sending)
+      const { fetchAttachments } = deps
+      const delivering = { clock, transport, journal, lease, marginMs, fetchAttachments, loadContent: contentOf }
+      outcome = await deliver(claimed, lookup, delivering, sending)
     } catch (error) {
       log.error(`Message ${claimed.id} could not be handled: ${(error as Error).message}`)
       outcome = unexpected(claimed)

@@ -41,6 +41,18 @@ export function readHttpAuth(given: Readonly<Record<string, unknown>>): HttpAuth
   }
 }
 
+/** The value of the Authorization header; null: none. Basic is RFC 7617 with charset UTF-8. */
+export function authorizationOf(auth: HttpAuth | null): string | null {
+  switch (auth?.method) {
+    case 'bearer':
+      return `Bearer ${auth.token}`
+    case 'basic':
+      return `Basic ${Buffer.from(`${auth.user}:${auth.password}`).toString('base64')}`
+    default:
+      return null
+  }
+}
+
 function problemOfToken(token: unknown): string | null {
   if (typeof token !== 'string') return 'must be a string'
   if (token.length > MAX_SECRET) return `is longer than ${MAX_SECRET} characters`

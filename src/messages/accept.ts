@@ -15,7 +15,7 @@ import { problemOfName } from '../volumes/name.js'
 import { sealAttachmentAuth } from './attachment-auth.js'
 import { type AttachmentSources, findVolumes, judgeSources, type SourceRefusal } from './attachment-sources.js'
 import type { RefusalCode } from './fields.js'
-import type { AttachmentRef, InlineUpload, Message, Priority } from './message.js'
+import type { AttachmentRef, Content, InlineUpload, Message, Priority } from './message.js'
 import { type ParseContext, type ParsedMessage, parseMessage } from './parse.js'
 import { type Destination, resolveDestinations } from './resolve.js'
 import type { FieldWarning } from './unknown-fields.js'
@@ -199,7 +199,7 @@ async function acceptUnit(
     if (maxQueuedMessages !== null) quota.set(tenantId, maxQueuedMessages)
     accountKeys.add(account!.key)
     const stored = parsed.uploads.size === 0 ? parsed : await storeUploads(deps, parsed)
-    messages.push(toMessage(stored, tenantId, account!, deps.sealer))
+    messages.push(toMessage(stored, tenantId, account!, deps.sealer, submitter))
     indexes.push(index)
   }
 
@@ -283,11 +283,19 @@ function sayAnswer(answer: Exclude<EnqueueAnswer, 'queued'>, quota: number | und
   }
 }
 
+/** Files of this machine are a tenant's own only below its directory. */
+function tenants(content: Content): Content {
+  if (content.attachments?.some(each => each.fetchMode === 'filesystem') !== true) return content
+  const mark = (each: AttachmentRef) => (each.fetchMode === 'filesystem' ? { ...each, isTenants: true as const } : each)
+  return { ...content, attachments: content.attachments.map(mark) }
+}
+
 function toMessage(
   parsed: ParsedMessage,
   tenantId: string,
   account: { key: number; id: string },
   sealer: Sealer,
+  submitter: Submitter,
 ): Message {
   return {
     tenantId,
@@ -299,6 +307,6 @@ function toMessage(
     notBefore: parsed.notBefore,
     expiresAt: parsed.expiresAt,
     envelope: parsed.envelope,
-    content: sealAttachmentAuth(parsed.content, tenantId, sealer),
+    content: sealAttachmentAuth(submitter.kind === 'tenant' ? tenants(parsed.content) : parsed.content, tenantId, sealer),
   }
 }

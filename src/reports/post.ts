@@ -5,7 +5,7 @@
 import { Agent, buildConnector, type Dispatcher, request } from 'undici'
 import type { Clock } from '../lib/clock.js'
 import { GuardError, type NetworkGuard } from '../lib/network-guard.js'
-import type { Endpoint } from './endpoint.js'
+import type { Endpoint } from '../tenants/endpoint.js'
 import { signWebhook } from './sign.js'
 
 const MAX_ANSWER_BYTES = 1_000_000

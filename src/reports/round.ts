@@ -7,7 +7,7 @@ import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 import type { Tenant } from '../tenants/tenant.js'
 import { judgeAnswer, type Verdict } from './acknowledge.js'
-import { type Endpoint, endpointOf, type GlobalEndpoint } from './endpoint.js'
+import { type Endpoint, reportEndpoint, type GlobalEndpoint } from '../tenants/endpoint.js'
 import type { Lane } from './lane.js'
 import {
   acknowledge,
@@ -65,7 +65,7 @@ const CHUNK = 1_000
 
 /** Rejects only when the database fails; the lease then runs out by itself. */
 export async function syncTenant(lane: Lane, tenant: Tenant | null, deps: RoundDeps): Promise<void> {
-  const endpoint = tenant === null ? null : endpointOf(tenant, deps.global)
+  const endpoint = tenant === null ? null : reportEndpoint(tenant, deps.global)
   if (tenant === null || endpoint === null) return countAsReported(lane, deps)
 
   const now = deps.clock.now()

@@ -82,7 +82,7 @@ describe.each(dialects)('enqueue on %s', dialect => {
     const [one, two] = [rig.message(account, { id: 'twice' }), rig.message(account, { id: 'twice' })]
     const answers = await rig.enqueue(one, { ...two, content: { ...two.content, subject: 'second' } })
     expect(answers).toEqual(['queued', 'queued'])
-    expect((await contentOf('twice'))?.content.subject).toBe('second')
+    expect((await contentOf('twice'))?.content?.subject).toBe('second')
     expect(await rig.rows('select id from messages')).toHaveLength(1)
   })
 
@@ -108,7 +108,7 @@ describe.each(dialects)('enqueue on %s', dialect => {
       )
       rig.now += 1_000
       expect(await resubmit(first!)).toEqual(['queued'])
-      expect((await contentOf(first!))?.content.subject).toBe('corrected')
+      expect((await contentOf(first!))?.content?.subject).toBe('corrected')
       expect(await rig.row(first!)).toMatchObject({
         seq: before.seq,
         created_at: before.created_at,
@@ -148,7 +148,7 @@ describe.each(dialects)('enqueue on %s', dialect => {
       const before = await rig.dump()
       expect(await resubmit(id!)).toEqual(['in_progress'])
       expect(await rig.dump()).toEqual(before)
-      expect((await contentOf(id!))?.content.subject).toBe('Subject')
+      expect((await contentOf(id!))?.content?.subject).toBe('Subject')
     })
 
     it('sent: already_sent, and nothing changes', async () => {
@@ -157,7 +157,7 @@ describe.each(dialects)('enqueue on %s', dialect => {
       const before = await rig.dump()
       expect(await resubmit(id!)).toEqual(['already_sent'])
       expect(await rig.dump()).toEqual(before)
-      expect((await contentOf(id!))?.content.subject).toBe('Subject')
+      expect((await contentOf(id!))?.content?.subject).toBe('Subject')
     })
 
     it.each([
@@ -223,7 +223,7 @@ describe.each(dialects)('enqueue on %s', dialect => {
         expect(await rig.rows('select type, pending from events where seq = $1', Number(before.seq))).toEqual([
           { type: 'error', pending: 1 },
         ])
-        expect((await contentOf(id!))?.content.subject).toBe('corrected')
+        expect((await contentOf(id!))?.content?.subject).toBe('corrected')
         expect(await rig.rows('select seq from contents')).toHaveLength(2)
       },
     )

@@ -1,15 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import type { Tenant } from '../tenants/tenant.js'
-import { endpointOf } from './endpoint.js'
+import type { Tenant } from './tenant.js'
+import { reportEndpoint } from './endpoint.js'
 
 const none = { url: null, user: null, password: null, token: null }
 const global = { url: 'https://app.test/sync', user: null, password: null, token: 'global-token' }
 const tenant = (fields: Partial<Tenant>) =>
   ({ clientBaseUrl: null, clientSyncPath: null, clientAuth: null, endpointTrusted: false, ...fields }) as Tenant
 const urlOf = (base: string, path: string | null) =>
-  endpointOf(tenant({ clientBaseUrl: base, clientSyncPath: path }), none)?.url?.href
+  reportEndpoint(tenant({ clientBaseUrl: base, clientSyncPath: path }), none)?.url?.href
 
-describe('endpointOf', () => {
+describe('reportEndpoint', () => {
   it.each([
     ['https://c.test', null, 'https://c.test/mail-proxy/sync'],
     ['https://c.test/', '', 'https://c.test/mail-proxy/sync'],
@@ -30,7 +30,7 @@ describe('endpointOf', () => {
   it.each(['/../x', '../../x', '/a/../../x', '/%2e%2e/x', '/..\\x'])(
     'a path of %s cannot leave that of the base',
     path => {
-      expect(endpointOf(tenant({ clientBaseUrl: 'https://c.test/app', clientSyncPath: path }), none)).toMatchObject({
+      expect(reportEndpoint(tenant({ clientBaseUrl: 'https://c.test/app', clientSyncPath: path }), none)).toMatchObject({
         url: null,
       })
       expect(urlOf('https://c.test/app', '/a/../x')).toBe('https://c.test/app/x')
@@ -40,27 +40,27 @@ describe('endpointOf', () => {
   it.each(['ftp://c.test', 'javascript:1', 'not a url', 'file:///etc/passwd'])(
     '%s is an endpoint without a usable URL',
     base => {
-      expect(endpointOf(tenant({ clientBaseUrl: base }), global)).toMatchObject({ url: null })
+      expect(reportEndpoint(tenant({ clientBaseUrl: base }), global)).toMatchObject({ url: null })
     },
   )
 
   it('the tenant authenticates with its client_auth', () => {
     const base = { clientBaseUrl: 'https://c.test' }
-    const of = (clientAuth: Tenant['clientAuth']) => endpointOf(tenant({ ...base, clientAuth }), global)?.authorization
+    const of = (clientAuth: Tenant['clientAuth']) => reportEndpoint(tenant({ ...base, clientAuth }), global)?.authorization
     expect(of({ method: 'bearer', token: 't' })).toBe('Bearer t')
     expect(of({ method: 'basic', user: 'ü', password: 'p:w' })).toBe(`Basic ${Buffer.from('ü:p:w').toString('base64')}`)
     expect(of({ method: 'none' })).toBeNull()
   })
 
   it('user information leaves the URL and becomes Basic authentication', () => {
-    const endpoint = endpointOf(tenant({ clientBaseUrl: 'https://me:s%40crt@c.test/x' }), none)
+    const endpoint = reportEndpoint(tenant({ clientBaseUrl: 'https://me:s%40crt@c.test/x' }), none)
     expect(endpoint?.url?.href).toBe('https://c.test/x/mail-proxy/sync')
     expect(endpoint?.authorization).toBe(`Basic ${Buffer.from('me:s@crt').toString('base64')}`)
   })
 
   it('a tenant without an endpoint reports to the global one, with the global credentials alone', () => {
-    const endpoint = endpointOf(tenant({ clientAuth: { method: 'bearer', token: 'own' } }), global)
+    const endpoint = reportEndpoint(tenant({ clientAuth: { method: 'bearer', token: 'own' } }), global)
     expect(endpoint).toMatchObject({ authorization: 'Bearer global-token', trusted: true })
-    expect(endpointOf(tenant({}), none)).toBeNull()
+    expect(reportEndpoint(tenant({}), none)).toBeNull()
   })
 })

@@ -1,10 +1,12 @@
 /**
- * Where a tenant's reports go: its own client_base_url joined with client_sync_path, else the service's global URL.
- * Each comes with its own credentials: a tenant's never go to the global URL, the global ones never to a tenant's.
+ * Where a tenant is called, with reports and for attachments: its own client_base_url joined with a path, else a URL of
+ * the service. Each comes with its own credentials: a tenant's never go to the service's URL, and none the other way.
  */
-import type { ClientAuth, Tenant } from '../tenants/tenant.js'
+import { authorizationOf } from '../lib/http-auth.js'
+import type { Tenant } from './tenant.js'
 
 const DEFAULT_SYNC_PATH = '/mail-proxy/sync'
+const DEFAULT_ATTACHMENT_PATH = '/mail-proxy/attachments'
 
 /** The service's own report endpoint (GMP_CLIENT_SYNC_*); url null: there is none. */
 export interface GlobalEndpoint {
@@ -23,14 +25,24 @@ export interface Endpoint {
   readonly trusted: boolean
 }
 
-/** Null: this tenant has no endpoint, its entries count as reported at once. */
-export function endpointOf(tenant: Tenant, global: GlobalEndpoint): Endpoint | null {
-  if (tenant.clientBaseUrl !== null && tenant.clientBaseUrl !== '') {
-    const url = joinUrl(tenant.clientBaseUrl, tenant.clientSyncPath || DEFAULT_SYNC_PATH)
-    return withoutUserInfo(url, headerOf(tenant.clientAuth), tenant.endpointTrusted)
-  }
+/** Where reports go. Null: this tenant has no endpoint, its entries count as reported at once. */
+export function reportEndpoint(tenant: Tenant, global: GlobalEndpoint): Endpoint | null {
+  const own = ownEndpoint(tenant, tenant.clientSyncPath || DEFAULT_SYNC_PATH)
+  if (own !== null) return own
   if (global.url === null || global.url === '') return null
   return withoutUserInfo(parseUrl(global.url), globalHeader(global), true)
+}
+
+/** Where attachments are asked for; `fallback` is GMP_ATTACHMENT_BASE_URL. Null: there is no such place. */
+export function attachmentEndpoint(tenant: Tenant, fallback: string | null): Endpoint | null {
+  const own = ownEndpoint(tenant, tenant.clientAttachmentPath || DEFAULT_ATTACHMENT_PATH)
+  if (own !== null || fallback === null) return own
+  return withoutUserInfo(joinUrl(fallback, tenant.clientAttachmentPath || DEFAULT_ATTACHMENT_PATH), null, true)
+}
+
+function ownEndpoint({ clientBaseUrl, clientAuth, endpointTrusted }: Tenant, path: string): Endpoint | null {
+  if (clientBaseUrl === null || clientBaseUrl === '') return null
+  return withoutUserInfo(joinUrl(clientBaseUrl, path), authorizationOf(clientAuth), endpointTrusted)
 }
 
 /** The path is appended below the base's own; what would lead out of there is no URL to call. */
@@ -55,32 +67,19 @@ function parseUrl(text: string): URL | null {
 /** `https://user:password@host/` means Basic authentication, unless client_auth says something else. */
 function withoutUserInfo(url: URL | null, authorization: string | null, trusted: boolean): Endpoint {
   if (url === null) return { url, authorization, trusted }
-  const fromUrl = url.username === '' ? null : basic(decode(url.username), decode(url.password))
+  const fromUrl =
+    url.username === ''
+      ? null
+      : authorizationOf({ method: 'basic', user: decode(url.username), password: decode(url.password) })
   url.username = ''
   url.password = ''
   url.hash = ''
   return { url, authorization: authorization ?? fromUrl, trusted }
 }
 
-function headerOf(auth: ClientAuth | null): string | null {
-  switch (auth?.method) {
-    case 'bearer':
-      return `Bearer ${auth.token}`
-    case 'basic':
-      return basic(auth.user, auth.password)
-    default:
-      return null
-  }
-}
-
 function globalHeader({ token, user, password }: GlobalEndpoint): string | null {
-  if (token !== null && token !== '') return `Bearer ${token}`
-  return user !== null && user !== '' ? basic(user, password ?? '') : null
-}
-
-/** RFC 7617 with charset UTF-8. */
-function basic(user: string, password: string): string {
-  return `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`
+  if (token !== null && token !== '') return authorizationOf({ method: 'bearer', token })
+  return user !== null && user !== '' ? authorizationOf({ method: 'basic', user, password: password ?? '' }) : null
 }
 
 function decode(text: string): string {

@@ -1,0 +1,127 @@
+/** Wires the fetching of attachments: volumes, their stores, the cache and the spool, for the composition root. */
+import { mkdirSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type AttachmentCache, createAttachmentCache } from '../attachments/cache.js'
+import { type AttachmentFetcher, createAttachmentFetcher } from '../attachments/fetch.js'
+import { createHttpSource } from '../attachments/http-source.js'
+import { openStore } from '../attachments/stores/open-store.js'
+import type { Store } from '../attachments/stores/store.js'
+import type { Config } from '../config.js'
+import type { Db } from '../db/db.js'
+import type { Clock } from '../lib/clock.js'
+import { authorizationOf, type HttpAuth } from '../lib/http-auth.js'
+import type { Log } from '../lib/log.js'
+import type { NetworkGuard } from '../lib/network-guard.js'
+import type { Sealer } from '../lib/sealer.js'
+import { attachmentAuthContext } from '../messages/attachment-auth.js'
+import { openUpload } from '../queue/uploads.js'
+import { listVolumes, resolveVolumes } from '../volumes/store.js'
+import type { Volume } from '../volumes/volume.js'
+
+export interface AttachmentDeps {
+  readonly db: Db
+  readonly sealer: Sealer
+  readonly clock: Clock
+  readonly log: Log
+  readonly guard: NetworkGuard
+}
+
+export interface Attachments {
+  readonly fetcher: AttachmentFetcher
+  readonly cache: AttachmentCache
+  readonly spoolDir: string
+  /** The store of a volume, opened once for each version of it. */
+  storeOf(volume: Volume): Promise<Store>
+  /** Origins of the tenant's HTTP volumes that an admin has set. */
+  volumeOrigins(tenantId: string): Promise<readonly string[]>
+  close(): Promise<void>
+}
+
+/** Stores kept open. */
+const MOST_STORES = 200
+/** How long a list of trusted origins holds. */
+const ORIGINS_MS = 5_000
+
+export function createAttachments(config: Config, deps: AttachmentDeps): Attachments {
+  const { db, sealer, clock, log, guard } = deps
+  const { timeoutMs } = config.attachments
+  const spoolDir = config.attachments.spoolDir ?? join(config.instance.dir ?? tmpdir(), 'spool')
+  mkdirSync(spoolDir, { recursive: true, mode: 0o700 })
+  const cache = createAttachmentCache(config.cache, { clock, log })
+  const http = createHttpSource(guard, timeoutMs)
+  const stores = new Map<string, Promise<Store>>()
+  const origins = new Map<string, { readonly until: number; readonly list: readonly string[] }>()
+
+  const opened = (key: string, open: () => Promise<Store>): Promise<Store> => {
+    const known = stores.get(key)
+    if (known !== undefined) {
+      // To the end of the line: the one not used for longest goes first.
+      stores.delete(key)
+      stores.set(key, known)
+      return known
+    }
+    const opening = open()
+    stores.set(key, opening)
+    opening.catch(() => stores.delete(key))
+    const [oldest] = stores
+    if (stores.size > MOST_STORES && oldest !== undefined) {
+      stores.delete(oldest[0])
+      oldest[1].then(store => store.close()).catch(() => {})
+    }
+    return opening
+  }
+
+  const storeOf = (volume: Volume): Promise<Store> =>
+    opened(`${volume.key} ${volume.updatedAt}`, () =>
+      openStore(volume.backend, volume.config, {
+        guard: volume.trusted ? null : guard,
+        ambient: volume.trusted,
+        timeoutMs,
+      }),
+    )
+
+  const fetcher = createAttachmentFetcher({
+    config: config.attachments,
+    cache,
+    http,
+    spoolDir,
+    async volumeOf(tenantId, accountId, name) {
+      return (await resolveVolumes(db, sealer, [{ tenantId, accountId, name }]))[0] ?? null
+    },
+    storeOf,
+    localStore: root =>
+      opened(`root ${root}`, () => openStore('local', { root }, { guard: null, ambient: true, timeoutMs })),
+    openUpload: id => openUpload(db, id),
+    authorizationOf(tenantId, sealed) {
+      return authorizationOf(JSON.parse(sealer.open(String(sealed), attachmentAuthContext(tenantId))) as HttpAuth)
+    },
+  })
+
+  return {
+    fetcher,
+    cache,
+    spoolDir,
+    storeOf,
+    async volumeOrigins(tenantId) {
+      const now = clock.monotonic()
+      const known = origins.get(tenantId)
+      if (known !== undefined && known.until > now) return known.list
+      const volumes = await listVolumes(db, sealer, { tenantId, accountId: null })
+      const list = volumes.filter(each => each.trusted).flatMap(originOf)
+      if (origins.size > MOST_STORES) origins.clear()
+      origins.set(tenantId, { until: now + ORIGINS_MS, list })
+      return list
+    },
+    async close() {
+      await http.close()
+      for (const each of stores.values()) await each.then(store => store.close()).catch(() => {})
+    },
+  }
+}
+
+function originOf({ backend, config }: Volume): string[] {
+  if (backend !== 'http' && backend !== 'webdav') return []
+  const url = config.base_url ?? config.url
+  return typeof url === 'string' && URL.canParse(url) ? [new URL(url).origin] : []
+}
