@@ -6,9 +6,10 @@
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
 import type { Config } from './config.js'
 import { type IniSections, readIni, shorten } from './config-ini.js'
-import { closest, unknownVariables } from './config-names.js'
+import { unknownVariables } from './config-names.js'
 import { INI_SECTIONS, SETTING_KEYS, SETTINGS, type Setting, type SettingKey } from './config-schema.js'
 import { isPostgres } from './config-values.js'
+import { closest } from './lib/closest.js'
 import { ConfigError } from './lib/errors.js'
 
 export type Environment = Readonly<Record<string, string | undefined>>

@@ -28,6 +28,8 @@ export interface NetworkGuardSettings {
 /** The guard said no. Names the host and nothing else: what it resolves to inside a network is not the tenant's to learn. */
 export class GuardError extends Error {
   override name = 'GuardError'
+  /** For clients that hand on the code of a socket's error and drop its class. */
+  readonly code = 'ERR_HOST_NOT_ALLOWED'
   constructor(readonly host: string) {
     super(`Host ${printable(host)} is not allowed: it has no address this service may connect to.`)
   }

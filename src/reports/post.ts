@@ -2,8 +2,9 @@
  * One POST of a delivery report. Never throws: what comes back is an answer or the cause of its absence, and neither
  * holds a credential. Redirects are answers like any other; TLS certificates are verified.
  */
-import { Agent, buildConnector, type Dispatcher, request } from 'undici'
+import { Agent, type Dispatcher, request } from 'undici'
 import type { Clock } from '../lib/clock.js'
+import { guardedConnector } from '../lib/guarded-http.js'
 import { GuardError, type NetworkGuard } from '../lib/network-guard.js'
 import type { Endpoint } from '../tenants/endpoint.js'
 import { signWebhook } from './sign.js'
@@ -108,30 +109,6 @@ async function readBounded(body: Dispatcher.ResponseData['body']): Promise<strin
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')
-}
-
-/**
- * Connects to addresses the guard has judged, never to the name: neither a DNS answer that changes in between nor an
- * IP literal in the URL (for which Node asks no lookup function) gets past it.
- */
-function guardedConnector(guard: NetworkGuard, timeout: number): buildConnector.connector {
-  const connect = buildConnector({ timeout })
-  return (options, callback) => {
-    guard.lookup(options.hostname).then(
-      addresses => {
-        const tryNext = (index: number) => {
-          const { address } = addresses[index]!
-          connect({ ...options, hostname: address }, (error, socket) => {
-            if (error !== null && index + 1 < addresses.length) tryNext(index + 1)
-            else if (error !== null) callback(error, null)
-            else callback(null, socket)
-          })
-        }
-        tryNext(0)
-      },
-      (error: Error) => callback(error, null),
-    )
-  }
 }
 
 /** A code and no text: messages of the network stack may quote what they were given. */

@@ -1,0 +1,104 @@
+/**
+ * HTTP connections that go to addresses the network guard has judged, never to names: a connector for undici and agents
+ * for clients built on node:http. Neither a DNS answer that changes in between nor an IP literal in the URL (for which
+ * Node asks no lookup function) gets past them. TLS certificates are verified against the name, not the address.
+ */
+import http from 'node:http'
+import https from 'node:https'
+import net from 'node:net'
+import type { Duplex } from 'node:stream'
+import tls from 'node:tls'
+import { buildConnector } from 'undici'
+import type { HostAddress, NetworkGuard } from './network-guard.js'
+
+/** For `new Agent({ connect })` of undici; ends an attempt to connect after `timeout` ms. */
+export function guardedConnector(guard: NetworkGuard, timeout: number): buildConnector.connector {
+  const connect = buildConnector({ timeout })
+  return (options, callback) => {
+    guard.lookup(options.hostname).then(
+      addresses => {
+        const tryNext = (index: number) => {
+          const { address } = addresses[index]!
+          connect({ ...options, hostname: address }, (error, socket) => {
+            if (error !== null && index + 1 < addresses.length) tryNext(index + 1)
+            else if (error !== null) callback(error, null)
+            else callback(null, socket)
+          })
+        }
+        tryNext(0)
+      },
+      (error: Error) => callback(error, null),
+    )
+  }
+}
+
+export interface Agents {
+  readonly http: http.Agent
+  readonly https: https.Agent
+}
+
+/** Agents for clients that take node's; `timeout` ms bound connecting to all addresses of a host together. */
+export function guardedAgents(guard: NetworkGuard, timeout: number): Agents {
+  return { http: new GuardedHttpAgent(guard, timeout), https: new GuardedHttpsAgent(guard, timeout) }
+}
+
+type Connected = (error: Error | null, socket?: Duplex) => void
+type Target = net.TcpNetConnectOpts & tls.ConnectionOptions
+
+class GuardedHttpAgent extends http.Agent {
+  constructor(
+    private readonly guard: NetworkGuard,
+    private readonly connectTimeout: number,
+  ) {
+    super({ keepAlive: true })
+  }
+
+  override createConnection(options: Target, callback: Connected): undefined {
+    connectJudged(this.guard, this.connectTimeout, options, 'connect', target => net.connect(target), callback)
+  }
+}
+
+class GuardedHttpsAgent extends https.Agent {
+  constructor(
+    private readonly guard: NetworkGuard,
+    private readonly connectTimeout: number,
+  ) {
+    super({ keepAlive: true })
+  }
+
+  override createConnection(options: Target, callback: Connected): undefined {
+    const open = (target: Target) => tls.connect({ ...target, rejectUnauthorized: true })
+    connectJudged(this.guard, this.connectTimeout, options, 'secureConnect', open, callback)
+  }
+}
+
+function connectJudged(
+  guard: NetworkGuard,
+  timeout: number,
+  options: Target,
+  readyEvent: 'connect' | 'secureConnect',
+  open: (target: Target) => net.Socket,
+  callback: Connected,
+): void {
+  const tryNext = (addresses: readonly HostAddress[], index: number) => {
+    const { address, family } = addresses[index]!
+    const socket = open({ ...options, host: address, family })
+    const failed = (error: Error) => {
+      socket.destroy()
+      if (index + 1 < addresses.length) tryNext(addresses, index + 1)
+      else callback(error)
+    }
+    const timer = setTimeout(() => {
+      socket.off('error', failed).on('error', () => {})
+      failed(Object.assign(new Error('connecting took too long'), { code: 'ETIMEDOUT' }))
+    }, timeout / addresses.length)
+    socket.once('error', failed)
+    socket.once('error', () => clearTimeout(timer))
+    socket.once(readyEvent, () => {
+      clearTimeout(timer)
+      socket.off('error', failed)
+      callback(null, socket)
+    })
+  }
+  guard.lookup(options.host ?? 'localhost').then(addresses => tryNext(addresses, 0), callback)
+}
