@@ -99,8 +99,9 @@ export function createAttachmentFetcher(deps: FetchDeps): AttachmentFetcher {
   }
 
   const fromSource = (ref: AttachmentRef, context: FetchContext) => async (signal: AbortSignal) => {
-    const timeoutMs = config.timeoutMsBySource[ref.fetchMode] ?? config.timeoutMs
-    const maxBytes = config.maxBytesBySource[ref.fetchMode] ?? config.maxBytes
+    const { fetchMode } = ref
+    const timeoutMs = (fetchMode === 'base64' ? undefined : config.timeoutMsBySource[fetchMode]) ?? config.timeoutMs
+    const maxBytes = (fetchMode === 'base64' ? undefined : config.maxBytesBySource[fetchMode]) ?? config.maxBytes
     const late = AbortSignal.timeout(timeoutMs)
     try {
       const file = await open(ref, context, AbortSignal.any([signal, late]))

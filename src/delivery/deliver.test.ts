@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { createFakeClock } from '../../test/support/fake-clock.js'
-import type { Account } from '../accounts/account.js'
 import type { ClaimedMessage } from '../queue/claim.js'
 import type { Lease } from '../queue/lease.js'
 import type { MailTransport } from '../smtp/transport.js'
 import { deliver } from './deliver.js'
+import type { Lookup } from './settings.js'
 
 const LEASE_MS = 60_000
 const MARGIN_MS = 10_000
@@ -20,7 +20,7 @@ const claimed = {
   envelope: { from: 'sender@example.com', to: ['one@example.net'] },
   content: { from: 'sender@example.com', to: ['one@example.net'], subject: 'S', contentType: 'plain', body: 'B' },
 } as unknown as ClaimedMessage
-const account = { maxRecipientsPerTransaction: 100 } as Account
+const lookup = { account: { maxRecipientsPerTransaction: 100 } } as Lookup
 
 /** A delivery up to its final dot; `frozenMs` pass while the journal entry is on its way. */
 async function deliverFrozen(frozenMs: number) {
@@ -52,8 +52,9 @@ async function deliverFrozen(frozenMs: number) {
     forget: async () => {},
     close() {},
   }
-  const deps = { clock, transport, journal, lease, marginMs: MARGIN_MS }
-  const outcome = await deliver(claimed, account, deps, { abort: new AbortController(), isBegun: false })
+  const unused = () => Promise.reject(new Error('not needed'))
+  const deps = { clock, transport, journal, lease, marginMs: MARGIN_MS, fetchAttachments: unused, loadContent: unused }
+  const outcome = await deliver(claimed, lookup, deps, { abort: new AbortController(), isBegun: false })
   return { outcome, dots, journalled }
 }
 

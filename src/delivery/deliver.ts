@@ -1,8 +1,8 @@
 /** Takes one claimed message to its outcome: attachments, render, one SMTP transaction, classification. */
 import { AttachmentFailure } from '../attachments/failure.js'
 import type { Fetched } from '../attachments/fetch.js'
-import type { Clock } from '../lib/clock.js'
 import { DatabaseUnavailable } from '../db/db.js'
+import type { Clock } from '../lib/clock.js'
 import type { Content } from '../messages/message.js'
 import { renderMail } from '../mime/render.js'
 import type { ClaimedMessage } from '../queue/claim.js'
@@ -11,8 +11,8 @@ import type { Lease } from '../queue/lease.js'
 import type { Outcome } from '../queue/outcome.js'
 import { phaseWords } from '../smtp/failures.js'
 import { type Mail, type MailTransport, SmtpFailure } from '../smtp/transport.js'
-import type { Lookup } from './settings.js'
 import { classifyError, classifyReplies, Interrupted, Undeliverable } from './classify.js'
+import type { Lookup } from './settings.js'
 
 export interface DeliverDeps {
   readonly clock: Clock

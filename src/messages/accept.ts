@@ -307,6 +307,10 @@ function toMessage(
     notBefore: parsed.notBefore,
     expiresAt: parsed.expiresAt,
     envelope: parsed.envelope,
-    content: sealAttachmentAuth(submitter.kind === 'tenant' ? tenants(parsed.content) : parsed.content, tenantId, sealer),
+    content: sealAttachmentAuth(
+      submitter.kind === 'tenant' ? tenants(parsed.content) : parsed.content,
+      tenantId,
+      sealer,
+    ),
   }
 }

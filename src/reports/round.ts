@@ -5,9 +5,9 @@
 import { DatabaseUnavailable, type Db, type Row, type Statement } from '../db/db.js'
 import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
+import { type Endpoint, type GlobalEndpoint, reportEndpoint } from '../tenants/endpoint.js'
 import type { Tenant } from '../tenants/tenant.js'
 import { judgeAnswer, type Verdict } from './acknowledge.js'
-import { type Endpoint, reportEndpoint, type GlobalEndpoint } from '../tenants/endpoint.js'
 import type { Lane } from './lane.js'
 import {
   acknowledge,

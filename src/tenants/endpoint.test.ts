@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import type { Tenant } from './tenant.js'
 import { reportEndpoint } from './endpoint.js'
+import type { Tenant } from './tenant.js'
 
 const none = { url: null, user: null, password: null, token: null }
 const global = { url: 'https://app.test/sync', user: null, password: null, token: 'global-token' }
@@ -30,9 +30,11 @@ describe('reportEndpoint', () => {
   it.each(['/../x', '../../x', '/a/../../x', '/%2e%2e/x', '/..\\x'])(
     'a path of %s cannot leave that of the base',
     path => {
-      expect(reportEndpoint(tenant({ clientBaseUrl: 'https://c.test/app', clientSyncPath: path }), none)).toMatchObject({
-        url: null,
-      })
+      expect(reportEndpoint(tenant({ clientBaseUrl: 'https://c.test/app', clientSyncPath: path }), none)).toMatchObject(
+        {
+          url: null,
+        },
+      )
       expect(urlOf('https://c.test/app', '/a/../x')).toBe('https://c.test/app/x')
     },
   )
@@ -46,7 +48,8 @@ describe('reportEndpoint', () => {
 
   it('the tenant authenticates with its client_auth', () => {
     const base = { clientBaseUrl: 'https://c.test' }
-    const of = (clientAuth: Tenant['clientAuth']) => reportEndpoint(tenant({ ...base, clientAuth }), global)?.authorization
+    const of = (clientAuth: Tenant['clientAuth']) =>
+      reportEndpoint(tenant({ ...base, clientAuth }), global)?.authorization
     expect(of({ method: 'bearer', token: 't' })).toBe('Bearer t')
     expect(of({ method: 'basic', user: 'ü', password: 'p:w' })).toBe(`Basic ${Buffer.from('ü:p:w').toString('base64')}`)
     expect(of({ method: 'none' })).toBeNull()
