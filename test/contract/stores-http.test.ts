@@ -1,5 +1,6 @@
 import { generateKeyPairSync, verify } from 'node:crypto'
 import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { createServer as createHttpServer } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -133,6 +134,29 @@ describe.each(clients)('%s against servers that do not do as they should', (back
     const all = buffer(body)
     controller.abort()
     await expect(all).rejects.toMatchObject({ message: 'it was stopped', kind: 'transient' })
+  })
+
+  test('an error without end is not read into memory', async () => {
+    let sentBytes = 0
+    const endless = createHttpServer((_request, response) => {
+      response.writeHead(500, { 'content-type': 'application/xml' }).on('error', () => {})
+      const piece = Buffer.alloc(65_536, 'x')
+      const more = () => {
+        while (!response.destroyed && response.write(piece)) sentBytes += piece.length
+      }
+      response.on('drain', more)
+      more()
+    })
+    await new Promise<void>(done => endless.listen(0, '127.0.0.1', done))
+    closing.push(() => new Promise(done => endless.close(done).closeAllConnections()))
+    const server = `http://127.0.0.1:${(endless.address() as AddressInfo).port}`
+    const url = { ...config() }
+    for (const [key, value] of Object.entries(url)) if (value === sink.url) url[key] = server
+    const failure = await read(await open(backend, url)).catch(error => error)
+    expect(failure).toMatchObject({ name: 'AttachmentFailure', kind: 'transient' })
+    expect(failure.message).not.toContain('no answer')
+    // What passes between two looks at the socket, on a loopback that knows no slow line.
+    expect(sentBytes).toBeLessThan(500_000_000)
   })
 
   test('a certificate that cannot be verified lets nothing through', async () => {
