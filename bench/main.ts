@@ -19,10 +19,9 @@ for (const dialect of ['sqlite', 'postgres'] as const) {
   if (values.only !== undefined && values.only !== dialect) continue
   const server = dialect === 'postgres' ? await startPostgres({ fsync: true }) : null
   try {
-    const claimsUrl = server === null ? null : await createPostgresDatabase(server.url)
-    results.push(
-      await measure(dialect, server?.url ?? null, claimsUrl, scale, line => process.stderr.write(`${line}\n`)),
-    )
+    const another = async () => (server === null ? null : await createPostgresDatabase(server.url))
+    const databases = { databaseUrl: server?.url ?? null, claimsUrl: await another(), filesUrl: await another() }
+    results.push(await measure(dialect, databases, scale, line => process.stderr.write(`${line}\n`)))
   } finally {
     await server?.stop()
   }

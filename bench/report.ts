@@ -1,4 +1,5 @@
 /** docs/benchmarks.md, from the figures of one run. */
+import type { AttachmentFigures } from './attachments.js'
 import type { ClaimCost } from './claims.js'
 
 export interface Latency {
@@ -30,6 +31,7 @@ export interface Measured {
   readonly drained: Rate
   readonly endToEnd: Rate
   readonly later: Rate
+  readonly attachments: AttachmentFigures
 }
 
 export function renderReport(machine: string, results: readonly Measured[], scale: number): string {
@@ -70,6 +72,16 @@ export function renderReport(machine: string, results: readonly Measured[], scal
     ),
     row('highest RSS of the service (MB)', each =>
       rate(Math.max(each.endToEnd.rssMb, each.drained.rssMb, each.later.rssMb)),
+    ),
+    row('with 100 KB attached, messages/s: base64 / cached endpoint / local volume', ({ attachments: a }) =>
+      [a.base64, a.endpoint, a.volume].map(rate).join(' / '),
+    ),
+    row(
+      '1,000 messages share 1 MB: messages/s, fetches',
+      ({ attachments: { shared } }) => `${rate(shared.perSecond)}, ${shared.fetches}`,
+    ),
+    row('highest RSS with ten messages of 50 MB at once: from URLs / inline base64 (MB)', ({ attachments: a }) =>
+      [a.remoteMb, a.inlineMb].map(rate).join(' / '),
     ),
     row('CPU when idle, 40 s after the start (% of a core)', each => each.idleCpu.toFixed(2)),
   ].join('\n')

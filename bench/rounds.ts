@@ -1,4 +1,6 @@
 /** The rounds of a bench on one database. Each names what it does while it does it. */
+
+import { measureAttachments } from './attachments.js'
 import { type Running, startService, startSink, usage } from './child.js'
 import { measureClaims } from './claims.js'
 import { type Client, createClient, messages, quantile } from './client.js'
@@ -9,12 +11,12 @@ const ACCOUNT = { id: 'main', tenant_id: 'default', host: '127.0.0.1', use_tls: 
 
 export async function measure(
   dialect: 'sqlite' | 'postgres',
-  databaseUrl: string | null,
-  /** An empty database for the claims alone; null: SQLite. */
-  claimsUrl: string | null,
+  /** Empty databases for the service, for the claims alone and for the attachments; null: SQLite. */
+  { databaseUrl, claimsUrl, filesUrl }: Readonly<Record<'databaseUrl' | 'claimsUrl' | 'filesUrl', string | null>>,
   scale: number,
   say: (line: string) => void,
 ): Promise<Measured> {
+  const attachments = await measureAttachments(filesUrl, scale, line => say(`${dialect}: ${line}`))
   const sink = await startSink()
   say(`${dialect}: claims`)
   const claims = await measureClaims(claimsUrl, [1_000, 100_000 * scale])
@@ -63,6 +65,7 @@ export async function measure(
       drained,
       endToEnd,
       later,
+      attachments,
     }
   } finally {
     await client.close()

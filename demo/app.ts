@@ -28,17 +28,23 @@ export interface Submission {
 }
 
 const SYNC_PATH = '/mail-proxy/sync'
+const ATTACHMENT_PATH = '/mail-proxy/attachments'
 /** Messages a request. */
 const BATCH = 100
 const TRIES = 5
 const MAX_REPORT_BYTES = 10 * 1024 * 1024
 
-export async function startApp(databasePath: string): Promise<ExampleApp> {
+/** `files`: what it hands out, by name, at `/files/<name>` and at the endpoint for attachments. */
+export async function startApp(databasePath: string, files: ReadonlyMap<string, Buffer>): Promise<ExampleApp> {
   const outbox = await openOutbox(databasePath)
   const reportToken = randomBytes(24).toString('base64url')
   let service = { url: '', apiKey: '' }
 
   const server = createServer((request, response) => {
+    if (request.url === ATTACHMENT_PATH || request.url?.startsWith('/files/') === true) {
+      void handOut(request, response, files, reportToken)
+      return
+    }
     takeReport(request, outbox, reportToken).then(
       ({ status, body }) => answer(response, status, body),
       // Not acknowledged: the service keeps the report and comes again.
@@ -124,6 +130,20 @@ async function takeReport(request: IncomingMessage, outbox: Outbox, token: strin
   // Recorded first, acknowledged after: this order is what makes the report safe.
   const unknown = outbox.record(entries)
   return { status: 200, body: { ok: true, not_found: unknown } }
+}
+
+/** A file by its URL, or by POST with the storage_path that the message named; only to who has the token. */
+async function handOut(
+  request: IncomingMessage,
+  response: ServerResponse,
+  files: ReadonlyMap<string, Buffer>,
+  token: string,
+): Promise<void> {
+  if (!isSame(request.headers.authorization ?? '', `Bearer ${token}`)) return answer(response, 401, { ok: false })
+  const named = request.method === 'POST' ? (JSON.parse(await read(request)) as { storage_path: string }) : null
+  const file = files.get(named?.storage_path ?? (request.url ?? '').slice('/files/'.length))
+  if (file === undefined) return answer(response, 404, { ok: false })
+  response.writeHead(200, { 'Content-Type': 'application/octet-stream', 'Content-Length': file.length }).end(file)
 }
 
 async function read(request: IncomingMessage): Promise<string> {

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import PostalMime, { type Email } from 'postal-mime'
+import { contentOf } from './files.js'
 import { type Mail, PRIORITIES, SPECIAL } from './messages.js'
 import type { OutboxRow, ReportEntry } from './outbox.js'
 
@@ -14,6 +15,8 @@ export interface Books {
   readonly accepted: number
   /** The service's own counters. */
   readonly metric: (name: string) => number
+  /** What was to be fetched, by name. */
+  readonly files: ReadonlyMap<string, Buffer>
   readonly caught: readonly { readonly raw: Buffer; readonly at: number }[]
 }
 
@@ -39,6 +42,7 @@ export async function balance(books: Books): Promise<Check[]> {
     notEarly(books, received),
     sameText(books, received),
     sameAttachments(books, received),
+    fetchedFiles(books, received),
   ]
 }
 
@@ -178,12 +182,10 @@ function hasBodies(email: Email, mail: Mail): boolean {
   return plain(email.text) === plain(text) && plain(email.html) === plain(html)
 }
 
-function sameAttachments({ rows }: Books, received: readonly Received[]): Check {
+function sameAttachments({ rows, files }: Books, received: readonly Received[]): Check {
   const sent = rows.filter(row => row.sentTs !== null)
   const written = sent.flatMap(({ id, mail }) =>
-    (mail.attachments ?? []).map(({ filename, storage_path: path }) =>
-      fingerprint(id, filename, Buffer.from(path.slice('base64:'.length), 'base64')),
-    ),
+    (mail.attachments ?? []).map(attachment => fingerprint(id, attachment.filename, contentOf(attachment, files))),
   )
   const arrived = received.flatMap(({ id, email }) =>
     email.attachments.map(({ filename, content }) => fingerprint(id, filename ?? '', bytesOf(content))),
@@ -194,6 +196,22 @@ function sameAttachments({ rows }: Books, received: readonly Received[]): Check 
     ok: same === written.length && arrived.length === written.length,
     fact: 'attachments unchanged (SHA-256)',
     figure: `${same} of ${written.length}`,
+  }
+}
+
+/** Those that came from elsewhere, kind by kind. */
+function fetchedFiles({ files }: Books, received: readonly Received[]): Check {
+  const kinds = received.flatMap(({ id, email }) => {
+    const kind = /^order-file-(\w+)$/.exec(id)?.[1]
+    const [attachment] = email.attachments
+    if (kind === undefined || attachment === undefined) return []
+    const wanted = files.get(attachment.filename ?? '')
+    return wanted !== undefined && Buffer.from(bytesOf(attachment.content)).equals(wanted) ? [kind] : []
+  })
+  return {
+    ok: kinds.length === files.size,
+    fact: 'files fetched from every kind of source',
+    figure: kinds.join(', ') || 'none',
   }
 }
 

@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { type ExampleApp, startApp } from './app.js'
 import { startCatcher, THINKING_MS } from './catcher.js'
+import { prepareFiles, VOLUME } from './files.js'
 import { balance } from './ledger.js'
 import { GREYLISTED, REFUSED, writeMessages } from './messages.js'
 import type { OutboxRow } from './outbox.js'
@@ -63,11 +64,18 @@ async function show(screen: Screen, stays: boolean, stopped: AbortSignal, onEnd:
   screen.line(screen.dim('All of it runs on this machine, in a temporary folder. No mail leaves it.'))
   screen.line()
 
-  const app = await startApp(join(dir, 'shop.db'))
+  const files = await prepareFiles(join(dir, 'files'), TENANT)
+  const app = await startApp(join(dir, 'shop.db'), files.contents)
   onEnd(() => app.close())
   const catcher = await startCatcher()
   onEnd(() => catcher.close())
-  const service = await startServiceProcess(serviceMain, dir, process.env, AbortSignal.any([stopped, late]))
+  const service = await startServiceProcess(
+    serviceMain,
+    dir,
+    process.env,
+    { GMP_ATTACHMENT_BASE_DIR: files.dir },
+    AbortSignal.any([stopped, late]),
+  )
   onEnd(() => service.stop())
   const going = AbortSignal.any([stopped, late, service.lost])
 
@@ -88,6 +96,7 @@ async function show(screen: Screen, stays: boolean, stopped: AbortSignal, onEnd:
   )
 
   const tenantKey = await prepareTenant(service, catcher, app)
+  await service.call('POST', '/volume', { name: VOLUME, backend: 'local', config: { root: files.dir } })
   screen.step(
     'Tenant',
     `“${TENANT}”, with a key, a mail account and an address for reports`,
@@ -95,10 +104,10 @@ async function show(screen: Screen, stays: boolean, stopped: AbortSignal, onEnd:
   )
 
   const scheduledAt = Math.ceil(Date.now() / 1000) + SCHEDULED_IN_S
-  const submission = await app.send(writeMessages(MESSAGES, scheduledAt), going)
+  const submission = await app.send(writeMessages(MESSAGES, scheduledAt, app.url), going)
   screen.step(
     'Submit',
-    `${submission.queued} messages accepted; one is scheduled, three are difficult`,
+    `${submission.queued} messages accepted; one is scheduled, three are difficult, four refer to files`,
     'From here on they are the service’s task, and the application is free.',
   )
   for (const { id, reason } of submission.rejected) screen.line(screen.bad(`✗ ${id} rejected: ${reason}`))
@@ -124,6 +133,7 @@ async function show(screen: Screen, stays: boolean, stopped: AbortSignal, onEnd:
     reports: app.outbox.reports(),
     accepted: submission.queued,
     metric: await service.metrics(),
+    files: files.contents,
     caught: catcher.caught,
   })
   for (const { ok, fact, figure } of checks) {

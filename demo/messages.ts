@@ -3,6 +3,7 @@
  * to POST /commands/add-messages; nothing here knows how they are sent.
  */
 import { randomBytes } from 'node:crypto'
+import { fileReferences } from './files.js'
 
 /** An address the catcher does not have. */
 export const REFUSED = 'nobody@customers.example'
@@ -35,17 +36,18 @@ export interface Mail {
   readonly attachments?: readonly Attachment[]
 }
 
-interface Attachment {
+export interface Attachment {
   readonly filename: string
   readonly mime_type: string
-  /** `base64:` and the content. */
+  /** `base64:` and the content, or where it is to be fetched from. */
   readonly storage_path: string
+  readonly fetch_mode?: string
   readonly content_id?: string
 }
 
-/** `count` messages, the special ones spread among them; `scheduledAt` is in Unix seconds. */
-export function writeMessages(count: number, scheduledAt: number): Mail[] {
-  const special = specialMessages(scheduledAt)
+/** `count` messages, the special ones spread among them; `scheduledAt` is in Unix seconds, `appUrl` serves files. */
+export function writeMessages(count: number, scheduledAt: number, appUrl: string): Mail[] {
+  const special = [...specialMessages(scheduledAt), ...filedMessages(appUrl)]
   const every = Math.floor(count / special.length)
   const offset = Math.floor(every / 2)
   return Array.from({ length: count }, (_, i) => {
@@ -125,6 +127,18 @@ function specialMessages(scheduledAt: number): Mail[] {
       ],
     },
   ]
+}
+
+function filedMessages(appUrl: string): Mail[] {
+  return fileReferences(appUrl).map(({ id, attachment }) => ({
+    id,
+    from: FROM,
+    to: ['ada@customers.example'],
+    priority: 'medium',
+    subject: `With ${attachment.filename}, fetched when it is sent`,
+    body: 'The file comes from where it lies.',
+    attachments: [attachment],
+  }))
 }
 
 /** A PNG of one pixel. */

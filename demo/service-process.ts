@@ -28,13 +28,14 @@ export async function startServiceProcess(
   main: string,
   dir: string,
   userEnv: NodeJS.ProcessEnv,
+  ownSettings: Readonly<Record<string, string>>,
   signal: AbortSignal,
 ): Promise<ServiceProcess> {
   const adminToken = randomBytes(24).toString('base64url')
   // A group of its own: Ctrl-C reaches the demo alone, which then stops the service in order.
   const child = spawn(process.execPath, [main, 'serve', '--host', '127.0.0.1', '--port', '0'], {
     cwd: dir,
-    env: { ...withoutSettings(userEnv), ...settings(dir, adminToken) },
+    env: { ...withoutSettings(userEnv), ...settings(dir, adminToken), ...ownSettings },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
     windowsHide: true,

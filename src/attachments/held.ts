@@ -4,6 +4,7 @@
  * releases it, and the last one closes the file.
  */
 import { randomBytes } from 'node:crypto'
+import { type EventEmitter, setMaxListeners } from 'node:events'
 import { constants } from 'node:fs'
 import { type FileHandle, mkdir, open, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -28,6 +29,8 @@ export function holdBuffer(content: Buffer, md5: string): Held {
 /** The handle is closed by the last release. */
 export function holdFile(handle: FileHandle, sizeBytes: number, md5: string): Held {
   let holders = 1
+  // Each stream listens for its end: as many as there are messages with this content.
+  setMaxListeners(0, handle as unknown as EventEmitter)
   const held: Held = {
     sizeBytes,
     md5,

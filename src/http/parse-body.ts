@@ -145,7 +145,7 @@ function readBody(
       if (blocks !== null) return blocks.add(data)
       small.push(data)
       if (size <= INLINE_BYTES) return
-      blocks = createBlockList()
+      blocks = createBlockList(declared)
       for (const each of small.splice(0)) blocks.add(each)
       payload.pause()
       takeRoom(() => isWanted).then(() => payload.resume(), stop)
@@ -167,19 +167,23 @@ interface BlockList {
   finish(): Uint8Array[]
 }
 
-/** Copies in small steps as the data comes: one copy of 50 MB at the end would hold the event loop for 10 ms. */
-function createBlockList(): BlockList {
+/**
+ * Copies in small steps as the data comes: one copy of 50 MB at the end would hold the event loop for 10 ms. One block of
+ * the announced length (0: unknown), which the thread need not copy together; memory is only taken as it is filled.
+ */
+function createBlockList(announced: number): BlockList {
+  const blockBytes = Math.max(announced, INLINE_BYTES)
   const blocks: Uint8Array[] = []
-  let used = INLINE_BYTES
+  let used = blockBytes
   return {
     add(data) {
       let at = 0
       while (at < data.length) {
-        if (used === INLINE_BYTES) {
-          blocks.push(Buffer.allocUnsafeSlow(INLINE_BYTES))
+        if (used === blockBytes) {
+          blocks.push(Buffer.allocUnsafeSlow(blockBytes))
           used = 0
         }
-        const part = data.subarray(at, at + INLINE_BYTES - used)
+        const part = data.subarray(at, at + blockBytes - used)
         blocks.at(-1)!.set(part, used)
         used += part.length
         at += part.length

@@ -45,7 +45,9 @@ port.on('message', (request: ParseRequest) => {
 
 function parse({ id, blocks, split, mark }: ParseRequest): ParseAnswer {
   try {
-    const raw = Buffer.concat(blocks)
+    const [first] = blocks
+    const raw =
+      blocks.length === 1 ? Buffer.from(first!.buffer, first!.byteOffset, first!.byteLength) : Buffer.concat(blocks)
     const { rest, uploads } = split ? takeUploads(raw, mark) : { rest: raw, uploads: [] }
     const value = parseJson(rest)
     const messages = split ? takeMessages(value) : []

@@ -4,7 +4,7 @@ import { createMovingClock } from '../support/moving-clock.js'
 import { type ReportClient, startReportClient } from '../support/report-client.js'
 import { startTestService, type TestService } from '../support/service.js'
 import { type SmtpSink, startSink } from '../support/smtp-sink.js'
-import { expectBalanced, many, metric, tenant } from '../support/story.js'
+import { expectBalanced, many, metric, tenant, untilReported } from '../support/story.js'
 
 const MINUTE = 60_000
 // The lease must outlive the jumps in time.
@@ -71,6 +71,7 @@ describe.each(['sqlite', 'postgres'] as const)('limits on %s', dialect => {
       async () => (await metric(service, 'gmp_sent_total{tenant_id="default",account_id="main"}')) === 20,
     )
     for (let round = 1; round <= 4; round += 1) {
+      await untilReported(service)
       const before = server.accepted
       await clock.move(MINUTE - 6_000, { breatheMs: 300 })
       expect(server.accepted).toBe(before)

@@ -43,6 +43,17 @@ export async function metric(service: TestService, series: string): Promise<numb
   return line === undefined ? 0 : Number(line.slice(series.length + 1))
 }
 
+/** Until nothing is owed and no call is in flight, which time that is moved would cut off and repeat. */
+export async function untilReported(service: TestService, tenantId = 'default'): Promise<void> {
+  await service.until('all acknowledged', async () => {
+    const [row] = await service.service.db!.read({
+      sql: 'select count(*) as n from events where tenant_id = $1 and pending > 0',
+      params: [tenantId],
+    })
+    return Number(row?.n) === 0
+  })
+}
+
 /**
  * The two ledgers: each of these messages has ended once, in this process's database and at the tenant's client, with
  * the same words; nothing of the tenant is left to send or to tell.
@@ -54,13 +65,7 @@ export async function expectBalanced(
   tenantId = 'default',
 ): Promise<void> {
   await service.until(`${ids.length} final reports`, () => client.finals().length >= ids.length)
-  await service.until('all acknowledged', async () => {
-    const [row] = await service.service.db!.read({
-      sql: 'select count(*) as n from events where tenant_id = $1 and pending > 0',
-      params: [tenantId],
-    })
-    return Number(row?.n) === 0
-  })
+  await untilReported(service, tenantId)
   const rows = await service.service.db!.read({
     sql: `select m.id, m.status, m.stage, m.reported_at,
         (select count(*) from events e where e.seq = m.seq and e.type in ('sent', 'error', 'cancelled')) as ends
