@@ -23,7 +23,9 @@ export function judgeAnswer(answer: { readonly status: number; readonly body: st
   const fields = parseObject(answer.body)
   if (fields === null) return refused(`HTTP ${answer.status} without a JSON object`)
   // "false", 0 and null are said by clients that mean no: whatever is not plainly yes acknowledges nothing.
-  if (fields.ok !== undefined && fields.ok !== true) return refused(`HTTP ${answer.status} with ok other than true`)
+  if (fields.ok !== undefined && fields.ok !== true) {
+    return refused(`HTTP ${answer.status} with ${fields.ok === false ? 'ok: false' : 'an ok that is not true'}`)
+  }
   return {
     acknowledged: true,
     again: messageIds(fields.error),

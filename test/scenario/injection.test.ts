@@ -67,7 +67,13 @@ it('a control character in any field is refused by name, and nothing of it reach
     expect([kind, field, rejected[i], named]).toEqual([
       kind,
       field,
-      { id: expect.any(String), reason: expect.any(String), code: 'invalid_field', field: expect.any(String) },
+      {
+        index: i,
+        id: expect.any(String),
+        reason: expect.any(String),
+        code: 'invalid_field',
+        field: expect.any(String),
+      },
       true,
     ])
     expect(rejected[i].reason.length).toBeGreaterThan(10)

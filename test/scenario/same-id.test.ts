@@ -105,7 +105,7 @@ describe.each(['sqlite', 'postgres'] as const)('the same id again on %s', dialec
     })
     expect([status, body]).toEqual([
       200,
-      { ok: true, queued: 0, rejected: [{ id: 'same', reason: 'already sent', code: 'already_sent' }] },
+      { ok: true, queued: 0, rejected: [{ index: 0, id: 'same', reason: 'already sent', code: 'already_sent' }] },
     ])
     await service.send({ id: 'after' })
     await expectBalanced(service, client, ['same', 'after'])
