@@ -55,6 +55,7 @@ export function createAttachmentCache(config: Config['cache'], { clock, log }: C
           maxEntrySize: Math.max(1, Math.floor(memoryMaxBytes / LARGEST_SHARE)),
           sizeCalculation: held => Math.max(1, held.sizeBytes),
           ttl: config.memoryTtlMs,
+          ttlResolution: 0,
           perf: { now: () => clock.monotonic() },
         })
   /** Files this process has read through, as they were then. */
