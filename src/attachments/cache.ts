@@ -56,7 +56,8 @@ export function createAttachmentCache(config: Config['cache'], { clock, log }: C
           sizeCalculation: held => Math.max(1, held.sizeBytes),
           ttl: config.memoryTtlMs,
           ttlResolution: 0,
-          perf: { now: () => clock.monotonic() },
+          // Never 0, which means no time at all to it.
+          perf: { now: () => clock.monotonic() + 1 },
         })
   /** Files this process has read through, as they were then. */
   const trusted = new Map<string, string>()
