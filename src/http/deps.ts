@@ -10,6 +10,7 @@ import type { Log } from '../lib/log.js'
 import type { Sealer } from '../lib/sealer.js'
 import type { Wake } from '../lib/wake.js'
 import type { KnownVolumes } from '../volumes/known.js'
+import type { VolumeProblem } from '../volumes/volume.js'
 
 export interface HttpDeps {
   readonly config: Config
@@ -36,8 +37,8 @@ export interface HttpDeps {
   probeAccount(account: Account): Promise<AccountTest>
   /** Which volumes messages may name. */
   readonly knownVolumes: KnownVolumes
-  /** Why a volume of this backend cannot work with this config, as a sentence without secrets; null: it can. */
-  volumeProblem(backend: string, config: Readonly<Record<string, unknown>>, trusted: boolean): string | null
+  /** Why a volume of this backend cannot work with this config; null: it can. */
+  volumeProblem(backend: string, config: Readonly<Record<string, unknown>>, trusted: boolean): VolumeProblem | null
 }
 
 export interface ProcessStatus {

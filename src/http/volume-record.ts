@@ -1,5 +1,7 @@
 /** A volume on the wire: what may be given, what is shown of it, and how a config that comes back masked is read. */
 import { type Static, Type } from '@fastify/type-provider-typebox'
+import { keyNamed } from '../attachments/stores/settings.js'
+import { isBackend } from '../attachments/stores/store.js'
 import type { Volume } from '../volumes/volume.js'
 import { MASK, maskSecrets } from './mask.js'
 import { AnyId, AnyObject, Given, Line, NewId } from './schemas.js'
@@ -50,10 +52,13 @@ export function volumeListed(volume: Volume, viewer: string | null): Static<type
   return { ...volumeInfo(volume, viewer), created_at: isoTime(createdAt), updated_at: isoTime(updatedAt) }
 }
 
-/** What the command log says of a config as given. */
-export function auditedConfig(given: unknown): unknown {
+/** What the command log says of a config as given: of keys that the backend does not know nothing but the name. */
+export function auditedConfig(backend: string, given: unknown): unknown {
   // A text may be a whole config in JSON.
-  return typeof given === 'object' && !Array.isArray(given) ? maskConfig(given) : MASK
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) return MASK
+  const isKnown = (name: string) => isBackend(backend) && keyNamed(backend, name) !== null
+  const shown = Object.entries(given).map(([name, value]) => [name, isKnown(name) ? value : MASK])
+  return maskConfig(Object.fromEntries(shown))
 }
 
 /** Secret fields, and what URLs carry of user names, passwords and signatures. */
@@ -107,7 +112,8 @@ function at(container: unknown, name: string | number): unknown {
 }
 
 function maskUrls(value: unknown): unknown {
-  if (typeof value === 'string') return maskUrl(value)
+  // Settings that are objects may also come as JSON in a text; which of it is secret is not told apart.
+  if (typeof value === 'string') return /^\s*[{[]/.test(value) ? MASK : maskUrl(value)
   if (typeof value !== 'object' || value === null) return value
   if (Array.isArray(value)) return value.map(maskUrls)
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, maskUrls(each)]))

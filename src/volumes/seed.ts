@@ -8,14 +8,14 @@ import type { Sealer } from '../lib/sealer.js'
 import { type ConfiguredVolume, readVolumeLines, wrong } from './config-lines.js'
 import { findOwner } from './owner.js'
 import { isSameContent, saveVolume, type VolumePlace } from './store.js'
-import type { Volume } from './volume.js'
+import type { Volume, VolumeProblem } from './volume.js'
 
 export interface SeedDeps {
   readonly db: Db
   readonly sealer: Sealer
   readonly log: Log
-  /** Why a volume of this backend cannot work with this config, as a sentence without secrets; null: it can. */
-  volumeProblem(backend: string, config: Readonly<Record<string, unknown>>, trusted: boolean): string | null
+  /** Why a volume of this backend cannot work with this config; null: it can. */
+  volumeProblem(backend: string, config: Readonly<Record<string, unknown>>, trusted: boolean): VolumeProblem | null
 }
 
 export interface VolumeLines {
@@ -31,7 +31,7 @@ export async function seedVolumes(deps: SeedDeps, { lines, variables }: VolumeLi
   const configured = readVolumeLines(lines, variables)
   for (const { name, backend, config } of configured) {
     const problem = deps.volumeProblem(backend, config, true)
-    if (problem !== null) throw wrong(`volume.${name}`, `cannot be used: ${problem}`)
+    if (problem !== null) throw wrong(`volume.${name}.${problem.field}`, `cannot be used: ${problem.sentence}`)
   }
   const kept: { n: string; t: string | null; a: string | null }[] = []
   for (const volume of configured) {

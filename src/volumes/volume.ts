@@ -1,6 +1,13 @@
 /** A volume: a named attachment store, `name:path`, shared or one tenant's or one account's. */
 import type { Backend } from '../attachments/stores/store.js'
 
+/** Why a volume cannot work. */
+export interface VolumeProblem {
+  readonly field: 'backend' | 'config'
+  /** Names the key at fault and repeats no value: some are secrets. */
+  readonly sentence: string
+}
+
 export interface Volume {
   readonly key: number
   /** null: shared by all tenants. */

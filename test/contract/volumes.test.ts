@@ -189,7 +189,7 @@ describe.each(dialects)('volumes on %s', dialect => {
   describe('of config.ini', () => {
     const shared = {
       'volume.shared.backend': 's3',
-      'volume.shared.config': `{"bucket": "b", "secret": "\${S3_SECRET}"}`,
+      'volume.shared.config': `{"bucket": "b", "key": "AK", "secret": "\${S3_SECRET}"}`,
     }
 
     it('are made with what the environment holds, changed, and removed when they stand there no more', async () => {
@@ -198,13 +198,28 @@ describe.each(dialects)('volumes on %s', dialect => {
         'volume.my.files.account_id': 'acme',
         'volume.my.files.config': '{"root": "/srv"}',
       }
-      const account = { 'volume.one.backend': 'webdav', 'volume.one.account_id': 'only' }
-      const chosen = { 'volume.two.backend': 'http', 'volume.two.account_id': 'other/main' }
+      const account = {
+        'volume.one.backend': 'webdav',
+        'volume.one.account_id': 'only',
+        'volume.one.config': '{"base_url": "https://dav.test/"}',
+      }
+      const chosen = {
+        'volume.two.backend': 'http',
+        'volume.two.account_id': 'other/main',
+        'volume.two.config': '{"url": "https://cdn.test"}',
+      }
       await seed({ ...shared, ...acme, ...account, ...chosen }, { S3_SECRET: SECRET })
       expect(await all()).toMatchObject([
         { name: 'my.files', tenantId: 'acme', accountId: null, backend: 'local', config: { root: '/srv' } },
-        { name: 'one', tenantId: 'acme', accountId: 'only', config: {} },
-        { name: 'shared', tenantId: null, trusted: true, fromConfig: true, config: { bucket: 'b', secret: SECRET } },
+        { name: 'one', tenantId: 'acme', accountId: 'only', config: { base_url: 'https://dav.test/' } },
+        {
+          name: 'shared',
+          tenantId: null,
+          trusted: true,
+          fromConfig: true,
+          // Under the names that the lines have.
+          config: { bucket: 'b', key: 'AK', secret: SECRET },
+        },
         { name: 'two', tenantId: 'other', accountId: 'main' },
       ])
       const before = await rows()
@@ -230,7 +245,11 @@ describe.each(dialects)('volumes on %s', dialect => {
     })
 
     it('an owner that is not there yet, or not clear, is told and stops nothing', async () => {
-      const later = { 'volume.v.backend': 's3', 'volume.v.account_id': 'later' }
+      const later = {
+        'volume.v.backend': 's3',
+        'volume.v.account_id': 'later',
+        'volume.v.config': '{"bucket": "b"}',
+      }
       await seed(later)
       expect([await rows(), log]).toEqual([
         [],
@@ -281,11 +300,24 @@ describe.each(dialects)('volumes on %s', dialect => {
       ],
       [
         { 'volume.a.backend': 'ftp' },
-        'volume.a cannot be used: the backend should be one of s3, http, webdav, local, gcs, azure',
+        'volume.a.backend cannot be used: the backend should be one of s3, http, webdav, local, gcs, azure',
       ],
       [
         { 'volume.a.backend': 'memory' },
-        'volume.a cannot be used: the backend memory is no longer there: its files were lost with each restart; use local, or s3',
+        'volume.a.backend cannot be used: the backend memory is no longer there: its files were lost with each restart; use local, or s3',
+      ],
+      [{ 'volume.a.backend': 's3' }, 'volume.a.config cannot be used: bucket is missing'],
+      [
+        { 'volume.a.backend': 's3', 'volume.a.config': '{"bucket": "b", "secret": "hunter2"}' },
+        'volume.a.config cannot be used: access_key_id is missing',
+      ],
+      [
+        { 'volume.a.backend': 'http', 'volume.a.config': '{"base_url": "https://u:hunter2@cdn.test"}' },
+        'volume.a.config cannot be used: base_url has a user or password inside; they have their own keys',
+      ],
+      [
+        { 'volume.a.backend': 'local', 'volume.a.config': '{"root": "/srv", "rot": "hunter2"}' },
+        'volume.a.config cannot be used: unknown key rot: did you mean root?',
       ],
     ])('%j stops the start with one line', async (lines, sentence) => {
       await save(place('stays'))

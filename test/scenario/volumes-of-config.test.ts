@@ -37,16 +37,23 @@ async function failToStart(lines: string): Promise<unknown> {
   return error
 }
 
-const files = `volume.files.backend = s3\nvolume.files.config = {"bucket": "b", "secret_access_key": "\${S3_SECRET}"}`
+const files = `volume.files.backend = s3\nvolume.files.config = {"bucket": "b", "access_key_id": "AK", "secret_access_key": "\${S3_SECRET}"}`
 
 it('config.ini is in force from each start on, and its secrets are nowhere to be read', async () => {
   const env = { S3_SECRET: 'hunter2;#"' }
   const first = await start(files, env)
   await first.call('POST', '/tenant', { id: 'acme' })
-  expect((await first.call('GET', '/volume/files')).body.config).toEqual({ bucket: 'b', secret_access_key: '***' })
+  expect((await first.call('GET', '/volume/files')).body.config).toEqual({
+    bucket: 'b',
+    access_key_id: '***',
+    secret_access_key: '***',
+  })
   await first.stop()
 
-  const second = await start(`${files}\nvolume.mine.backend = local\nvolume.mine.account_id = acme`, env)
+  const second = await start(
+    `${files}\nvolume.mine.backend = local\nvolume.mine.config = {"path": "/srv"}\nvolume.mine.account_id = acme`,
+    env,
+  )
   expect((await second.call('GET', '/volumes')).body.volumes).toMatchObject([
     { name: 'files' },
     { name: 'mine', tenant_id: 'acme' },

@@ -8,6 +8,10 @@ import type { NetworkGuard } from '../../lib/network-guard.js'
 export const BACKENDS = ['s3', 'http', 'webdav', 'local', 'gcs', 'azure'] as const
 export type Backend = (typeof BACKENDS)[number]
 
+export function isBackend(name: string): name is Backend {
+  return (BACKENDS as readonly string[]).includes(name)
+}
+
 export interface StoredFile {
   /** Octets as the store announces them; null: it does not. */
   readonly sizeBytes: number | null

@@ -1,7 +1,6 @@
 /** Volumes: create and change, list, show, delete. A tenant has its own; those without tenant are shared and the admin's. */
 import { Type } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
-import { BACKENDS } from '../../attachments/stores/store.js'
 import { AppError } from '../../lib/errors.js'
 import { problemOfName } from '../../volumes/name.js'
 import { findOwner } from '../../volumes/owner.js'
@@ -60,7 +59,7 @@ export const volumeRoutes: Routes = (app, { db, sealer, clock, knownVolumes, vol
     },
     async request => {
       const { name, backend, account_id: accountId } = request.body
-      audit(request, { ...request.body, config: auditedConfig(request.body.config) })
+      audit(request, { ...request.body, config: auditedConfig(backend, request.body.config) })
       const badName = problemOfName(name)
       if (badName !== null) throw wrongField('name', badName)
       const given = configOf(request.body.config)
@@ -77,7 +76,7 @@ export const volumeRoutes: Routes = (app, { db, sealer, clock, knownVolumes, vol
           throw wrongField('config', '*** stands for a value that the administrator set: send the value itself')
         }
         const problem = volumeProblem(backend, config, trusted)
-        if (problem !== null) throw wrongField(BACKENDS.some(each => each === backend) ? 'config' : 'backend', problem)
+        if (problem !== null) throw wrongField(problem.field, problem.sentence)
         return { ...next, trusted, fromConfig: false }
       }
       const saved = await saveVolume(db, sealer, { ...owner, name }, decide, { now: clock.now() })
