@@ -528,8 +528,12 @@ export const RETIRED_VARIABLES: Readonly<Record<string, string>> = {
 /** The default as one would write it in config.ini; empty where there is none to write. */
 export function defaultAsText(setting: Setting): string {
   const { default: value, defaultText } = setting
-  if (value === null || value === '') return ''
+  if (value === null || value === '' || isEmpty(value)) return ''
   if (defaultText !== undefined) return defaultText
   if (typeof value === 'number' && setting.kind.expects.startsWith('seconds')) return String(value / 1000)
   return String(value)
+}
+
+function isEmpty(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && Object.keys(value).length === 0
 }

@@ -35,7 +35,7 @@ function problem(input: Partial<ConfigInput>): string {
 function otherText(key: SettingKey): string {
   const { kind, default: usual } = SETTINGS[key]
   const texts = ['7', '77', 'true', 'false', 'api', 'error', 'json', 'https://x.example/y', 'Europe/Rome', '10.0.0.0/8']
-  const candidates = [...texts, '3600', '3700', 'a'.repeat(43), 'mail.example', 'high']
+  const candidates = [...texts, '3600', '3700', 'a'.repeat(43), 'mail.example', 'high', 'volume:7,endpoint:8']
   return candidates.find(text => {
     const value = kind.parse(text)
     return value !== undefined && JSON.stringify(value) !== JSON.stringify(usual)

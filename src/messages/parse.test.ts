@@ -291,8 +291,16 @@ describe('attachments', () => {
 
   it('the MD5 marker is cut out of the file name', () => {
     const md5 = '9e107d9d372bb6826bd81d3542a419d6'
-    const [first] = accept(attach({ filename: `c_{MD5:${md5}}.bin` })).message.content.attachments ?? []
+    const storage_path = `base64:${Buffer.from('The quick brown fox jumps over the lazy dog').toString('base64')}`
+    const [first] = accept(attach({ filename: `c_{MD5:${md5}}.bin`, storage_path })).message.content.attachments ?? []
     expect(first).toMatchObject({ filename: 'c.bin', contentMd5: md5 })
+  })
+
+  it('a content with another MD5 than the one given is refused', () => {
+    expect(refuse(attach({ content_md5: '0'.repeat(32) }))).toMatchObject({
+      code: 'invalid_field',
+      field: 'attachments[0].content_md5',
+    })
   })
 
   it.each([
