@@ -120,6 +120,9 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
       const now = clock.now()
       const probeAt = now + waitBeforeProbe(account.pause.probes + 1)
       await noteFailedProbe(db, { key, now, reason: reasonOf(error), code: codeOf(error), probeAt })
+      // It has just said no. Looks at the queues may come only while it is asked again, with probes less than a second apart.
+      const [paused] = await readPaused('and key = $1', [key])
+      if (paused !== undefined) await failTheOutwaited(paused, now)
       return
     }
     deps.probed(true)
@@ -134,18 +137,27 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
     Math.min(options.probeMaxMs, options.probeFirstMs * 2 ** Math.min(failures, 20))
 
   const tellQueues = async (now: number) => {
-    const paused = await db.read({
-      sql: `select key, tenant_id, id, pause_since, pause_reason, pause_code, probe_at, failed_at, on_pause_timeout
-        from accounts where pause_kind = 'failure'`,
-      params: [],
-    })
+    const paused = await readPaused('', [])
     for (const row of paused) {
-      await failTheOutwaited(row, now)
+      if (hasAnswer(row, now)) await failTheOutwaited(row, now)
       await tellNewcomers(row, now)
     }
     const keys = new Set(paused.map(row => Number(row.key)))
     for (const key of looks.keys()) if (!keys.has(key)) looks.delete(key)
   }
+
+  const readPaused = (condition: string, params: readonly number[]) =>
+    db.read({
+      sql: `select key, tenant_id, id, pause_since, pause_reason, pause_code, probe_at, failed_at, on_pause_timeout
+        from accounts where pause_kind = 'failure' ${condition}`,
+      params,
+    })
+
+  /** After a time in which nobody probed (the service was down) the server may be back: first it is asked. */
+  const hasAnswer = ({ key, probe_at: probeAt, failed_at: failedAt }: Row, now: number) =>
+    !probing.has(Number(key)) &&
+    Number(probeAt) > now &&
+    Number(failedAt) >= now - 2 * options.probeMaxMs - PROBE_LIMIT_MS
 
   const tellNewcomers = async (account: Row, now: number) => {
     const key = Number(account.key)
@@ -180,9 +192,6 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
   const failTheOutwaited = async (account: Row, now: number) => {
     const outwaited = now - options.patienceMs
     if (account.on_pause_timeout === 'hold' || Number(account.pause_since) > outwaited) return
-    // After a time in which nobody probed (the service was down) the server may be back: first it is asked.
-    const isAsked = probing.has(Number(account.key)) || Number(account.probe_at) <= now
-    if (isAsked || Number(account.failed_at) < now - 2 * options.probeMaxMs - PROBE_LIMIT_MS) return
     for (;;) {
       const rows = await db.read({
         sql: 'select seq from messages where account_key = $1 and stage = 1 and due_at <= $2 limit $3',
