@@ -71,7 +71,7 @@ describe('docs/errors.md', () => {
         folder,
         /\bcode: '([a-z_]+)'/g,
         /\bcode:.*\?\? '([a-z_]+)'/g,
-        /new Undeliverable\([^\n]*, '([a-z_]+)', \w+\)/g,
+        /new Undeliverable\([^\n]*, '([a-z_]+)', [^\n]+\)/g,
       ),
     )
     expect(namesIn(tableOf('Messages and reports'))).toEqual([...new Set(codes)].sort())
