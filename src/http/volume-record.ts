@@ -63,7 +63,17 @@ export function auditedConfig(backend: string, given: unknown): unknown {
 
 /** Secret fields, and what URLs carry of user names, passwords and signatures. */
 function maskConfig(config: unknown): unknown {
-  return maskUrls(maskSecrets(config))
+  const masked = maskUrls(maskSecrets(config))
+  const headers = at(masked, 'headers')
+  if (typeof headers !== 'object' || headers === null) return masked
+  return { ...(masked as object), headers: maskHeaders(headers) }
+}
+
+/** Which of them carry a secret their names do not tell: X-Shop-Auth, Ocp-Apim-Subscription-Key. */
+const HARMLESS = /^(accept|accept-language|from|referer|user-agent|x-requested-with)$/i
+
+function maskHeaders(headers: object): object {
+  return Object.fromEntries(Object.entries(headers).map(([name, each]) => [name, HARMLESS.test(name) ? each : MASK]))
 }
 
 const MAX_CONFIG = 64 * 1024

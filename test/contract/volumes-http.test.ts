@@ -233,6 +233,7 @@ describe.each(dialects)('volumes over HTTP on %s', dialect => {
       auth: { method: 'basic', user: 'ada', password: 'hunter2-basic' },
       headers: {
         'X-Api-Key': 'hunter2-header',
+        'X-Shop': 'hunter2-shop',
         Referer: 'https://user:hunter2-user@x.test/?sig=hunter2-sig&x=',
         Accept: '*/*',
       },
@@ -243,7 +244,7 @@ describe.each(dialects)('volumes over HTTP on %s', dialect => {
     expect(shown).toEqual({
       base_url: 'https://files.test/p',
       auth: { method: 'basic', user: 'ada', password: '***' },
-      headers: { 'X-Api-Key': '***', Referer: 'https://***@x.test/?sig=***&x=', Accept: '*/*' },
+      headers: { 'X-Api-Key': '***', 'X-Shop': '***', Referer: 'https://***@x.test/?sig=***&x=', Accept: '*/*' },
     })
     await web({ ...shown, base_url: 'https://files.test/q' })
     expect(await stored()).toEqual([{ ...secrets, base_url: 'https://files.test/q' }])
