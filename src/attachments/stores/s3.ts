@@ -15,11 +15,8 @@ import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { closeAgents, openAgents } from './agents.js'
 import { keyOf, savedAs } from './path.js'
 import type { Settings } from './settings.js'
-import type { Store, StoreAccess } from './store.js'
+import { MAX_LINK_MS, type Store, type StoreAccess } from './store.js'
 import { call, receive, send } from './transfer.js'
-
-// What AWS accepts (SigV4). A link signed with the machine's temporary credentials ends with those, which may be sooner.
-const MAX_LINK_SECONDS = 7 * 24 * 3600
 
 export function openS3(settings: Settings, access: StoreAccess): Store {
   const bucket = settings.required('bucket')
@@ -64,7 +61,8 @@ export function openS3(settings: Settings, access: StoreAccess): Store {
       }),
     link: (path, filename, expiresAt) =>
       call(access, new AbortController().signal, async () => {
-        const expiresIn = Math.min(MAX_LINK_SECONDS, Math.floor((expiresAt - Date.now()) / 1000))
+        // Signed with the machine's temporary credentials it ends with those, which may be sooner.
+        const expiresIn = Math.floor(Math.min(MAX_LINK_MS, expiresAt - Date.now()) / 1000)
         if (anonymous || expiresIn < 1) return null
         const command = new GetObjectCommand({ ...object(path), ResponseContentDisposition: savedAs(filename) })
         return getSignedUrl(client, command, { expiresIn })
