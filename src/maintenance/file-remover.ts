@@ -2,6 +2,7 @@
  * Removes files that were put out of their mails when their time is over, or what an upload left behind. A store that
  * fails is left alone for a while, longer each time, and holds up no other; its operator hears of it once.
  */
+import { setMaxListeners } from 'node:events'
 import { AttachmentFailure } from '../attachments/failure.js'
 import type { OffloadStore } from '../attachments/offload/offloader.js'
 import type { Store } from '../attachments/stores/store.js'
@@ -41,6 +42,8 @@ export function createFileRemover({ db, sealer, clock, log, storeOf }: FileRemov
   stop(): void
 } {
   const stopped = new AbortController()
+  // Each store under way listens.
+  setMaxListeners(0, stopped.signal)
   /** Stores whose failure was told. */
   const told = new Set<string>()
   let pruneAt = 0

@@ -41,7 +41,8 @@ export async function claimOffload(
 export async function keepOffload(db: Db, id: string, expiresAt: number): Promise<boolean> {
   const [rows] = await db.write([
     {
-      sql: `update offloads set state = 'stored', expires_at = case when expires_at > $2 then expires_at else $2 end
+      sql: `update offloads set state = 'stored',
+          expires_at = case when state = 'stored' and expires_at > $2 then expires_at else $2 end
         where id = $1 and state <> 'removing' returning id`,
       params: [id, expiresAt],
     },

@@ -29,6 +29,8 @@ export function openS3(settings: Settings, access: StoreAccess): Store {
     // It makes agents of its own for `Expect: 100-continue` unless it is given finished ones.
     requestHandler: { httpAgent: agents.http, httpsAgent: agents.https },
     maxAttempts: 1,
+    // Without one its middleware writes warnings to the console.
+    logger: SILENT,
     // Else the mode may be asked of the machine's metadata service.
     defaultsMode: 'legacy',
     // Checksums in trailers are not known to every server that speaks S3.
@@ -73,6 +75,8 @@ export function openS3(settings: Settings, access: StoreAccess): Store {
     },
   }
 }
+
+const SILENT = { debug() {}, info() {}, warn() {}, error() {} }
 
 /** Unsigned requests: the signer hands them back as they are, and no chain of credentials is ever asked. */
 const ANONYMOUS: S3ClientConfig = {

@@ -19,7 +19,7 @@ export const fileRoutes: Routes = (app, { files, clock, log }) => {
   const found = async (request: FastifyRequest): Promise<{ file: LinkedFile; expires: number }> => {
     const { id, filename } = request.params as { id: string; filename: string }
     const { expires: given, signature } = request.query as { expires?: unknown; signature?: unknown }
-    const expires = typeof given === 'string' && /^\d{1,12}$/.test(given) ? Number(given) : null
+    const expires = typeof given === 'string' && /^[1-9]\d{0,11}$/.test(given) ? Number(given) : null
     if (expires === null || typeof signature !== 'string' || !files.isSigned({ id, filename, expires }, signature)) {
       throw new AppError('forbidden', 'This link is not complete, or was changed')
     }
