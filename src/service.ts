@@ -25,6 +25,7 @@ import type { Log } from './lib/log.js'
 import { createLoop, type Loop } from './lib/loop.js'
 import { createNetworkGuard } from './lib/network-guard.js'
 import { VERSION } from './lib/version.js'
+import { createFileRemover } from './maintenance/file-remover.js'
 import { createJanitor } from './maintenance/janitor.js'
 import { createLeaseKeeper } from './maintenance/lease-keeper.js'
 import { createMetrics } from './metrics/metrics.js'
@@ -40,7 +41,7 @@ import { createAttachments } from './service/attachments.js'
 import { watchClock } from './service/clock-watch.js'
 import { createDisk } from './service/disk.js'
 import { createWake } from './service/hints.js'
-import { openSealer } from './service/key.js'
+import { openKeys } from './service/key.js'
 import { createLineage, GROW_EVERY_MS } from './service/lineage.js'
 import { type Boot, openSteadyClock, systemBoot } from './service/steady-clock.js'
 import { volumeProblem } from './service/volume-problem.js'
@@ -117,7 +118,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   const unknownBoot = { id: null, uptimeMs: 0 }
   const boot = overrides.boot ?? (overrides.clock === undefined ? systemBoot() : unknownBoot)
   const steadyNow = await openSteadyClock(db, clock, boot)
-  const sealer = await openSealer(db, config)
+  const { sealer, linkKey } = await openKeys(db, config)
   await beginScheduler(db, config.scheduler.active)
   await ensureDefaultTenant(db, clock.now())
   const volumeLines = { lines: config.volumes, variables: config.volumeVariables }
@@ -178,7 +179,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   }
   const journal = db.dialect === 'sqlite' ? createFileJournal(config.database.url) : createTableJournal(db, steadyNow)
   onStop(async () => journal.close())
-  const attachments = createAttachments(config, { db, sealer, clock, log, guard })
+  const attachments = createAttachments(config, { db, sealer, clock, log, guard, linkKey })
   onStop(() => attachments.close())
   const settler = createSettler({ db, clock, log, journal, steadyNow })
   const reporter = createReporter({
@@ -243,6 +244,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
         const context = fetchContext(tenant, account.id, config.attachments, origins)
         return attachments.fetcher.fetch(content.attachments ?? [], context, signal)
       },
+      offload: attachments.offloader.offload,
       lease: () => keeper.lease,
       mayClaim: () => !state.draining && !disk.isLow(),
       wakeLoop: () => dispatchLoop.wake(),
@@ -297,6 +299,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     ended: tenantIds => local.reports(tenantIds),
   })
 
+  const fileRemover = createFileRemover({ db, sealer, clock, log, storeOf: attachments.offloadStore })
+
   const local = {
     queue(keys: readonly number[], priority: number) {
       dispatcher.hint(keys, priority)
@@ -342,6 +346,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     await pruneUploads(db, clock.now(), UPLOAD_GRACE_MS)
     return { nextAt: null, again: false }
   })
+  const fileLoop = loop('file', 60_000, fileRemover.step)
   const diskLoop = loop('disk', 5_000, async () => {
     await disk.measure()
     return { nextAt: null, again: false }
@@ -389,6 +394,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     metricsText,
     accepted: count => metrics.accepted(count),
     freeDiskMb: () => disk.freeMb(),
+    files: attachments.files,
     knownVolumes: createKnownVolumes({ db, clock }),
     volumeProblem,
     nextOpening: (accountKey, now) => nextOpening(settings, accountKey, now),
@@ -415,8 +421,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
       await leaseLoop.stop()
       await keeper.end()
     })
-    for (const each of [dispatchLoop, reportLoop, pauseLoop, leaseLoop, janitorLoop, diskLoop, lineageLoop, cacheLoop])
-      each.start()
+    const housekeeping = [janitorLoop, diskLoop, lineageLoop, cacheLoop, fileLoop]
+    for (const each of [dispatchLoop, reportLoop, pauseLoop, leaseLoop, ...housekeeping]) each.start()
   } else {
     for (const each of [diskLoop, settingsLoop, lineageLoop]) each.start()
   }
@@ -431,6 +437,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     // Claims end first, then what is in flight; the lease is renewed until the last of it is settled.
     const stopped = Promise.all(others.map(each => each.stop()))
     pauses.stop()
+    fileRemover.stop()
     if (works) await dispatcher.drain(Math.max(1_000, config.queue.stopTimeoutMs - 4_000))
     await reporter.stop(1_000)
     await Promise.race([stopped, clock.sleep(2_000)])

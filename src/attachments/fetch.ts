@@ -46,8 +46,14 @@ export interface FetchDeps {
   authorizationOf(tenantId: string, sealed: unknown): string | null
 }
 
+export interface FetchedAttachment extends RenderedAttachment {
+  readonly sizeBytes: number
+  /** Hexadecimal, where it was reckoned on the way. */
+  readonly md5?: string
+}
+
 export interface Fetched {
-  readonly attachments: readonly (RenderedAttachment & { readonly sizeBytes: number })[]
+  readonly attachments: readonly FetchedAttachment[]
   /** To be called once the mail is sent or given up. */
   release(): void
 }
@@ -181,7 +187,7 @@ export function createAttachmentFetcher(deps: FetchDeps): AttachmentFetcher {
             throw named(error, filename)
           })
           held.push(each)
-          return { filename, mimeType, contentId, content: each.content, sizeBytes: each.sizeBytes }
+          return { filename, mimeType, contentId, content: each.content, sizeBytes: each.sizeBytes, md5: each.md5 }
         })
         return { attachments, release }
       } catch (error) {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { createFakeClock } from '../../test/support/fake-clock.js'
+import { silentLog } from '../../test/support/silent-log.js'
 import type { ClaimedMessage } from '../queue/claim.js'
 import type { Lease } from '../queue/lease.js'
 import type { MailTransport } from '../smtp/transport.js'
@@ -20,7 +21,7 @@ const claimed = {
   envelope: { from: 'sender@example.com', to: ['one@example.net'] },
   content: { from: 'sender@example.com', to: ['one@example.net'], subject: 'S', contentType: 'plain', body: 'B' },
 } as unknown as ClaimedMessage
-const lookup = { account: { maxRecipientsPerTransaction: 100 } } as Lookup
+const lookup = { account: { maxRecipientsPerTransaction: 100 }, tenant: { largeFileConfig: null } } as Lookup
 
 /** A delivery up to its final dot; `frozenMs` pass while the journal entry is on its way. */
 async function deliverFrozen(frozenMs: number) {
@@ -53,7 +54,8 @@ async function deliverFrozen(frozenMs: number) {
     close() {},
   }
   const unused = () => Promise.reject(new Error('not needed'))
-  const deps = { clock, transport, journal, lease, marginMs: MARGIN_MS, fetchAttachments: unused, loadContent: unused }
+  const sources = { fetchAttachments: unused, offload: unused, loadContent: unused }
+  const deps = { clock, log: silentLog, transport, journal, lease, marginMs: MARGIN_MS, ...sources }
   const outcome = await deliver(claimed, lookup, deps, { abort: new AbortController(), isBegun: false })
   return { outcome, dots, journalled }
 }

@@ -1,4 +1,4 @@
-/** Takes one claimed message to its outcome: attachments, render, one SMTP transaction, classification. */
+/** Takes one claimed message to its outcome: attachments, large files, render, one SMTP transaction, classification. */
 import { AttachmentFailure } from '../attachments/failure.js'
 import type { Fetched } from '../attachments/fetch.js'
 import { DatabaseUnavailable } from '../db/db.js'
@@ -12,9 +12,10 @@ import type { Outcome } from '../queue/outcome.js'
 import { phaseWords } from '../smtp/failures.js'
 import { type Mail, type MailTransport, SmtpFailure } from '../smtp/transport.js'
 import { classifyError, classifyReplies, Interrupted, Undeliverable } from './classify.js'
+import { handleLargeFiles, type LargeFileDeps, type Parts } from './large-files.js'
 import type { Lookup } from './settings.js'
 
-export interface DeliverDeps {
+export interface DeliverDeps extends LargeFileDeps {
   readonly clock: Clock
   /** The message's attachments as octets. Throws AttachmentFailure. */
   fetchAttachments(content: Content, lookup: Lookup, signal: AbortSignal): Promise<Fetched>
@@ -73,7 +74,9 @@ export async function deliver(
     checkExpiry(false)
     const content = claimed.content ?? (await deps.loadContent(claimed.seq))
     if (content.attachments !== undefined) fetched = await deps.fetchAttachments(content, lookup, signal)
-    const mail = watched(render(claimed, content, fetched?.attachments ?? []), sending)
+    const given = { content, attachments: fetched?.attachments ?? [] }
+    const parts = await handleLargeFiles(claimed.id, given, lookup.tenant, deps, signal)
+    const mail = watched(render(claimed, parts), sending)
     const envelope = { from: claimed.envelope.from, to: open.slice(0, account.maxRecipientsPerTransaction) }
     const replies = await transport.send(account, envelope, mail, { signal, beforeFinalDot })
     return classifyReplies(replies, open, facts())
@@ -95,7 +98,8 @@ function asOutcome(error: unknown, signal: AbortSignal): unknown {
   if (!(error instanceof AttachmentFailure)) return error
   // Stopped by us, the source did nothing wrong.
   if (signal.aborted && signal.reason !== HUNG) return new Interrupted('stopped', false)
-  return new Undeliverable(error.message, 'attachment_failed', error.kind === 'permanent')
+  const permanent = error.kind === 'permanent'
+  return new Undeliverable(error.message, 'attachment_failed', permanent)
 }
 
 function watched(mail: Mail, sending: Sending): Mail {
@@ -130,7 +134,7 @@ function openRecipients({ envelope, recipients }: ClaimedMessage): readonly stri
   return envelope.to.filter(address => !done.has(address))
 }
 
-function render(claimed: ClaimedMessage, content: Content, attachments: Fetched['attachments']) {
+function render(claimed: ClaimedMessage, { content, attachments }: Parts) {
   const { id, tenantId, envelope, createdAt } = claimed
   try {
     return renderMail(

@@ -70,6 +70,7 @@ export interface DispatchDeps {
   readonly settings: Settings
   readonly settler: Settler
   readonly fetchAttachments: DeliverDeps['fetchAttachments']
+  readonly offload: DeliverDeps['offload']
   readonly events: DispatchEvents
   /** The lease in force; null while there is none. */
   lease(): Lease | null
@@ -525,8 +526,9 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     lane.starts.add(start)
     let outcome: Outcome
     try {
-      const { fetchAttachments } = deps
-      const delivering = { clock, transport, journal, lease, marginMs, fetchAttachments, loadContent: contentOf }
+      const { fetchAttachments, offload } = deps
+      const sources = { fetchAttachments, offload, loadContent: contentOf }
+      const delivering = { clock, log, transport, journal, lease, marginMs, ...sources }
       outcome = await deliver(claimed, lookup, delivering, sending)
     } catch (error) {
       log.error(`Message ${claimed.id} could not be handled: ${(error as Error).message}`)

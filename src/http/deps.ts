@@ -3,6 +3,8 @@
  * a small one. Whatever blocks or may fail is a promise, the rest are facts of this process that cost nothing to ask.
  */
 import type { Account } from '../accounts/account.js'
+import type { LinkedPath } from '../attachments/offload/link.js'
+import type { StoredFile } from '../attachments/stores/store.js'
 import type { Config } from '../config.js'
 import type { Db } from '../db/db.js'
 import type { Clock } from '../lib/clock.js'
@@ -35,10 +37,30 @@ export interface HttpDeps {
   nextOpening(accountKey: number, now: number): number | null | Promise<number | null>
   /** Connects and logs in as a delivery would, without a message. Never rejects for what the server answered. */
   probeAccount(account: Account): Promise<AccountTest>
+  /** Large files that were put out of their mails. */
+  readonly files: LinkedFiles
   /** Which volumes messages may name. */
   readonly knownVolumes: KnownVolumes
   /** Why a volume of this backend cannot work with this config; null: it can. */
   volumeProblem(backend: string, config: Readonly<Record<string, unknown>>, trusted: boolean): VolumeProblem | null
+}
+
+export interface LinkedFiles {
+  isSigned(path: LinkedPath, signature: string): boolean
+  /** null: there is none, or not any more. */
+  find(id: string): Promise<LinkedFile | null>
+}
+
+export interface LinkedFile {
+  /** As the link has it. */
+  readonly pathName: string
+  readonly filename: string
+  readonly mimeType: string
+  readonly sizeBytes: number
+  /** Where the store itself hands it out until `expiresAt` (epoch ms) at most; null: it does not. Throws AttachmentFailure. */
+  redirect(expiresAt: number): Promise<string | null>
+  /** Throws AttachmentFailure. */
+  open(signal: AbortSignal): Promise<StoredFile>
 }
 
 export interface ProcessStatus {

@@ -16,6 +16,7 @@ const STATUS: Record<ErrorCode, number> = {
   forbidden: 403,
   not_found: 404,
   method_not_allowed: 405,
+  gone: 410,
   body_too_large: 413,
   unsupported_media_type: 415,
   invalid_json: 422,
@@ -25,6 +26,7 @@ const STATUS: Record<ErrorCode, number> = {
   internal_error: 500,
   draining: 503,
   disk_full: 503,
+  file_unavailable: 503,
   database_unavailable: 503,
 }
 

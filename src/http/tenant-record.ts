@@ -1,10 +1,13 @@
 /** A tenant on the wire: what may be given and by whom, what comes back with its secrets masked. */
 import { type Static, Type } from '@fastify/type-provider-typebox'
+import { problemOfLargeFiles } from '../attachments/offload/settings.js'
 import { AppError } from '../lib/errors.js'
 import { readHttpAuth } from '../lib/http-auth.js'
+import { createNetworkGuard } from '../lib/network-guard.js'
 import { signingKey } from '../lib/signing-secret.js'
-import { type ClientAuthPatch, type GivenSecret, KEEP, type TenantPatch } from '../tenants/change.js'
-import type { Tenant } from '../tenants/tenant.js'
+import type { ClientAuthPatch, GivenSecret, TenantPatch } from '../tenants/change.js'
+import { KEEP } from '../tenants/keep.js'
+import type { LargeFileConfig, Tenant } from '../tenants/tenant.js'
 import { MASK, maskSecrets } from './mask.js'
 import { Flag, Given, Int, Line, Matching, NewId } from './schemas.js'
 import { wrongField } from './validate.js'
@@ -20,7 +23,7 @@ const Auth = Type.Object({
 const closed = { additionalProperties: false }
 
 /** '' is not set: old clients send all their fields. */
-const LargeFileConfig = Type.Object(
+const LargeFiles = Type.Object(
   {
     enabled: Given(Flag),
     max_size_mb: Given(Type.Number({ exclusiveMinimum: 0, maximum: 1_000_000 })),
@@ -39,6 +42,11 @@ const LargeFileConfig = Type.Object(
       }),
     ),
     file_ttl_days: Given(Int(1, 36_500)),
+    storage_config: Given(
+      Type.Record(Type.String({ maxLength: 64 }), Type.Unknown(), {
+        description: 'Credentials and the like of the store; the bucket stands in storage_url',
+      }),
+    ),
     action: Given(Type.Union([Type.Literal('warn'), Type.Literal('reject'), Type.Literal('rewrite')])),
     lifespan_after_download_days: Type.Optional(Type.Unknown({ description: 'Of old clients; ignored' })),
   },
@@ -54,7 +62,7 @@ const fields = {
   rate_limits: Given(
     Type.Object({ hourly: Given(Int(0, 1_000_000_000)), daily: Given(Int(0, 1_000_000_000)) }, closed),
   ),
-  large_file_config: Given(LargeFileConfig),
+  large_file_config: Given(LargeFiles),
   active: Given(Flag),
   max_queued_messages: Given(Int(0)),
   attachment_root: Given(Line(4096)),
@@ -142,10 +150,6 @@ export function refuseForeignFields(patch: TenantPatch, before: Tenant): void {
       details: { admin_fields: names },
     })
   }
-  const store = patch.largeFileConfig?.storage_url
-  if (typeof store === 'string' && /^\s*file:/i.test(store) && store !== before.largeFileConfig?.storage_url) {
-    throw wrongField('large_file_config', 'file:// stores can be set by the admin only')
-  }
 }
 
 /** As PUT has it: null is not given. */
@@ -156,8 +160,29 @@ export function withoutGivenNulls(given: TenantFields): TenantFields {
 function largeFileConfig(given: TenantFields['large_file_config']): TenantPatch['largeFileConfig'] {
   if (given == null) return given
   const { lifespan_after_download_days: _, ...config } = given
-  return config
+  const { storage_config: store } = config
+  if (store == null) return config
+  if (JSON.stringify(store).length > MOST_STORE_CONFIG) {
+    throw wrongField('large_file_config.storage_config', `should have at most ${MOST_STORE_CONFIG} characters`)
+  }
+  return { ...config, storage_config: masksKept(store) }
 }
+
+const MOST_STORE_CONFIG = 64 * 1024
+
+function masksKept(value: unknown): unknown {
+  if (value === MASK) return KEEP
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, masksKept(each)]))
+}
+
+/** For the store of tenants, which judges a config by whoever set its store. */
+export function largeFilesProblem(config: LargeFileConfig, trusted: boolean): string | null {
+  return problemOfLargeFiles(config, { guard: trusted ? null : ANY_GUARD })
+}
+
+/** Only that there is one counts here; which addresses it lets through is seen when the store is used. */
+const ANY_GUARD = createNetworkGuard({ allowPrivate: false, allowed: [] })
 
 function clientAuth(given: Static<typeof Auth>): ClientAuthPatch {
   const read = readHttpAuth(given)

@@ -5,6 +5,7 @@ export type ErrorCode =
   | 'unauthorized'
   | 'forbidden'
   | 'not_found'
+  | 'gone'
   | 'method_not_allowed'
   | 'command_failed'
   | 'body_too_large'
@@ -15,6 +16,7 @@ export type ErrorCode =
   | 'quota_exceeded'
   | 'draining'
   | 'disk_full'
+  | 'file_unavailable'
   | 'database_unavailable'
   | 'internal_error'
 

@@ -30,13 +30,23 @@ export function renderBody(content: Content, attachments: readonly RenderedAttac
   return joined([root.headers, '\r\n', ...root.body])
 }
 
+/** The html of the mail shows this attachment where it says `cid:`. */
+export function isShownInHtml(content: Content, contentId: string | undefined): boolean {
+  const id = cleanContentId(contentId)
+  const { html } = bodiesOf(content)
+  if (id === null || html === undefined) return false
+  // In a URL, and in an attribute, some characters of an id stand for themselves or escaped.
+  const forms = [id, encodeURIComponent(id), id.replaceAll('&', '&amp;')]
+  return forms.some(form => html.includes(`cid:${form}`))
+}
+
 interface Part {
   readonly headers: string
   readonly body: readonly Segment[]
 }
 
 /** `body` is the one body of content_type; an empty one beside body_text or body_html counts as not given. */
-function bodiesOf(content: Content): { text: string | undefined; html: string | undefined } {
+export function bodiesOf(content: Content): { text: string | undefined; html: string | undefined } {
   const { bodyText: text, bodyHtml: html, body } = content
   if (!body)
     return text === undefined && html === undefined && content.contentType === 'html'

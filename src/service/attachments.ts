@@ -1,21 +1,31 @@
-/** Wires the fetching of attachments: volumes, their stores, the cache and the spool, for the composition root. */
+/**
+ * Wires the fetching of attachments (volumes, their stores, the cache, the spool) and the putting out of large ones, for
+ * the composition root.
+ */
+import { createHash } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type AttachmentCache, createAttachmentCache } from '../attachments/cache.js'
 import { type AttachmentFetcher, createAttachmentFetcher } from '../attachments/fetch.js'
 import { createHttpSource } from '../attachments/http-source.js'
+import { isSigned } from '../attachments/offload/link.js'
+import { createOffloader, type Offloader, type OffloadStore, storeFor } from '../attachments/offload/offloader.js'
 import { openStore } from '../attachments/stores/open-store.js'
 import type { Store } from '../attachments/stores/store.js'
 import type { Config } from '../config.js'
 import type { Db } from '../db/db.js'
+import type { LinkedFiles } from '../http/deps.js'
 import type { Clock } from '../lib/clock.js'
 import { authorizationOf, type HttpAuth } from '../lib/http-auth.js'
 import type { Log } from '../lib/log.js'
 import type { NetworkGuard } from '../lib/network-guard.js'
 import type { Sealer } from '../lib/sealer.js'
 import { attachmentAuthContext } from '../messages/attachment-auth.js'
+import { claimOffload, findOffload, keepOffload } from '../offloads/store.js'
 import { openUpload } from '../queue/uploads.js'
+import { getTenant } from '../tenants/store.js'
+import type { Tenant } from '../tenants/tenant.js'
 import { listVolumes, resolveVolumes } from '../volumes/store.js'
 import type { Volume } from '../volumes/volume.js'
 
@@ -25,12 +35,19 @@ export interface AttachmentDeps {
   readonly clock: Clock
   readonly log: Log
   readonly guard: NetworkGuard
+  /** Signs links to files. */
+  readonly linkKey: Buffer
 }
 
 export interface Attachments {
   readonly fetcher: AttachmentFetcher
   readonly cache: AttachmentCache
   readonly spoolDir: string
+  readonly offloader: Offloader
+  /** What links to files lead to. */
+  readonly files: LinkedFiles
+  /** With the credentials that its tenant has for it now, else with those it was filled with. */
+  offloadStore(store: OffloadStore): Promise<Store>
   /** The store of a volume, opened once for each version of it. */
   storeOf(volume: Volume): Promise<Store>
   /** Origins of the tenant's HTTP volumes that an admin has set. */
@@ -44,7 +61,7 @@ const MOST_STORES = 200
 const ORIGINS_MS = 5_000
 
 export function createAttachments(config: Config, deps: AttachmentDeps): Attachments {
-  const { db, sealer, clock, log, guard } = deps
+  const { db, sealer, clock, log, guard, linkKey } = deps
   const { timeoutMs } = config.attachments
   const spoolDir = config.attachments.spoolDir ?? join(config.instance.dir ?? tmpdir(), 'spool')
   mkdirSync(spoolDir, { recursive: true, mode: 0o700 })
@@ -81,6 +98,49 @@ export function createAttachments(config: Config, deps: AttachmentDeps): Attachm
       }),
     )
 
+  const openPlace = (store: OffloadStore): Promise<Store> => {
+    const { backend, config, trusted } = store
+    const version = createHash('sha256').update(JSON.stringify(config)).digest('hex')
+    return opened(`offload ${store.digest} ${version}`, () =>
+      openStore(backend, config, { guard: trusted ? null : guard, ambient: trusted, timeoutMs }),
+    )
+  }
+
+  const offloadStore = async (store: OffloadStore): Promise<Store> => {
+    // One whose secrets cannot be opened counts as gone.
+    const tenant = await getTenant(db, sealer, store.tenantId).catch(() => null)
+    return openPlace((tenant === null ? null : samePlace(tenant, store, guard)) ?? store)
+  }
+
+  const offloader = createOffloader({
+    clock,
+    linkKey,
+    guard,
+    table: {
+      claim: (store, file, path) => claimOffload(db, sealer, store, file, path, clock.now()),
+      keepUntil: (id, expiresAt) => keepOffload(db, id, expiresAt),
+    },
+    storeOf: openPlace,
+  })
+
+  const files: LinkedFiles = {
+    isSigned: (path, signature) => isSigned(path, signature, linkKey),
+    async find(id) {
+      const found = await findOffload(db, sealer, id)
+      if (found === null) return null
+      const { path, filename, mimeType, sizeBytes } = found
+      const store = () => offloadStore(found.store)
+      return {
+        pathName: path.slice(id.length + 1),
+        filename,
+        mimeType,
+        sizeBytes,
+        redirect: async expiresAt => (await store()).link(path, filename, expiresAt),
+        open: async signal => (await store()).get(path, signal),
+      }
+    },
+  }
+
   const fetcher = createAttachmentFetcher({
     config: config.attachments,
     cache,
@@ -102,6 +162,9 @@ export function createAttachments(config: Config, deps: AttachmentDeps): Attachm
     fetcher,
     cache,
     spoolDir,
+    offloader,
+    files,
+    offloadStore,
     storeOf,
     async volumeOrigins(tenantId) {
       const now = clock.monotonic()
@@ -117,6 +180,18 @@ export function createAttachments(config: Config, deps: AttachmentDeps): Attachm
       await http.close()
       for (const each of stores.values()) await each.then(store => store.close()).catch(() => {})
     },
+  }
+}
+
+/** The store as the tenant's config has it now; null: that is another place, or cannot be used. */
+function samePlace(tenant: Tenant, store: OffloadStore, guard: NetworkGuard): OffloadStore | null {
+  const { id: tenantId, largeFileConfig: config, largeFilesTrusted: trusted } = tenant
+  if (config === null) return null
+  try {
+    const current = storeFor({ tenantId, config, trusted }, guard)
+    return current.digest === store.digest ? current : null
+  } catch {
+    return null
   }
 }
 

@@ -3,6 +3,7 @@
  * with another key, or with none, does not start: it would answer with secrets it cannot read and seal new ones that
  * the others cannot.
  */
+import { deriveLinkKey } from '../attachments/offload/link.js'
 import type { Config } from '../config.js'
 import type { Db } from '../db/db.js'
 import { ConfigError } from '../lib/errors.js'
@@ -10,7 +11,14 @@ import { loadKey, loadOrMakeKey } from '../lib/key-file.js'
 import { createSealer, keyCheckValue } from '../lib/seal.js'
 import type { Sealer } from '../lib/sealer.js'
 
-export async function openSealer(db: Db, config: Config): Promise<Sealer> {
+/** What is made of the key. */
+export interface Keys {
+  readonly sealer: Sealer
+  /** Signs links to files. */
+  readonly linkKey: Buffer
+}
+
+export async function openKeys(db: Db, config: Config): Promise<Keys> {
   const known = await readCheck(db)
   const key = chooseKey(config, known !== null)
   const mine = keyCheckValue(key)
@@ -25,7 +33,7 @@ export async function openSealer(db: Db, config: Config): Promise<Sealer> {
       "the encryption key is not the one this database was sealed with: set GMP_ENCRYPTION_KEY (or the instance folder's key file) to that key",
     )
   }
-  return createSealer(key)
+  return { sealer: createSealer(key), linkKey: deriveLinkKey(key) }
 }
 
 function chooseKey({ encryptionKey, instance, database }: Config, sealed: boolean): Buffer {

@@ -3,10 +3,10 @@
  * that is kept must be the one beside which the new address is written, whatever happens at the same instant.
  */
 import { type Refused, refused } from '../lib/refused.js'
-import type { ClientAuth, Tenant } from './tenant.js'
+import { KEEP } from './keep.js'
+import { changeLargeFiles, type LargeFilesPatch } from './large-files.js'
+import type { ClientAuth, LargeFileConfig, Tenant } from './tenant.js'
 
-/** Stands for a secret that came masked: the one there is, unseen by the caller. */
-export const KEEP = Symbol('keep the secret there is')
 export type GivenSecret = string | typeof KEEP
 
 export type ClientAuthPatch =
@@ -14,14 +14,16 @@ export type ClientAuthPatch =
   | { readonly method: 'bearer'; readonly token: GivenSecret }
   | { readonly method: 'basic'; readonly user: string; readonly password: GivenSecret }
 
-type Kept = 'id' | 'endpointTrusted' | 'suspendedBatches' | 'createdAt' | 'updatedAt'
-type WithSecrets = 'clientAuth' | 'signingSecrets'
+type Kept = 'id' | 'endpointTrusted' | 'largeFilesTrusted' | 'suspendedBatches' | 'createdAt' | 'updatedAt'
+type WithSecrets = 'clientAuth' | 'signingSecrets' | 'largeFileConfig'
 
 /** Fields to set; what is undefined stays. */
 export type TenantPatch = { -readonly [K in Exclude<keyof Tenant, Kept | WithSecrets>]?: Tenant[K] } & {
   clientAuth?: ClientAuthPatch | null
   /** The n-th KEEP is the n-th secret there is. */
   signingSecrets?: readonly GivenSecret[]
+  /** Takes the place of the whole config there is. */
+  largeFileConfig?: LargeFilesPatch | null
 }
 
 export interface ChangeOptions {
@@ -29,18 +31,23 @@ export interface ChangeOptions {
   readonly now: number
   /** The caller is an admin: an endpoint it sets may be a private address (spec section 9). */
   readonly trusted: boolean
+  /** What is wrong with a large_file_config of this trust, in a sentence without secrets; null: nothing is. */
+  problemOfLargeFiles?(config: LargeFileConfig, trusted: boolean): string | null
 }
 
 export function changeTenant(current: Tenant, patch: TenantPatch, options: ChangeOptions): Tenant | Refused {
-  const { clientAuth: givenAuth, signingSecrets: givenSecrets, ...rest } = patch
+  const { clientAuth: givenAuth, signingSecrets: givenSecrets, largeFileConfig: givenLargeFiles, ...rest } = patch
   const clientAuth = authFrom(givenAuth, current.clientAuth)
   if (clientAuth !== null && 'kind' in clientAuth) return clientAuth
   const signingSecrets = secretsFrom(givenSecrets, current.signingSecrets)
   if ('kind' in signingSecrets) return signingSecrets
+  const largeFiles = changeLargeFiles(current, givenLargeFiles, options)
+  if ('kind' in largeFiles) return largeFiles
   const given = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined))
   const next: Tenant = {
     ...current,
     ...given,
+    ...largeFiles,
     clientAuth,
     signingSecrets,
     // Always later than before: it tells one version of the record from the next.

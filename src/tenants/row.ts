@@ -1,7 +1,7 @@
 /** Between the tenants table and the record: snake_case to camelCase, 0/1 to booleans, secrets sealed and opened. */
 import type { Row } from '../db/db.js'
 import type { Sealer } from '../lib/sealer.js'
-import type { ClientAuth, Tenant } from './tenant.js'
+import type { ClientAuth, LargeFileConfig, Tenant } from './tenant.js'
 
 /** What a change writes, with the types of @rows; suspension has its own statement. */
 export const TENANT_FIELDS = [
@@ -13,6 +13,7 @@ export const TENANT_FIELDS = [
   'client_auth text',
   'endpoint_trusted smallint',
   'large_file_config text',
+  'large_files_trusted smallint',
   'rate_hourly bigint',
   'rate_daily bigint',
   'max_queued_messages bigint',
@@ -32,7 +33,9 @@ export function tenantRow(tenant: Tenant, sealer: Sealer): Record<string, string
     client_attachment_path: tenant.clientAttachmentPath,
     client_auth: clientAuth === null ? null : sealer.seal(JSON.stringify(clientAuth), authContext(id)),
     endpoint_trusted: tenant.endpointTrusted ? 1 : 0,
-    large_file_config: largeFileConfig === null ? null : JSON.stringify(largeFileConfig),
+    large_file_config:
+      largeFileConfig === null ? null : sealer.seal(JSON.stringify(largeFileConfig), largeFilesContext(id)),
+    large_files_trusted: tenant.largeFilesTrusted ? 1 : 0,
     rate_hourly: tenant.rateHourly,
     rate_daily: tenant.rateDaily,
     max_queued_messages: tenant.maxQueuedMessages,
@@ -58,8 +61,8 @@ export function tenantFrom(row: Row, sealer: Sealer): Tenant {
     clientAttachmentPath: row.client_attachment_path as string | null,
     clientAuth: opened<ClientAuth>(row.client_auth, authContext(id)),
     endpointTrusted: Number(row.endpoint_trusted) === 1,
-    largeFileConfig:
-      row.large_file_config === null ? null : (JSON.parse(row.large_file_config as string) as Record<string, unknown>),
+    largeFileConfig: opened<LargeFileConfig>(row.large_file_config, largeFilesContext(id)),
+    largeFilesTrusted: Number(row.large_files_trusted) === 1,
     rateHourly: numberOrNull(row.rate_hourly),
     rateDaily: numberOrNull(row.rate_daily),
     maxQueuedMessages: numberOrNull(row.max_queued_messages),
@@ -72,6 +75,7 @@ export function tenantFrom(row: Row, sealer: Sealer): Tenant {
 }
 
 const authContext = (id: string) => `tenant:${id}:client_auth`
+const largeFilesContext = (id: string) => `tenant:${id}:large_file_config`
 const signingContext = (id: string) => `tenant:${id}:signing_secrets`
 
 function numberOrNull(value: unknown): number | null {

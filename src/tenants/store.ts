@@ -150,6 +150,7 @@ const BLANK: Omit<Tenant, 'id' | 'createdAt' | 'updatedAt'> = {
   clientAuth: null,
   endpointTrusted: false,
   largeFileConfig: null,
+  largeFilesTrusted: false,
   rateHourly: null,
   rateDaily: null,
   maxQueuedMessages: null,

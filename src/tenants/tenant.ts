@@ -3,6 +3,9 @@ import type { HttpAuth } from '../lib/http-auth.js'
 
 export type ClientAuth = HttpAuth
 
+/** Names as on the wire. */
+export type LargeFileConfig = Readonly<Record<string, unknown>>
+
 export interface Tenant {
   readonly id: string
   readonly name: string | null
@@ -14,8 +17,10 @@ export interface Tenant {
   readonly clientAuth: ClientAuth | null
   /** True while an admin set client_base_url last: it may then be a private address (spec section 9). */
   readonly endpointTrusted: boolean
-  /** As given; attachments read it. */
-  readonly largeFileConfig: Readonly<Record<string, unknown>> | null
+  /** As given; attachments/offload reads it. */
+  readonly largeFileConfig: LargeFileConfig | null
+  /** True while an admin set its storage_url and storage_config last: what the machine may reach, they may. */
+  readonly largeFilesTrusted: boolean
   /** Transactions per sliding window over all the tenant's accounts; null: no limit. */
   readonly rateHourly: number | null
   readonly rateDaily: number | null

@@ -92,6 +92,7 @@ describe.each(dialects)('reports on %s', dialect => {
       clientAuth: null,
       endpointTrusted: true,
       largeFileConfig: null,
+      largeFilesTrusted: false,
       rateHourly: null,
       rateDaily: null,
       maxQueuedMessages: null,

@@ -251,6 +251,91 @@ describe.each(dialects)('tenants on %s', dialect => {
     expect(unknown.body.error).toBe('large_file_config.max_size: Extra inputs are not permitted')
   })
 
+  describe('the store of large_file_config', () => {
+    const s3 = (more: object = {}) => ({
+      enabled: true,
+      action: 'rewrite',
+      storage_url: 's3://bucket/prefix',
+      storage_config: { endpoint: 'https://s3.test', access_key_id: 'AK', secret_access_key: 'the-secret', ...more },
+    })
+    const masked = { access_key_id: '***', secret_access_key: '***' }
+    const put = (id: string, large_file_config: unknown, token?: string) =>
+      http.call('PUT', `/tenant/${id}`, { body: { large_file_config }, ...(token === undefined ? {} : { token }) })
+
+    it('is stored sealed and shown masked, and what comes back masked stays', async () => {
+      await http.addTenant('sealed', { large_file_config: s3() })
+      expect((await shown('sealed')).large_file_config).toEqual(s3(masked))
+      expect((await put('sealed', { ...s3(masked), max_size_mb: 3 })).status).toBe(200)
+      expect((await stored('sealed'))!.largeFileConfig).toEqual({ ...s3(), max_size_mb: 3 })
+      const [row] = await http.temp.db.read({ sql: "select * from tenants where id = 'sealed'", params: [] })
+      expect(JSON.stringify(row)).not.toMatch(/the-secret|s3:\/\/bucket/)
+      // Moved to another tenant it does not open.
+      await http.addTenant('thief')
+      await http.temp.db.write([
+        {
+          sql: "update tenants set large_file_config = $1 where id = 'thief'",
+          params: [row!.large_file_config as string],
+        },
+      ])
+      const answer = await http.call('GET', '/tenant/thief')
+      expect([answer.status, JSON.stringify(answer.body)]).toEqual([500, expect.not.stringContaining('the-secret')])
+      await http.call('DELETE', '/tenant/thief')
+    })
+
+    it('a mask stands for nothing where nothing is stored', async () => {
+      await http.addTenant('nothing')
+      const answer = await put('nothing', s3(masked))
+      expect([answer.status, answer.body.error]).toEqual([422, expect.stringContaining('storage_config.access_key_id')])
+    })
+
+    it('is trusted while an admin set it last, and a tenant sends no stored secret elsewhere', async () => {
+      const token = await http.addTenant('place', { large_file_config: s3() })
+      const trusted = async () => (await stored('place'))!.largeFilesTrusted
+      expect(await trusted()).toBe(true)
+      expect((await put('place', { ...s3(masked), max_size_mb: 3 }, token)).status).toBe(200)
+      expect(await trusted()).toBe(true)
+      for (const config of [
+        s3({ ...masked, endpoint: 'https://evil.test' }),
+        { ...s3(masked), storage_url: 's3://evil' },
+      ]) {
+        const answer = await put('place', config, token)
+        expect([answer.status, answer.body.error]).toEqual([422, expect.stringContaining('must be given again')])
+      }
+      expect((await put('place', s3({ secret_access_key: 'own' }), token)).status).toBe(200)
+      expect(await trusted()).toBe(false)
+      // Sent back by an admin unchanged it stays the tenant's.
+      expect((await put('place', s3(masked))).status).toBe(200)
+      expect(await trusted()).toBe(false)
+      expect((await put('place', s3({ endpoint: 'https://other.test', secret_access_key: 'admin' }))).status).toBe(200)
+      expect(await trusted()).toBe(true)
+    })
+
+    it.each([
+      [{ storage_url: 'file:///srv/files', public_base_url: 'https://f.test' }, /file:.*by the admin only/, null],
+      [{ storage_url: 'file:///srv/files' }, /by the admin only/, /public_base_url is missing/],
+      [{ storage_url: 'file://host/srv', public_base_url: 'https://f.test' }, /should name a directory/, /directory/],
+      [{ storage_url: '' }, /storage_url is missing/, /storage_url is missing/],
+      [{ storage_url: 's3://bucket?x' }, /query or fragment/, /query or fragment/],
+      [{ storage_url: 's3://bucket', storage_config: { bucket: 'other' } }, /stands in the storage_url/, /stands in/],
+      [{ storage_url: 's3://bucket', storage_config: { secret: 'x' } }, /access_key_id is missing/, /access_key_id/],
+      [{ storage_url: 's3://bucket', storage_config: { acces_key: 'x' } }, /unknown key acces_key/, /unknown key/],
+      [{ storage_url: 'az://files' }, /account_name is missing/, /account_name is missing/],
+      [{ storage_url: 'gs://files', storage_config: { endpoint: 'https://x.test' } }, /not for a volume/, null],
+      [{ storage_url: 's3://bucket' }, null, null],
+    ] as const)('%j is judged by who sets it', async (given, byTenant, byAdmin) => {
+      const token = await http.addTenant('judged')
+      const config = { enabled: true, action: 'rewrite', ...given }
+      for (const [refusal, answer] of [
+        [byTenant, await put('judged', config, token)],
+        [byAdmin, await put('judged', { ...config, file_ttl_days: 5 })],
+      ] as const) {
+        if (refusal === null) expect(answer).toMatchObject({ status: 200 })
+        else expect([answer.status, answer.body.error]).toEqual([422, expect.stringMatching(refusal)])
+      }
+      await http.call('DELETE', '/tenant/judged')
+    })
+  })
+
   it('default cannot be deleted', async () => {
     const answer = await http.call('DELETE', '/tenant/default')
     expect([answer.status, answer.body.code, answer.body.error]).toEqual([

@@ -99,6 +99,7 @@ export async function openHttpApp(
     accepted: () => {},
     freeDiskMb: () => process.freeMb,
     probeAccount: account => http.probe(account),
+    files: { isSigned: () => false, find: async () => null },
     knownVolumes: createKnownVolumes({ db: temp.db, clock }),
     volumeProblem,
   }

@@ -16,10 +16,8 @@ import type { Agents } from '../../lib/guarded-http.js'
 import { closeAgents, openAgents } from './agents.js'
 import { keyOf, savedAs } from './path.js'
 import type { Settings } from './settings.js'
-import type { Store, StoreAccess } from './store.js'
+import { MAX_LINK_MS, type Store, type StoreAccess } from './store.js'
 import { call, receive, send } from './transfer.js'
-
-const MAX_LINK_MS = 7 * 24 * 3600 * 1000
 
 export function openAzure(settings: Settings, access: StoreAccess): Store {
   const agents = openAgents(access)

@@ -12,12 +12,11 @@ import { fileOf, openDispatcher } from '../http-get.js'
 import { answered } from './failure-of.js'
 import { keyOf, savedAs } from './path.js'
 import type { Settings } from './settings.js'
-import type { NewFile, Store, StoreAccess } from './store.js'
+import { MAX_LINK_MS, type NewFile, type Store, type StoreAccess } from './store.js'
 import { call, discard, receive, send } from './transfer.js'
 
 const GOOGLE = 'https://storage.googleapis.com'
 const SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write'
-const MAX_LINK_MS = 7 * 24 * 3600 * 1000
 
 export function openGcs(settings: Settings, access: StoreAccess): Store {
   const bucket = settings.required('bucket')

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { constants, createReadStream } from 'node:fs'
-import { type FileHandle, mkdir, open, realpath, rename, stat, unlink, writeFile } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, realpath, rename, rmdir, stat, unlink, writeFile } from 'node:fs/promises'
 import { join, sep } from 'node:path'
 import type { Readable } from 'node:stream'
 import { AttachmentFailure } from '../failure.js'
@@ -66,6 +66,8 @@ async function remove(root: string, path: string): Promise<void> {
   try {
     const directory = segments.length === 0 ? await realpath(root) : await resolved(root, segments.join('/'))
     await unlink(join(directory, name))
+    // Made for this file, as in an object store where there are no directories; one with other files stays.
+    if (segments.length > 0) await rmdir(directory).catch(() => {})
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
@@ -93,7 +95,11 @@ async function stillThere(root: string, place: string, opened: { dev: number; in
 }
 
 async function madeDirectory(root: string, segments: readonly string[]): Promise<string> {
-  const base = await realpath(root)
+  const base = await realpath(root).catch((error: NodeJS.ErrnoException) => {
+    // A disk that is not mounted: neither made here, where the files would vanish under it, nor the message's fault.
+    if (error.code !== 'ENOENT') throw error
+    throw new AttachmentFailure('the directory of the store is not there', 'transient', { cause: error })
+  })
   let directory = base
   for (const segment of segments) {
     const next = join(directory, segment)

@@ -15,11 +15,8 @@ import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { closeAgents, openAgents } from './agents.js'
 import { keyOf, savedAs } from './path.js'
 import type { Settings } from './settings.js'
-import type { Store, StoreAccess } from './store.js'
+import { MAX_LINK_MS, type Store, type StoreAccess } from './store.js'
 import { call, receive, send } from './transfer.js'
-
-// What AWS accepts (SigV4). A link signed with the machine's temporary credentials ends with those, which may be sooner.
-const MAX_LINK_SECONDS = 7 * 24 * 3600
 
 export function openS3(settings: Settings, access: StoreAccess): Store {
   const bucket = settings.required('bucket')
@@ -32,6 +29,8 @@ export function openS3(settings: Settings, access: StoreAccess): Store {
     // It makes agents of its own for `Expect: 100-continue` unless it is given finished ones.
     requestHandler: { httpAgent: agents.http, httpsAgent: agents.https },
     maxAttempts: 1,
+    // Without one its middleware writes warnings to the console.
+    logger: SILENT,
     // Else the mode may be asked of the machine's metadata service.
     defaultsMode: 'legacy',
     // Checksums in trailers are not known to every server that speaks S3.
@@ -64,7 +63,8 @@ export function openS3(settings: Settings, access: StoreAccess): Store {
       }),
     link: (path, filename, expiresAt) =>
       call(access, new AbortController().signal, async () => {
-        const expiresIn = Math.min(MAX_LINK_SECONDS, Math.floor((expiresAt - Date.now()) / 1000))
+        // Signed with the machine's temporary credentials it ends with those, which may be sooner.
+        const expiresIn = Math.floor(Math.min(MAX_LINK_MS, expiresAt - Date.now()) / 1000)
         if (anonymous || expiresIn < 1) return null
         const command = new GetObjectCommand({ ...object(path), ResponseContentDisposition: savedAs(filename) })
         return getSignedUrl(client, command, { expiresIn })
@@ -75,6 +75,8 @@ export function openS3(settings: Settings, access: StoreAccess): Store {
     },
   }
 }
+
+const SILENT = { debug() {}, info() {}, warn() {}, error() {} }
 
 /** Unsigned requests: the signer hands them back as they are, and no chain of credentials is ever asked. */
 const ANONYMOUS: S3ClientConfig = {

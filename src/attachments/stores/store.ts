@@ -42,6 +42,9 @@ export interface Store {
   close(): void
 }
 
+/** No store signs a link for longer: S3 (SigV4) and Google take no more, and Azure is kept to the same. */
+export const MAX_LINK_MS = 7 * 24 * 3600 * 1000
+
 /** Whose store it is decides what it may reach (spec section 9). */
 export interface StoreAccess {
   /** Every address it connects to is judged by this; null: an admin set it, it is trusted. */

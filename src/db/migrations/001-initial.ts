@@ -14,7 +14,10 @@ export const initial: readonly string[] = [
     client_auth text,
     -- 1 while client_base_url was last set by an admin: it may then be a private address
     endpoint_trusted smallint not null default 0,
+    -- sealed as a whole
     large_file_config text,
+    -- 1 while its store was last set by an admin
+    large_files_trusted smallint not null default 0,
     rate_hourly bigint,
     rate_daily bigint,
     max_queued_messages bigint,
@@ -246,4 +249,33 @@ export const initial: readonly string[] = [
   // By name first: own and shared ones of a name are looked up together.
   `create unique index volumes_name on volumes(name, coalesce(tenant_id, ''), coalesce(account_id, ''))`,
   'create index volumes_owner on volumes(tenant_id, account_id)',
+  // Where large files were put out of their mails: enough to remove them when their tenant, or its config, is long gone.
+  `create table offload_stores (
+    -- over tenant, trust and location, without the credentials
+    digest text primary key,
+    tenant_id text not null,
+    -- sealed as a whole: backend, config, trusted
+    settings text not null,
+    -- no removal is tried before that
+    retry_at bigint not null default 0,
+    failures bigint not null default 0
+  )`,
+  `create table offloads (
+    -- 128 random bits: the part of a link that nobody can guess
+    id text primary key,
+    store text not null references offload_stores(digest),
+    path text not null,
+    filename text not null,
+    mime_type text not null,
+    md5 text not null,
+    size bigint not null,
+    created_at bigint not null,
+    -- removed after that; of one that is being uploaded the time its upload has
+    expires_at bigint not null,
+    -- uploading, stored, removing
+    state text not null
+  )`,
+  // Once at a time: what is being removed can be put out anew.
+  `create unique index offloads_content on offloads(store, md5, filename) where state <> 'removing'`,
+  'create index offloads_expiring on offloads(expires_at)',
 ]

@@ -3,6 +3,7 @@ import type { Routes } from '../app.js'
 import { accountRoutes } from './accounts.js'
 import { commandLogRoutes } from './command-log.js'
 import { commandRoutes } from './commands.js'
+import { fileRoutes } from './files.js'
 import { instanceRoutes } from './instance.js'
 import { messageRoutes } from './messages.js'
 import { ruleRoutes } from './rules.js'
@@ -20,6 +21,7 @@ export const allRoutes: readonly Routes[] = [
   commandRoutes,
   ruleRoutes,
   statsRoutes,
+  fileRoutes,
   instanceRoutes,
   commandLogRoutes,
 ]

@@ -16,6 +16,7 @@ import {
 import type { Routes } from '../app.js'
 import { AnyId, Flag, Given, Int, Ok, OkWith, UnixTime } from '../schemas.js'
 import {
+  largeFilesProblem,
   refuseForeignFields,
   TenantInfo,
   TenantPayload,
@@ -61,7 +62,7 @@ export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake }) =
     },
     async request => {
       const { id, ...given } = request.body
-      const options = { now: clock.now(), trusted: true }
+      const options = { now: clock.now(), trusted: true, problemOfLargeFiles: largeFilesProblem }
       const patch = tenantPatch(given)
       const created = await createTenant(db, sealer, id, patch, options)
       const saved = created.kind === 'taken' ? await updateTenant(db, sealer, id, patch, options) : created
@@ -159,7 +160,8 @@ export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake }) =
       const patch = tenantPatch(withoutGivenNulls(request.body))
       const trusted = request.caller.kind === 'admin'
       if (!trusted) refuseForeignFields(patch, before)
-      refuseUnsaved(await updateTenant(db, sealer, id, patch, { now: clock.now(), trusted }), id)
+      const options = { now: clock.now(), trusted, problemOfLargeFiles: largeFilesProblem }
+      refuseUnsaved(await updateTenant(db, sealer, id, patch, options), id)
       wake.settings()
       return { ok: true as const }
     },
