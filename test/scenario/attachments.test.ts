@@ -174,6 +174,17 @@ describe.each(['sqlite', 'postgres'] as const)('attachments, on %s', dialect => 
   })
 })
 
+it('a long text that is only called storage_path is judged as it came', async () => {
+  const { service } = await openScene()
+  const long = 'A'.repeat(2_000_000)
+  const attachments = [{ filename: 'a', storage_path: `base64:${long}` }]
+  const answer = await service.send(
+    { id: 'm1', attachments, headers: { storage_path: long } },
+    { id: 'm2', attachments },
+  )
+  expect(answer).toMatchObject({ queued: 1, rejected: [{ id: 'm1', field: expect.stringContaining('headers') }] })
+})
+
 describe('a tenant’s key', () => {
   it('reads files below its own directory only', async () => {
     const { service, client, sink, reports } = await openScene({ env: { GMP_ATTACHMENT_BASE_DIR: dir } })
