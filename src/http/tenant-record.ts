@@ -1,6 +1,6 @@
 /** A tenant on the wire: what may be given and by whom, what comes back with its secrets masked. */
 import { type Static, Type } from '@fastify/type-provider-typebox'
-import { problemOfLargeFiles } from '../attachments/offload/settings.js'
+import { placeOf, problemOfLargeFiles } from '../attachments/offload/settings.js'
 import { AppError } from '../lib/errors.js'
 import { readHttpAuth } from '../lib/http-auth.js'
 import { createNetworkGuard } from '../lib/network-guard.js'
@@ -11,6 +11,7 @@ import type { LargeFileConfig, Tenant } from '../tenants/tenant.js'
 import { MASK, maskSecrets } from './mask.js'
 import { Flag, Given, Int, Line, Matching, NewId } from './schemas.js'
 import { wrongField } from './validate.js'
+import { auditedConfig } from './volume-record.js'
 import { isoTime, withoutNulls } from './wire-time.js'
 
 const Auth = Type.Object({
@@ -174,6 +175,16 @@ function masksKept(value: unknown): unknown {
   if (value === MASK) return KEEP
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, masksKept(each)]))
+}
+
+/** What the command log says of a large_file_config: of what its store does not know nothing but the name. */
+export function auditedLargeFiles(given: NonNullable<TenantFields['large_file_config']>): Record<string, unknown> {
+  const place = placeOf(given)
+  const backend = typeof place === 'string' ? '' : place.backend
+  return {
+    ...given,
+    storage_config: given.storage_config == null ? null : auditedConfig(backend, given.storage_config),
+  }
 }
 
 /** For the store of tenants, which judges a config by whoever set its store. */

@@ -31,6 +31,8 @@ export interface FileRemoverDeps {
 
 /** Files a step removes at most. */
 const CHUNK = 50
+/** A store's share of a step. */
+const STEP_MS = 10_000
 const STORE_BACKOFF = { firstMs: 60_000, mostMs: 6 * 3600 * 1000 }
 /** Until a file is tried again that its store refuses to remove, ms. */
 const REFUSED_MS = 24 * 3600 * 1000
@@ -66,6 +68,7 @@ export function createFileRemover({ db, sealer, clock, log, storeOf }: FileRemov
     const store = await storeOf(files[0]!.store).catch(failed)
     if (store === undefined) return
     let refusals = 0
+    const until = clock.monotonic() + STEP_MS
     for (const { id, path } of files) {
       try {
         await store.remove(path, stopped.signal)
@@ -77,6 +80,8 @@ export function createFileRemover({ db, sealer, clock, log, storeOf }: FileRemov
         continue
       }
       await forgetOffload(db, id)
+      // The rest of a slow store's comes with the next step: others wait for this one.
+      if (clock.monotonic() > until) break
     }
     if (refusals === 0) told.delete(digest)
     await storeWorks(db, digest)

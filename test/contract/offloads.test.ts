@@ -1,8 +1,9 @@
 /** Files put out of their mails, in the database: one row for one file, whoever comes in between. */
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { createOffloader } from '../../src/attachments/offload/offloader.js'
 import { openStore } from '../../src/attachments/stores/open-store.js'
@@ -78,6 +79,22 @@ describe.each(dialects)('offloads, on %s', dialect => {
     expect((await own()).map(row => row.state)).toEqual(['stored'])
   })
 
+  it.each([
+    [
+      { public_base_url: '' },
+      'large_file_config.public_base_url is missing: a file:// store makes no links of its own',
+    ],
+    [{ storage_url: null }, 'large_file_config.storage_url is missing'],
+    [{ storage_url: 'ftp://x' }, 'large_file_config.storage_url is no s3://, gs://, az:// or file:// URL'],
+  ])('an old record with %j is an error that names the setting', async (more, reason) => {
+    const one = await instance()
+    const old = { ...owner(), config: { ...config(), action: 'rewrite', ...more } }
+    await expect(one.offload(file, old, signal)).rejects.toMatchObject({
+      message: `Attachment upload failed for f.bin: ${reason}`,
+      kind: 'permanent',
+    })
+  })
+
   it('many messages of one instance wait for one upload, and one that gives up stops only itself', async () => {
     let uploads = 0
     let proceed = () => {}
@@ -128,6 +145,31 @@ describe.each(dialects)('offloads, on %s', dialect => {
     expect(others).toEqual([])
     expect(url).toContain(`/${id}/f.bin?`)
     expect((await findOffload(temp.db, sealer, id!))?.sizeBytes).toBe(5)
+  })
+
+  it('what a crash left of writing a file goes with it', async () => {
+    const one = await instance()
+    const { url } = await one.offload(file, owner(), signal)
+    const [, id = ''] = new URL(url).pathname.split('/')
+    const store = await openStore('local', { root: dir }, { guard: null, ambient: true, timeoutMs: 5_000 })
+    const crashed = new AbortController()
+    const endless = {
+      path: `${id}/f.bin`,
+      filename: 'f.bin',
+      mimeType: 'text/plain',
+      sizeBytes: 9,
+      open: () => new PassThrough(),
+    }
+    const writing = store.put(endless, crashed.signal).catch(() => {})
+    const parts = async () => (await readdir(join(dir, id))).filter(name => name.endsWith('.part'))
+    await expect.poll(parts).toHaveLength(1)
+    const [part = ''] = await parts()
+    crashed.abort()
+    await writing
+    await expect.poll(parts).toEqual([])
+    await writeFile(join(dir, id, part), 'hel')
+    await store.remove(`${id}/f.bin`, signal)
+    expect(await readdir(dir)).toEqual([])
   })
 
   it('what is being removed is fetched by nobody, and the same content gets a row of its own', async () => {

@@ -282,6 +282,17 @@ describe.each(dialects)('tenants on %s', dialect => {
       await http.call('DELETE', '/tenant/thief')
     })
 
+    it('the command log holds no secret of it, not even under a name that is wrong', async () => {
+      await http.addTenant('logged', { large_file_config: s3({ acces_kee: 'a-slipped-secret' }) })
+      await http.addTenant('logged', { large_file_config: s3() })
+      await put('logged', { ...s3(), max_size_mb: 3 })
+      await http.app.flushAudit()
+      const logged = JSON.stringify((await http.call('GET', '/command-log?limit=5')).body)
+      expect(logged).toContain('"max_size_mb":3')
+      expect(logged).toContain('"endpoint":"https://s3.test"')
+      expect(logged).not.toMatch(/the-secret|a-slipped-secret/)
+    })
+
     it('a mask stands for nothing where nothing is stored', async () => {
       await http.addTenant('nothing')
       const answer = await put('nothing', s3(masked))

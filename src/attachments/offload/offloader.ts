@@ -88,34 +88,22 @@ export interface Offloader {
 const MOST_TRIES = 3
 
 export function createOffloader({ clock, table, linkKey, guard, storeOf }: OffloaderDeps): Offloader {
-  /** Uploads of this process under way, by row. */
-  const uploads = new Map<string, { readonly done: Promise<void>; readonly signal: AbortSignal }>()
+  /** What this process is putting out, by content. It covers the look at the row, or some would upload once more. */
+  const flights = new Map<string, { readonly done: Promise<Offload>; readonly signal: AbortSignal }>()
 
   const put = async (file: LargeFile, owner: OffloadOwner, signal: AbortSignal): Promise<FileLinkMade> => {
-    const settings = largeFileSettings(owner.config)!
+    const { ttlMs, publicBaseUrl } = largeFileSettings(owner.config)!
     const place = storeFor(owner, guard)
     const store = await storeOf(place)
-    const { filename, sizeBytes } = file
-    const { ttlMs, publicBaseUrl } = settings
     const md5 = file.md5 ?? (await md5Of(file.content, signal))
-    const wanted = { filename, mimeType: cleanType(file.mimeType), md5, sizeBytes }
-    for (let tries = 0; tries < MOST_TRIES; tries += 1) {
-      const row = await table.claim(place, wanted, id => `${id}/${safeFilename(filename)}`)
-      const now = clock.now()
-      const livesOn = row.isStored && row.expiresAt - now >= ttlMs / 2
-      if (livesOn) return linkTo(row, store, filename, publicBaseUrl)
-      if (!row.isStored) await upload(row, store, file, signal)
-      const expiresAt = now + ttlMs
-      if (await table.keepUntil(row.id, expiresAt)) return linkTo({ ...row, expiresAt }, store, filename, publicBaseUrl)
-      // Removed while it went up: what we wrote afterwards must not lie there for ever.
-      if (!row.isStored) await store.remove(row.path, signal)
-    }
-    throw new AttachmentFailure('it was removed again and again', 'transient')
+    const key = JSON.stringify([place.digest, md5, file.filename])
+    const row = await joinFlight(key, () => settle({ ...file, md5 }, place, store, ttlMs, signal), signal)
+    return linkTo(row, store, file.filename, publicBaseUrl)
   }
 
-  /** Waits for the same upload of another message, or makes it. */
-  const upload = async (row: Offload, store: Store, file: LargeFile, signal: AbortSignal): Promise<void> => {
-    for (let other = uploads.get(row.id); other !== undefined; other = uploads.get(row.id)) {
+  /** Waits for the same work of another message, or does it. */
+  const joinFlight = async (key: string, work: () => Promise<Offload>, signal: AbortSignal): Promise<Offload> => {
+    for (let other = flights.get(key); other !== undefined; other = flights.get(key)) {
       try {
         return await orStopped(other.done, signal)
       } catch (error) {
@@ -123,13 +111,37 @@ export function createOffloader({ clock, table, linkKey, guard, storeOf }: Offlo
         if (signal.aborted || !other.signal.aborted) throw error
       }
     }
-    const { filename, sizeBytes, content } = file
-    const open = () => (Buffer.isBuffer(content) ? Readable.from([content], { objectMode: false }) : content.open())
-    const done = store
-      .put({ path: row.path, filename, mimeType: cleanType(file.mimeType), sizeBytes, open }, signal)
-      .finally(() => uploads.delete(row.id))
-    uploads.set(row.id, { done, signal })
+    const done = work().finally(() => flights.delete(key))
+    flights.set(key, { done, signal })
     return done
+  }
+
+  /** The row of the file, which is in its store and stays there for half of its time at least. */
+  const settle = async (
+    file: LargeFile & { readonly md5: string },
+    place: OffloadStore,
+    store: Store,
+    ttlMs: number,
+    signal: AbortSignal,
+  ): Promise<Offload> => {
+    const { filename, md5, sizeBytes, content } = file
+    const mimeType = cleanType(file.mimeType)
+    const open = () => (Buffer.isBuffer(content) ? Readable.from([content], { objectMode: false }) : content.open())
+    for (let tries = 0; tries < MOST_TRIES; tries += 1) {
+      const row = await table.claim(
+        place,
+        { filename, mimeType, md5, sizeBytes },
+        id => `${id}/${safeFilename(filename)}`,
+      )
+      const now = clock.now()
+      if (row.isStored && row.expiresAt - now >= ttlMs / 2) return row
+      if (!row.isStored) await store.put({ path: row.path, filename, mimeType, sizeBytes, open }, signal)
+      const expiresAt = now + ttlMs
+      if (await table.keepUntil(row.id, expiresAt)) return { ...row, isStored: true, expiresAt }
+      // Removed while it went up: what we wrote afterwards must not lie there for ever.
+      if (!row.isStored) await store.remove(row.path, signal)
+    }
+    throw new AttachmentFailure('it was removed again and again', 'transient')
   }
 
   const linkTo = async (

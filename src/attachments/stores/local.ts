@@ -2,9 +2,20 @@
  * Files below a directory of this machine; only an admin's volume may be one. Links on the way are resolved first and may
  * not lead out. Only regular files are read: a FIFO or device would hold or feed the sender for ever.
  */
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { constants, createReadStream } from 'node:fs'
-import { type FileHandle, mkdir, open, realpath, rename, rmdir, stat, unlink, writeFile } from 'node:fs/promises'
+import {
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  realpath,
+  rename,
+  rmdir,
+  stat,
+  unlink,
+  writeFile,
+} from 'node:fs/promises'
 import { join, sep } from 'node:path'
 import type { Readable } from 'node:stream'
 import { AttachmentFailure } from '../failure.js'
@@ -44,7 +55,7 @@ async function write(root: string, file: NewFile, body: () => Readable, signal: 
   const segments = relative(file.path)
   const name = segments.pop()!
   const directory = await madeDirectory(root, segments)
-  const part = join(directory, `.${randomBytes(8).toString('hex')}.part`)
+  const part = join(directory, `${partsOf(name)}${randomBytes(8).toString('hex')}.part`)
   const handle = await open(part, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o640)
   try {
     await writeFile(handle, body(), { signal })
@@ -65,12 +76,24 @@ async function remove(root: string, path: string): Promise<void> {
   const name = segments.pop()!
   try {
     const directory = segments.length === 0 ? await realpath(root) : await resolved(root, segments.join('/'))
-    await unlink(join(directory, name))
+    await unlink(join(directory, name)).catch(unlessGone)
+    // What a crash left of writing it.
+    const parts = (await readdir(directory)).filter(each => each.startsWith(partsOf(name)) && each.endsWith('.part'))
+    for (const each of parts) await unlink(join(directory, each)).catch(unlessGone)
     // Made for this file, as in an object store where there are no directories; one with other files stays.
     if (segments.length > 0) await rmdir(directory).catch(() => {})
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    unlessGone(error)
   }
+}
+
+function unlessGone(error: unknown): void {
+  if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+}
+
+/** How the names begin under which a file is written; its own may be as long as the file system lets it. */
+function partsOf(name: string): string {
+  return `.${createHash('sha256').update(name).digest('hex').slice(0, 16)}.`
 }
 
 function relative(path: string): string[] {

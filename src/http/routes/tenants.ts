@@ -1,5 +1,6 @@
 /** Tenants and their API keys. */
 import { Type } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
 import { AppError } from '../../lib/errors.js'
 import { deleteTenant } from '../../tenants/delete.js'
 import { revokeKeys, rotateKey } from '../../tenants/keys.js'
@@ -14,10 +15,13 @@ import {
   updateTenant,
 } from '../../tenants/store.js'
 import type { Routes } from '../app.js'
+import { audit } from '../audit.js'
 import { AnyId, Flag, Given, Int, Ok, OkWith, UnixTime } from '../schemas.js'
 import {
+  auditedLargeFiles,
   largeFilesProblem,
   refuseForeignFields,
+  type TenantFields,
   TenantInfo,
   TenantPayload,
   TenantUpdate,
@@ -62,6 +66,7 @@ export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake }) =
     },
     async request => {
       const { id, ...given } = request.body
+      auditLargeFiles(request, given)
       const options = { now: clock.now(), trusted: true, problemOfLargeFiles: largeFilesProblem }
       const patch = tenantPatch(given)
       const created = await createTenant(db, sealer, id, patch, options)
@@ -155,6 +160,7 @@ export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake }) =
     },
     async request => {
       const { tenant_id: id } = request.params
+      auditLargeFiles(request, request.body)
       const before = await getTenant(db, sealer, id)
       if (before === null) throw notFound(id)
       const patch = tenantPatch(withoutGivenNulls(request.body))
@@ -235,4 +241,8 @@ export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake }) =
       return { ok: true as const }
     },
   )
+}
+
+function auditLargeFiles(request: FastifyRequest, { large_file_config: given }: TenantFields): void {
+  if (given != null) audit(request, { ...request.audit?.payload, large_file_config: auditedLargeFiles(given) })
 }
