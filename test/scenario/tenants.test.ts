@@ -47,6 +47,10 @@ describe.each(['sqlite', 'postgres'] as const)('tenants on %s', dialect => {
     )
     await sink.waitFor(1)
     await service.until('told', () => client.finals().length === 1)
+    await service.until('the answer is recorded', async () => {
+      const { body } = await service.call('GET', '/messages/sent?tenant_id=acme')
+      return typeof body.reported_ts === 'number'
+    })
     const { body: api } = await service.call('GET', '/openapi.json')
     const before = await snapshot()
     const tried: string[] = []

@@ -13,6 +13,10 @@ export default class ClosingLine implements Reporter {
       }
     }
     const skipped = count.skipped > 0 ? `, ${count.skipped} skipped` : ''
-    process.on('exit', () => process.stdout.write(`${count.passed} passed, ${count.failed} failed${skipped}\n`))
+    process.on('exit', () => {
+      // A library that ends the process with a code of its own must not turn a failed run into a good one.
+      if (count.failed > 0) process.exitCode = 1
+      process.stdout.write(`${count.passed} passed, ${count.failed} failed${skipped}\n`)
+    })
   }
 }
