@@ -1,0 +1,388 @@
+/**
+ * What was claimed and is not yet settled: sends as many messages of each lane as it may have, shares out the places that
+ * come free, gives back what cannot go, and settles every outcome.
+ */
+
+import type { Db } from '../db/db.js'
+import type { Clock } from '../lib/clock.js'
+import type { Log } from '../lib/log.js'
+import type { ClaimedMessage } from '../queue/claim.js'
+import { loadContent } from '../queue/claim.js'
+import type { DoubtJournal } from '../queue/doubt-journal.js'
+import type { Lease } from '../queue/lease.js'
+import type { Outcome } from '../queue/outcome.js'
+import { nextTransition, type RetryPolicy, type Transition } from '../queue/transition.js'
+import type { MailTransport } from '../smtp/transport.js'
+import { isSending, mayBegin, type Permissions } from './admission.js'
+import { type DeliverDeps, deliver, HUNG, type Sending } from './deliver.js'
+import { type Lane, learn, spare, widthOf } from './lane.js'
+import type { Lanes } from './lanes.js'
+import type { Place, Places } from './places.js'
+import type { Lookup, Settings } from './settings.js'
+import type { Settler } from './settler.js'
+
+export interface SendOptions {
+  readonly batchSizePerAccount: number
+  readonly slowSendMs: number
+  readonly leaseMs: number
+}
+
+/** What others are told of sends; metrics, log, reports and pauses hang on here. */
+export interface SendEvents {
+  attempted(claimed: ClaimedMessage, outcome: Outcome, durationMs: number): void
+  settled(claimed: ClaimedMessage, transition: Transition, outcome: Outcome): void
+  /** The server will not have this account now. Resolves when the pause is recorded. */
+  accountFailed(lookup: Lookup, text: string, code: string | null): Promise<void>
+  /** A transaction went well after a probe had ended the account's pause. */
+  accountWorks(lookup: Lookup): Promise<void>
+  /** The account was deleted while messages of it were claimed; they are back in the queue. */
+  accountGone(accountKey: number): Promise<void>
+}
+
+export interface SendDeps {
+  readonly db: Db
+  readonly clock: Clock
+  readonly log: Log
+  readonly random: () => number
+  readonly transport: MailTransport
+  readonly journal: DoubtJournal
+  readonly settings: Settings
+  readonly settler: Settler
+  readonly fetchAttachments: DeliverDeps['fetchAttachments']
+  readonly offload: DeliverDeps['offload']
+  readonly events: SendEvents
+  /** The lease in force; null while there is none. */
+  lease(): Lease | null
+  wakeLoop(): void
+}
+
+/** What sends share with the loop that claims for them. */
+export interface Shared {
+  readonly lanes: Lanes
+  readonly places: Places
+  permissionsOf(lookup: Lookup, now: number): Permissions
+  policyOf(inDoubt: RetryPolicy['inDoubt']): RetryPolicy
+  /** Something of this priority may be ready for these accounts. */
+  hint(accountKeys: readonly number[], priority: number): void
+  /** A message waits until then, epoch ms. */
+  dueAt(at: number): void
+  /** A result could not be recorded: its claim is to be looked for in the database. */
+  reconcileSoon(): void
+}
+
+export interface Sends {
+  /** Takes what was claimed into its lane. */
+  add(lane: Lane, claimed: readonly ClaimedMessage[]): void
+  /** Starts as many of the lane's sends as it may have. */
+  pump(lane: Lane, lookup: Lookup): void
+  /** The lane is to be tried when a place comes free. */
+  starve(lane: Lane): void
+  /** A server that hangs gives up its place to one that waits. */
+  makeRoom(): void
+  /** Gives back what was claimed ahead and cannot go now, and sends what can. */
+  review(lease: Lease): Promise<void>
+  /** Claims this process knows of; what the database shows beyond them was claimed without our hearing of it. */
+  holds(seq: number): boolean
+  /** Starts none any more, gives back what waits and what `claiming` brings, lets sends end, then breaks them off. */
+  drain(claiming: Promise<unknown>, graceMs: number): Promise<void>
+  /** The lease is lost: what is under way must not reach its final dot, and nothing that waits is ours. */
+  abandon(): void
+}
+
+/** Lanes tried for a place that came free: the first may not be allowed to take it. */
+const MOST_WOKEN = 4
+/** In which order starved lanes are tried. */
+const TURNS = ['immediate', 'answering', 'troubled'] as const
+const MARGIN_SHARE = 0.25
+const MARGIN_MAX_MS = 10_000
+
+export function createSends(deps: SendDeps, options: SendOptions, shared: Shared): Sends {
+  const { db, clock, log, random, transport, journal, settings, settler, events } = deps
+  const { lanes, places, permissionsOf, policyOf } = shared
+  const marginMs = Math.min(options.leaseMs * MARGIN_SHARE, MARGIN_MAX_MS)
+  const running = new Set<Promise<void>>()
+  /** Sends under way, to be broken off. */
+  const sendings = new Set<Sending>()
+  /** By row, its claim. */
+  const held = new Map<number, number>()
+  /** Lanes that found no free place, longest waiting first. */
+  const starved = new Set<Lane>()
+  let draining = false
+
+  const contentOf = (seq: number) => loadContent(db, seq)
+
+  const pump = (lane: Lane, lookup: Lookup) => {
+    const { account } = lookup
+    const permissions = permissionsOf(lookup, clock.now())
+    while (lane.buffer.length > 0 && !draining && isSending(settings)) {
+      if (lane.inFlight >= widthOf(lane, account.maxConnections, clock.monotonic(), options.slowSendMs)) break
+      const claimed = lane.buffer[0]!
+      // An operator has spoken since it was claimed: the next review gives it back.
+      if (!mayBegin(claimed, lookup, permissions)) break
+      const sending: Sending = { abort: new AbortController(), isBegun: false }
+      const favoured = lane.inFlight === 0 || claimed.priority === 0
+      const place = places.take(lane.server, favoured, () => breakOff(sending))
+      if (place === null) {
+        starved.add(lane)
+        break
+      }
+      lane.buffer.shift()
+      lane.inFlight += 1
+      sendings.add(sending)
+      const send = sendOne(lane, lookup, claimed, place, sending).finally(() => {
+        sendings.delete(sending)
+        lane.inFlight -= 1
+        place.give(null)
+        running.delete(send)
+        after(lane)
+      })
+      running.add(send)
+    }
+  }
+
+  /** Only while nothing but commands has gone out: a content that is being sent makes progress, a dot is in doubt. */
+  const breakOff = (sending: Sending): boolean => {
+    if (sending.isBegun || sending.abort.signal.aborted) return false
+    sending.abort.abort(HUNG)
+    return true
+  }
+
+  /** To an immediate message sooner than to others. */
+  const makeRoom = () => {
+    let made = 0
+    for (const lane of starved) {
+      if (made >= MOST_WOKEN) break
+      const turn = turnOf(lane)
+      if (turn === 'troubled') continue
+      const isUrgent = turn === 'immediate' || lane.priority === 0
+      if (places.breakLongest(isUrgent ? options.slowSendMs / 6 : options.slowSendMs)) made += 1
+    }
+  }
+
+  /**
+   * A place came free: for immediate messages, then those whose server answers, then the others; among them whoever
+   * waits longest. Then the lane's own next.
+   */
+  const after = (lane: Lane) => {
+    let woken = 0
+    for (const turn of TURNS) {
+      for (const waiting of starved) {
+        if (woken >= MOST_WOKEN) break
+        if (turnOf(waiting) !== turn) continue
+        starved.delete(waiting)
+        woken += 1
+        if (waiting.buffer.length > 0) void repump(waiting)
+        else deps.wakeLoop()
+      }
+    }
+    if (lane.buffer.length > 0) void repump(lane)
+    if (lane.ready && lane.buffer.length < options.batchSizePerAccount / 2) deps.wakeLoop()
+    else lanes.retire(lane)
+  }
+
+  const turnOf = (lane: Lane): (typeof TURNS)[number] => {
+    if (places.standing(lane.server) === 'bad') return 'troubled'
+    return lane.buffer[0]?.priority === 0 ? 'immediate' : 'answering'
+  }
+
+  /**
+   * To where others and people can reach it: its server began to hang or became slow, somebody suspended, paused or
+   * deleted, a rule's window closed.
+   */
+  const review = async (lease: Lease) => {
+    const full = [...lanes.all()].filter(lane => lane.buffer.length > 0)
+    if (full.length === 0) return
+    const lookups = await settings.get(full.map(lane => lane.key))
+    const now = clock.now()
+    for (const lane of full) {
+      const lookup = lookups.get(lane.key)
+      if (lookup === undefined) {
+        running.add(abandonLane(lane, lease))
+        continue
+      }
+      const permissions = permissionsOf(lookup, now)
+      const stays =
+        places.standing(lane.server) === 'bad' || !isSending(settings) ? 0 : spare(lane, permissions.batchSize)
+      let kept = 0
+      giveBack(lane, lease, lookup, claimed => {
+        const isKept = kept < stays && mayBegin(claimed, lookup, permissions)
+        if (isKept) kept += 1
+        return !isKept
+      })
+      // A window opens by itself while an answer is waited for.
+      pump(lane, lookup)
+    }
+  }
+
+  /** The account is gone: what was claimed goes back without its limits, and ends with the rest of its queue. */
+  const abandonLane = (lane: Lane, lease: Lease): Promise<void> => {
+    const waiting = lane.buffer
+    lane.buffer = []
+    const done = (async () => {
+      for (const claimed of waiting) held.delete(claimed.seq)
+      await Promise.all(
+        waiting.map(claimed => {
+          const outcome = interrupted(claimed.envelope.to)
+          const transition = nextTransition(
+            claimed,
+            claimed.envelope.to,
+            outcome,
+            policyOf('retry'),
+            clock.now(),
+            random,
+          )
+          return settler.add(lease, { transition, claim: claimed.claim, tenantId: claimed.tenantId, limits: [] })
+        }),
+      )
+      await events.accountGone(lane.key)
+    })()
+      .catch(error => log.warning(`The queue of a deleted account waits: ${(error as Error).message}`))
+      .finally(() => running.delete(done))
+    return done
+  }
+
+  const repump = async (lane: Lane) => {
+    const lookup = (await settings.get([lane.key]).catch(() => null))?.get(lane.key)
+    if (lookup !== undefined) pump(lane, lookup)
+  }
+
+  const sendOne = async (
+    lane: Lane,
+    lookup: Lookup,
+    claimed: ClaimedMessage,
+    place: Place,
+    sending: Sending,
+  ): Promise<void> => {
+    const lease = deps.lease()
+    // Its claim was under a lease that is lost: the rescuer has it.
+    if (lease === null || lease.id !== claimed.lease) return
+    const start = { at: clock.monotonic() }
+    lane.starts.add(start)
+    let outcome: Outcome
+    try {
+      const { fetchAttachments, offload } = deps
+      const sources = { fetchAttachments, offload, loadContent: contentOf }
+      const delivering = { clock, log, transport, journal, lease, marginMs, ...sources }
+      outcome = await deliver(claimed, lookup, delivering, sending)
+    } catch (error) {
+      log.error(`Message ${claimed.id} could not be handled: ${(error as Error).message}`)
+      outcome = unexpected(claimed)
+    } finally {
+      lane.starts.delete(start)
+    }
+    const durationMs = clock.monotonic() - start.at
+    // The account's own trouble (a refused login) says nothing of the server; a stop of ours says nothing at all.
+    place.give(outcome.interrupted || outcome.failure?.scope === 'account' ? null : outcome.failure === null)
+    learn(lane, durationMs, outcome.failure === null, lookup.account.maxConnections, options.slowSendMs)
+    events.attempted(claimed, outcome, durationMs)
+    await tellAccount(lane, lease, lookup, outcome)
+    await conclude(lease, lookup, claimed, outcome)
+  }
+
+  /** The outcome is settled whatever becomes of this. */
+  const tellAccount = async (lane: Lane, lease: Lease, lookup: Lookup, { failure, attempt }: Outcome) => {
+    const { account } = lookup
+    try {
+      if (failure?.scope === 'account') {
+        await events.accountFailed(lookup, failure.text, failure.code)
+        giveBack(lane, lease, lookup, () => true)
+      } else if (account.trial !== null && failure === null && typeof attempt?.remote === 'string') {
+        await events.accountWorks(lookup)
+      }
+    } catch (error) {
+      log.warning(`The state of account ${account.id} could not be recorded: ${(error as Error).message}`)
+    }
+  }
+
+  const conclude = async (lease: Lease, lookup: Lookup, claimed: ClaimedMessage, outcome: Outcome) => {
+    const transition = nextTransition(
+      claimed,
+      claimed.envelope.to,
+      outcome,
+      policyOf(lookup.account.inDoubt),
+      clock.now(),
+      random,
+    )
+    const settled = await settler.add(lease, {
+      transition,
+      claim: claimed.claim,
+      tenantId: claimed.tenantId,
+      limits: lookup.limits,
+    })
+    // Another claim of the same row may be under way by now.
+    if (held.get(claimed.seq) === claimed.claim) held.delete(claimed.seq)
+    if (settled === 'lost') {
+      log.warning(`The result of message ${claimed.id} came after its lease was lost and was not recorded`)
+      return
+    }
+    if (settled === 'failed') {
+      log.error(`The result of message ${claimed.id} could not be recorded: it goes back, in doubt if it was sent`)
+      shared.reconcileSoon()
+      return
+    }
+    if (transition.stage === 1) shared.hint([claimed.accountKey], claimed.priority)
+    // A reserved slot was given back unused: the next may have its turn before the projected one.
+    if (transition.used === 0 && lookup.limits.length > 0) lanes.get(claimed.accountKey).notBefore = 0
+    if (transition.stage === 2) shared.dueAt(transition.dueAt)
+    events.settled(claimed, transition, outcome)
+  }
+
+  /** Of what the lane claimed ahead these go back to their place, as if never claimed. */
+  const giveBack = (lane: Lane, lease: Lease, lookup: Lookup, which: (claimed: ClaimedMessage) => boolean) => {
+    const [back, stays] = [[], []] as [ClaimedMessage[], ClaimedMessage[]]
+    for (const claimed of lane.buffer) (which(claimed) ? back : stays).push(claimed)
+    lane.buffer = stays
+    for (const claimed of back) {
+      const done = conclude(lease, lookup, claimed, interrupted(claimed.envelope.to)).finally(() =>
+        running.delete(done),
+      )
+      running.add(done)
+    }
+  }
+
+  return {
+    add(lane, claimed) {
+      for (const each of claimed) held.set(each.seq, each.claim)
+      lane.buffer.push(...claimed)
+      lane.buffer.sort((a, b) => a.priority - b.priority || a.seq - b.seq)
+    },
+    pump,
+    starve: lane => starved.add(lane),
+    makeRoom,
+    review,
+    holds: seq => held.has(seq),
+    async drain(claiming, graceMs) {
+      draining = true
+      await Promise.race([claiming, clock.sleep(graceMs)])
+      const lease = deps.lease()
+      const lookups = await settings.get([...lanes.all()].map(lane => lane.key)).catch(() => new Map<number, Lookup>())
+      for (const lane of lanes.all()) {
+        const lookup = lookups.get(lane.key)
+        if (lease === null || lane.buffer.length === 0) continue
+        if (lookup !== undefined) giveBack(lane, lease, lookup, () => true)
+        else running.add(abandonLane(lane, lease))
+      }
+      const ended = () => Promise.allSettled([...running])
+      await Promise.race([ended(), clock.sleep(graceMs)])
+      for (const { abort } of sendings) abort.abort()
+      await Promise.race([ended(), clock.sleep(2_000)])
+      await Promise.race([settler.idle(), clock.sleep(2_000)])
+    },
+    abandon() {
+      for (const { abort } of sendings) abort.abort()
+      held.clear()
+      for (const lane of lanes.all()) lane.buffer = []
+    },
+  }
+}
+
+function interrupted(to: readonly string[]): Outcome {
+  const verdicts = to.map(address => ({ address, verdict: 'open' as const, code: null, text: null }))
+  return { verdicts, failure: null, inDoubt: false, reachedData: false, interrupted: true, attempt: null }
+}
+
+/** A bug of ours: tried again like a broken session, so that it neither loses the message nor spins. */
+function unexpected(claimed: ClaimedMessage): Outcome {
+  const failure = { scope: 'session' as const, offered: true, code: 'internal_error', text: 'internal error' }
+  return { ...interrupted(claimed.envelope.to), interrupted: false, failure }
+}
