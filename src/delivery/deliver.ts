@@ -33,6 +33,9 @@ export interface Sending {
   readonly abort: AbortController
   /** The content is going out. */
   isBegun: boolean
+  /** The attachments are there, the server is asked now. */
+  isAsked: boolean
+  onAsk?(): void
 }
 
 /** Reason to abort a send whose server does not answer and whose place another one needs: that costs an attempt. */
@@ -78,6 +81,8 @@ export async function deliver(
     const parts = await handleLargeFiles(claimed.id, given, lookup.tenant, deps, signal)
     const mail = watched(render(claimed, parts), sending)
     const envelope = { from: claimed.envelope.from, to: open.slice(0, account.maxRecipientsPerTransaction) }
+    sending.isAsked = true
+    sending.onAsk?.()
     const replies = await transport.send(account, envelope, mail, { signal, beforeFinalDot })
     return classifyReplies(replies, open, facts())
   } catch (error) {

@@ -81,6 +81,11 @@ interface Asked {
   readonly hints: number
 }
 
+/** Nothing of it is claimed ahead or on its way. */
+function isFresh(lane: Lane): boolean {
+  return lane.ready && !lane.claiming && !lane.isHeldUp && lane.buffer.length === 0 && lane.inFlight === 0
+}
+
 export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): Dispatcher {
   const { db, clock, log, steadyNow, journal, settings, settler, events } = deps
   const lanes = createLanes()
@@ -181,31 +186,37 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     // Immediate ones of all accounts first; the order of the map is the rotation.
     candidates.sort((a, b) => Number(a.priority > 0) - Number(b.priority > 0))
     let total = 0
+    const fresh = candidates.filter(isFresh).slice(0, Math.max(1, Math.min(places.free, CLAIMS_PER_UNIT)))
     for (let i = 0; i < candidates.length; i += CLAIMS_PER_UNIT) {
       const room = places.free + options.batchSizePerAccount - lanes.buffered()
-      if (room <= 0 || draining) break
+      if (draining) break
+      // What others claimed ahead and cannot send now must not keep out an account that could send at once; one waits for
+      // a place in any case, so that a send that hangs is broken off for it.
+      if (room <= 0) return total + (fresh.length > 0 ? await claimFor(lease, fresh.filter(isFresh), 0) : 0)
       total += await claimFor(lease, candidates.slice(i, i + CLAIMS_PER_UNIT), room)
     }
     return total
   }
 
+  /** `room` 0: one each, for fresh lanes. */
   const claimFor = async (lease: Lease, candidates: readonly Lane[], room: number): Promise<number> => {
     const lookups = await settings.get(candidates.map(lane => lane.key))
     const now = clock.now()
     const asked: Asked[] = []
+    let left = room
     for (const lane of candidates) {
       const lookup = lookups.get(lane.key)
-      const request = lookup === undefined ? null : ask(lane, lookup, now, room)
+      const request = lookup === undefined ? null : ask(lane, lookup, now, Math.max(left, 1))
       if (request === null || lookup === undefined) {
         if (lookup === undefined || isHeld(lookup)) lane.ready = false
         lanes.retire(lane)
         continue
       }
-      room -= request.limit
+      left -= request.limit
       asked.push({ lane, lookup, request, hints: lane.hints })
       lane.claiming = true
       lanes.rotate(lane)
-      if (room <= 0) break
+      if (room > 0 && left <= 0) break
     }
     if (asked.length === 0) return 0
     try {
@@ -260,7 +271,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     const width = widthOf(lane, account.maxConnections, clock.monotonic(), options.slowSendMs)
     lane.server = `${account.host}:${account.port}`
     // Claimed only when it can be sent: what waits behind a server in trouble stays where others and people can reach it.
-    const favoured = lane.inFlight === 0 || lane.priority === 0
+    const favoured = (lane.inFlight === 0 && !lane.isHeldUp) || lane.priority === 0
     const standing = places.standing(lane.server)
     if (standing !== 'good') {
       if (lane.buffer.length > 0) return null

@@ -24,6 +24,8 @@ export interface Lane {
   /** Only priority 0 may be claimed before this (rules). */
   tickAt: number
   claiming: boolean
+  /** Its last message waited long for an attachment and in vain: no favours for the next. */
+  isHeldUp: boolean
   /** Moving average of a send, ms. */
   pace: number
   /** Monotonic start of each send in flight. */
@@ -52,6 +54,7 @@ export function newLane(key: number, learned: Learned = { window: FIRST_WINDOW, 
     notBefore: 0,
     tickAt: 0,
     claiming: false,
+    isHeldUp: false,
     pace: learned.pace,
     starts: new Set(),
   }

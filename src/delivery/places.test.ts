@@ -48,6 +48,7 @@ describe('places', () => {
   it('a server that hangs turns bad by time alone and good again by answering', () => {
     const { places, time } = rig()
     const hanging = places.take('slow', true)!
+    hanging.asks()
     expect(places.standing('slow')).toBe('new')
     time.now = 1_500
     expect(places.standing('slow')).toBe('bad')
@@ -62,6 +63,17 @@ describe('places', () => {
     places.take('mixed', true)!.give(true)
     time.now = 1_500
     expect(places.standing('mixed')).toBe('good')
+  })
+
+  it('a long wait before the server is asked says nothing of it', () => {
+    const { places, time } = rig()
+    const place = places.take('server', true)!
+    time.now = 5_000
+    expect(places.standing('server')).toBe('new')
+    place.asks()
+    expect(places.standing('server')).toBe('new')
+    time.now = 6_500
+    expect(places.standing('server')).toBe('bad')
   })
 
   it('a place given back twice counts once', () => {

@@ -11,6 +11,8 @@
 export type Standing = 'good' | 'new' | 'bad'
 
 export interface Place {
+  /** From now on the server is waited for; until then it was an attachment's source, which says nothing of the server. */
+  asks(): void
   /** Gives the place back; `good`: the server answered in order, whatever it said; null: it was not asked. */
   give(good: boolean | null): void
 }
@@ -37,12 +39,20 @@ interface Server {
 }
 
 interface Start {
-  readonly at: number
+  /** When it was taken, then when the server was asked. */
+  at: number
+  asked: boolean
   readonly breakOff: () => boolean
 }
 
 /** Servers without a send in flight that are remembered; beyond it the longest silent are forgotten. */
 const REMEMBERED = 10_000
+
+/** Those that asked stand in the order in which they did. */
+function longestAsked(starts: ReadonlySet<Start>): Start | undefined {
+  for (const start of starts) if (start.asked) return start
+  return undefined
+}
 
 export function createPlaces(total: number, slowMs: number, monotonic: () => number): Places {
   const kept = Math.max(1, Math.floor(total / 5))
@@ -51,7 +61,7 @@ export function createPlaces(total: number, slowMs: number, monotonic: () => num
 
   const standingOf = (server: Server | undefined): Standing => {
     if (server === undefined) return 'new'
-    const [oldest] = server.starts
+    const oldest = longestAsked(server.starts)
     const hangs = oldest !== undefined && monotonic() - oldest.at > slowMs && server.goodAt < oldest.at
     if (hangs || server.last === 'bad') return 'bad'
     return server.last === 'good' ? 'good' : 'new'
@@ -101,11 +111,17 @@ export function createPlaces(total: number, slowMs: number, monotonic: () => num
     take(name, favoured, breakOff = () => false) {
       if (!couldTake(name, favoured)) return null
       const server = serverOf(name)
-      const start = { at: monotonic(), breakOff }
+      const start: Start = { at: monotonic(), asked: false, breakOff }
       server.starts.add(start)
       busy.add(server)
       used += 1
       return {
+        asks() {
+          if (!server.starts.delete(start)) return
+          start.at = monotonic()
+          start.asked = true
+          server.starts.add(start)
+        },
         give(good) {
           if (!server.starts.delete(start)) return
           if (server.starts.size === 0) busy.delete(server)

@@ -119,13 +119,14 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       const claimed = lane.buffer[0]!
       // An operator has spoken since it was claimed: the next review gives it back.
       if (!mayBegin(claimed, lookup, permissions)) break
-      const sending: Sending = { abort: new AbortController(), isBegun: false }
-      const favoured = lane.inFlight === 0 || claimed.priority === 0
+      const sending: Sending = { abort: new AbortController(), isBegun: false, isAsked: false }
+      const favoured = (lane.inFlight === 0 && !lane.isHeldUp) || claimed.priority === 0
       const place = places.take(lane.server, favoured, () => breakOff(sending))
       if (place === null) {
         starved.add(lane)
         break
       }
+      sending.onAsk = place.asks
       lane.buffer.shift()
       lane.inFlight += 1
       sendings.add(sending)
@@ -181,7 +182,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
   }
 
   const turnOf = (lane: Lane): (typeof TURNS)[number] => {
-    if (places.standing(lane.server) === 'bad') return 'troubled'
+    if (lane.isHeldUp || places.standing(lane.server) === 'bad') return 'troubled'
     return lane.buffer[0]?.priority === 0 ? 'immediate' : 'answering'
   }
 
@@ -271,9 +272,19 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       lane.starts.delete(start)
     }
     const durationMs = clock.monotonic() - start.at
-    // The account's own trouble (a refused login) says nothing of the server; a stop of ours says nothing at all.
-    place.give(outcome.interrupted || outcome.failure?.scope === 'account' ? null : outcome.failure === null)
-    learn(lane, durationMs, outcome.failure === null, lookup.account.maxConnections, options.slowSendMs)
+    // The account's own trouble (a refused login) says nothing of the server; a stop of ours, or the trouble of an
+    // attachment's source, nothing at all.
+    const isSilent = outcome.interrupted || !sending.isAsked || outcome.failure?.scope === 'account'
+    place.give(isSilent ? null : outcome.failure === null)
+    // A source that hangs narrows its account as a server does: what else it has to send would only fill the places.
+    lane.isHeldUp = !sending.isAsked && durationMs >= options.slowSendMs / 2
+    learn(
+      lane,
+      durationMs,
+      outcome.failure === null && !lane.isHeldUp,
+      lookup.account.maxConnections,
+      options.slowSendMs,
+    )
     events.attempted(claimed, outcome, durationMs)
     await tellAccount(lane, lease, lookup, outcome)
     await conclude(lease, lookup, claimed, outcome)
