@@ -1,17 +1,21 @@
-/** The stores of volumes as the service keeps them open: over sockets, more of them than are kept. */
-import { randomBytes } from 'node:crypto'
+/** Attachments as the service wires them: stores kept open and fetches shared, over sockets. */
+import { createHash, randomBytes } from 'node:crypto'
 import { EventEmitter, once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import type { FetchContext } from '../../src/attachments/fetch.js'
 import { createHttpSource } from '../../src/attachments/http-source.js'
 import { createNetworkGuard } from '../../src/lib/network-guard.js'
 import { createSealer } from '../../src/lib/seal.js'
 import { loadConfig } from '../../src/load-config.js'
+import { attachmentAuthContext } from '../../src/messages/attachment-auth.js'
+import type { AttachmentRef } from '../../src/messages/message.js'
 import { type Attachments, createAttachments } from '../../src/service/attachments.js'
 import type { Volume } from '../../src/volumes/volume.js'
 import { createFakeClock } from '../support/fake-clock.js'
+import { startHttpSink } from '../support/http-sink.js'
 import { silentLog } from '../support/silent-log.js'
 import { openTempDb, type TempDb } from '../support/temp-db.js'
 
@@ -107,5 +111,49 @@ describe('the stores kept open', () => {
     }
     server.goOn()
     expect(String(await buffer((await fetched).body))).toBe('halfhalf')
+  })
+})
+
+describe('one fetch for many messages', () => {
+  const contentMd5 = createHash('md5').update('hello').digest('hex')
+  const ref = (storagePath: string): AttachmentRef => ({
+    filename: 'f.txt',
+    fetchMode: 'http_url',
+    storagePath,
+    contentMd5,
+  })
+  const context = (origin: string): FetchContext => ({
+    tenantId: 'acme',
+    accountId: 'main',
+    endpoint: null,
+    trustedOrigins: [origin],
+    ownAuthorization: null,
+    attachmentRoot: null,
+  })
+
+  it('one place fails for its own messages only, though another is to have the same content', async () => {
+    const { fetcher } = open()
+    const sink = await startHttpSink()
+    onTestFinished(() => sink.close())
+    const other = sink.waitFor(2).catch(() => {})
+    sink.answer(({ path }) => (path === '/f' ? { body: 'hello' } : { status: 404, after: other }))
+    const fetch = (path: string) => fetcher.fetch([ref(sink.url + path)], context(sink.url), signal)
+    const [missing, there] = await Promise.allSettled([fetch('/missing'), fetch('/f')])
+    expect(missing).toMatchObject({ status: 'rejected', reason: { kind: 'permanent' } })
+    expect(there).toMatchObject({ status: 'fulfilled', value: { attachments: [{ sizeBytes: 5 }] } })
+  })
+
+  it('a thousand messages of one place make one, each with the same credentials of its own', async () => {
+    const { fetcher } = open()
+    const sink = await startHttpSink(() => ({ body: 'hello', delayMs: 100 }))
+    onTestFinished(() => sink.close())
+    const auth = () => sealer.seal('{"method":"bearer","token":"t"}', attachmentAuthContext('acme'))
+    const fetches = Array.from({ length: 1_000 }, (_, i) => {
+      const own = new AbortController().signal
+      const accountId = `account ${i % 10}`
+      return fetcher.fetch([{ ...ref(`${sink.url}/f`), auth: auth() }], { ...context(sink.url), accountId }, own)
+    })
+    await Promise.all(fetches)
+    expect(sink.requests).toMatchObject([{ headers: { authorization: 'Bearer t' } }])
   })
 })
