@@ -53,13 +53,15 @@ export interface Attachments {
   storeOf(volume: Volume): Promise<Store>
   /** Origins of the tenant's HTTP volumes that an admin has set. */
   volumeOrigins(tenantId: string): Promise<readonly string[]>
+  /** A volume was changed by this process. */
+  forgetOrigins(): void
   close(): Promise<void>
 }
 
 /** Stores kept open. */
 const MOST_STORES = 200
-/** How long a list of trusted origins holds. */
-const ORIGINS_MS = 5_000
+/** How long a list of trusted origins holds when another process changes a volume. */
+const ORIGINS_MS = 1_000
 
 export function createAttachments(config: Config, deps: AttachmentDeps): Attachments {
   const { db, sealer, clock, log, guard, linkKey } = deps
@@ -69,7 +71,7 @@ export function createAttachments(config: Config, deps: AttachmentDeps): Attachm
   const cache = createAttachmentCache(config.cache, { clock, log })
   const http = createHttpSource(guard, timeoutMs)
   const stores = createKept<Store>(MOST_STORES, store => store.close())
-  const origins = new Map<string, { readonly until: number; readonly list: readonly string[] }>()
+  let origins = new Map<string, { readonly until: number; readonly list: readonly string[] }>()
 
   /** Opened now, so that a wrong config shows, and anew by the next call when it had to go meanwhile. */
   const opened = async (key: string, open: () => Promise<Store>): Promise<Store> => {
@@ -165,11 +167,16 @@ export function createAttachments(config: Config, deps: AttachmentDeps): Attachm
       const now = clock.monotonic()
       const known = origins.get(tenantId)
       if (known !== undefined && known.until > now) return known.list
+      // What is forgotten while we read is not remembered: the answer goes into the map of when we asked.
+      const remembered = origins
       const volumes = await listVolumes(db, sealer, { tenantId, accountId: null })
       const list = volumes.filter(each => each.trusted).flatMap(originOf)
-      if (origins.size > MOST_STORES) origins.clear()
-      origins.set(tenantId, { until: now + ORIGINS_MS, list })
+      if (remembered.size > MOST_STORES) remembered.clear()
+      remembered.set(tenantId, { until: now + ORIGINS_MS, list })
       return list
+    },
+    forgetOrigins() {
+      origins = new Map()
     },
     async close() {
       await http.close()

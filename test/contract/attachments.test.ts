@@ -1,4 +1,4 @@
-/** Attachments as the service wires them: stores kept open and fetches shared, over sockets. */
+/** Attachments as the service wires them: stores kept open, fetches shared, origins trusted. */
 import { createHash, randomBytes } from 'node:crypto'
 import { EventEmitter, once } from 'node:events'
 import { createServer } from 'node:http'
@@ -13,6 +13,8 @@ import { loadConfig } from '../../src/load-config.js'
 import { attachmentAuthContext } from '../../src/messages/attachment-auth.js'
 import type { AttachmentRef } from '../../src/messages/message.js'
 import { type Attachments, createAttachments } from '../../src/service/attachments.js'
+import { createKnownVolumes } from '../../src/volumes/known.js'
+import { deleteVolume, saveVolume } from '../../src/volumes/store.js'
 import type { Volume } from '../../src/volumes/volume.js'
 import { createFakeClock } from '../support/fake-clock.js'
 import { startHttpSink } from '../support/http-sink.js'
@@ -155,5 +157,45 @@ describe('one fetch for many messages', () => {
     })
     await Promise.all(fetches)
     expect(sink.requests).toMatchObject([{ headers: { authorization: 'Bearer t' } }])
+  })
+})
+
+describe('the origins of volumes', () => {
+  const place = { tenantId: null, accountId: null, name: 'web' }
+  const add = () => {
+    const { backend, config, trusted, fromConfig } = volume(0, 'http', { base_url: 'http://files.test/a' })
+    const content = { backend, config, trusted, fromConfig }
+    return saveVolume(temp.db, sealer, place, () => content, { now: clock.now() })
+  }
+
+  it('are trusted from the change on in the process that makes it, and when it is undone no longer', async () => {
+    const { volumeOrigins, forgetOrigins } = open()
+    const known = createKnownVolumes({ db: temp.db, clock, forgotten: forgetOrigins })
+    expect(await volumeOrigins('acme')).toEqual([])
+    await add()
+    known.forget()
+    expect(await volumeOrigins('acme')).toEqual(['http://files.test'])
+    await deleteVolume(temp.db, place)
+    known.forget()
+    expect(await volumeOrigins('acme')).toEqual([])
+  })
+
+  it('are what another process made of them a second later', async () => {
+    const { volumeOrigins } = open()
+    await add()
+    expect(await volumeOrigins('acme')).toEqual(['http://files.test'])
+    await deleteVolume(temp.db, place)
+    await clock.advance(1_000)
+    expect(await volumeOrigins('acme')).toEqual([])
+  })
+
+  it('as read before a change are not remembered', async () => {
+    const { volumeOrigins, forgetOrigins } = open()
+    await add()
+    const reading = volumeOrigins('acme')
+    forgetOrigins()
+    await reading
+    await deleteVolume(temp.db, place)
+    expect(await volumeOrigins('acme')).toEqual([])
   })
 })
