@@ -395,7 +395,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     accepted: count => metrics.accepted(count),
     freeDiskMb: () => disk.freeMb(),
     files: attachments.files,
-    knownVolumes: createKnownVolumes({ db, clock }),
+    knownVolumes: createKnownVolumes({ db, clock, forgotten: attachments.forgetOrigins }),
     volumeProblem,
     nextOpening: (accountKey, now) => nextOpening(settings, accountKey, now),
     probeAccount: async account => {

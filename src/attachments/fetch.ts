@@ -72,7 +72,8 @@ export function createAttachmentFetcher(deps: FetchDeps): AttachmentFetcher {
 
   const fetchOne = async (ref: AttachmentRef, context: FetchContext, signal: AbortSignal): Promise<Held> => {
     const { contentMd5 } = ref
-    if (contentMd5 === undefined) return joinFlight(keyOf(ref, context), () => fromSource(ref, context), signal)
+    const key = keyOf(ref, context)
+    if (contentMd5 === undefined) return joinFlight(key, () => fromSource(ref, context), signal)
     const known = await cache.get(context.tenantId, contentMd5)
     if (known !== null) return known
     const work = async (flightSignal: AbortSignal) => {
@@ -84,7 +85,7 @@ export function createAttachmentFetcher(deps: FetchDeps): AttachmentFetcher {
       await cache.put(context.tenantId, held)
       return held
     }
-    return joinFlight(`${context.tenantId} md5 ${contentMd5}`, () => work, signal)
+    return joinFlight(key, () => work, signal)
   }
 
   /** Joins the fetch that is under way for this key, or begins one. It ends when nobody waits for it any more. */
@@ -147,6 +148,29 @@ export function createAttachmentFetcher(deps: FetchDeps): AttachmentFetcher {
     if (own !== null) return { authorization: own }
     const { ownAuthorization } = context
     return ownAuthorization?.origin === url.origin ? { authorization: ownAuthorization.value } : {}
+  }
+
+  /**
+   * What is the same for two messages of one fetch: tenant, place, credentials, and the MD5 it is to have. The MD5 alone
+   * is not enough: the failure of one place would be that of another, which has the file.
+   */
+  const keyOf = (ref: AttachmentRef, { tenantId, accountId }: FetchContext): string => {
+    const { fetchMode, storagePath, isTenants, contentMd5 } = ref
+    // An account may have a volume of its own under the same name; all else is its tenant's.
+    const account = fetchMode === 'volume' ? accountId : null
+    const place = [fetchMode, storagePath, isTenants ?? null, credentialsOf(ref, tenantId)]
+    return JSON.stringify([tenantId, account, contentMd5 ?? null, ...place])
+  }
+
+  /** Opened: each message has them sealed in another way. */
+  const credentialsOf = ({ auth }: AttachmentRef, tenantId: string): unknown => {
+    if (auth === undefined) return null
+    try {
+      return deps.authorizationOf(tenantId, auth)
+    } catch {
+      // The fetch tells of it.
+      return auth
+    }
   }
 
   const openFile = async (ref: AttachmentRef, { attachmentRoot }: FetchContext, signal: AbortSignal) => {
@@ -243,12 +267,6 @@ async function board(flight: Flight, signal: AbortSignal): Promise<Held> {
   } finally {
     leave()
   }
-}
-
-/** What is the same for two messages that fetch without an MD5: same tenant, same place, same credentials. */
-function keyOf(ref: AttachmentRef, { tenantId, accountId }: FetchContext): string {
-  const { fetchMode, storagePath, auth, isTenants } = ref
-  return JSON.stringify([tenantId, accountId, fetchMode, storagePath, auth ?? null, isTenants ?? null])
 }
 
 async function inTurns<T, R>(items: readonly T[], most: number, work: (item: T) => Promise<R>): Promise<R[]> {

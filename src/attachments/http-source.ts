@@ -4,6 +4,7 @@
  */
 import { Agent, type buildConnector, buildConnector as connectorOf, request } from 'undici'
 import { guardedConnector } from '../lib/guarded-http.js'
+import { createKept } from '../lib/kept.js'
 import type { NetworkGuard } from '../lib/network-guard.js'
 import { fileOf, getFollowing } from './http-get.js'
 import type { StoredFile } from './stores/store.js'
@@ -31,48 +32,42 @@ export interface HttpEndpoint {
 const MOST_AGENTS = 200
 
 export function createHttpSource(guard: NetworkGuard, timeoutMs: number): HttpSource {
-  const agents = new Map<string, Agent>()
   const plain = connectorOf({ timeout: timeoutMs, rejectUnauthorized: true })
   const guarded = guardedConnector(guard, timeoutMs)
 
-  const agentFor = (origins: readonly string[]): Agent => {
-    const key = [...origins].sort().join(' ')
-    let agent = agents.get(key)
-    if (agent === undefined) {
+  const agents = createKept<Agent>(MOST_AGENTS, agent => agent.destroy())
+
+  /** The agent stays open through all redirects and to the end of the body. */
+  const through = (origins: readonly string[], ask: (agent: Agent) => Promise<StoredFile>): Promise<StoredFile> => {
+    const open = () => {
       const trusted = new Set(origins)
       const connect: buildConnector.connector = (options, callback) =>
         (trusted.has(originOf(options)) ? plain : guarded)(options, callback)
-      agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, connect })
-      agents.set(key, agent)
-      const [oldest] = agents
-      if (agents.size > MOST_AGENTS && oldest !== undefined) {
-        agents.delete(oldest[0])
-        void oldest[1].close()
-      }
+      return new Agent({ headersTimeout: 0, bodyTimeout: 0, connect })
     }
-    return agent
+    return agents.reading([...origins].sort().join(' '), open, ask)
   }
 
   return {
-    get: (url, trustedOrigins, headers, signal) => getFollowing(agentFor(trustedOrigins), url, headers, signal),
-    async ask({ url, authorization, trusted }, storagePath, signal) {
-      const answer = await request(url, {
-        method: 'POST',
-        dispatcher: agentFor(trusted ? [url.origin] : []),
-        signal,
-        body: JSON.stringify({ storage_path: storagePath }),
-        headers: {
-          'content-type': 'application/json',
-          'accept-encoding': 'identity',
-          'user-agent': 'genro-mail-proxy',
-          ...(authorization === null ? {} : { authorization }),
-        },
-      })
-      return fileOf(answer)
-    },
-    async close() {
-      await Promise.all([...agents.values()].map(agent => agent.destroy()))
-    },
+    get: (url, trustedOrigins, headers, signal) =>
+      through(trustedOrigins, agent => getFollowing(agent, url, headers, signal)),
+    ask: ({ url, authorization, trusted }, storagePath, signal) =>
+      through(trusted ? [url.origin] : [], async agent => {
+        const answer = await request(url, {
+          method: 'POST',
+          dispatcher: agent,
+          signal,
+          body: JSON.stringify({ storage_path: storagePath }),
+          headers: {
+            'content-type': 'application/json',
+            'accept-encoding': 'identity',
+            'user-agent': 'genro-mail-proxy',
+            ...(authorization === null ? {} : { authorization }),
+          },
+        })
+        return fileOf(answer)
+      }),
+    close: () => agents.close(),
   }
 }
 

@@ -18,6 +18,7 @@ import type { Db } from '../db/db.js'
 import type { LinkedFiles } from '../http/deps.js'
 import type { Clock } from '../lib/clock.js'
 import { authorizationOf, type HttpAuth } from '../lib/http-auth.js'
+import { createKept } from '../lib/kept.js'
 import type { Log } from '../lib/log.js'
 import type { NetworkGuard } from '../lib/network-guard.js'
 import type { Sealer } from '../lib/sealer.js'
@@ -52,13 +53,15 @@ export interface Attachments {
   storeOf(volume: Volume): Promise<Store>
   /** Origins of the tenant's HTTP volumes that an admin has set. */
   volumeOrigins(tenantId: string): Promise<readonly string[]>
+  /** A volume was changed by this process. */
+  forgetOrigins(): void
   close(): Promise<void>
 }
 
 /** Stores kept open. */
 const MOST_STORES = 200
-/** How long a list of trusted origins holds. */
-const ORIGINS_MS = 5_000
+/** How long a list of trusted origins holds when another process changes a volume. */
+const ORIGINS_MS = 1_000
 
 export function createAttachments(config: Config, deps: AttachmentDeps): Attachments {
   const { db, sealer, clock, log, guard, linkKey } = deps
@@ -67,26 +70,20 @@ export function createAttachments(config: Config, deps: AttachmentDeps): Attachm
   mkdirSync(spoolDir, { recursive: true, mode: 0o700 })
   const cache = createAttachmentCache(config.cache, { clock, log })
   const http = createHttpSource(guard, timeoutMs)
-  const stores = new Map<string, Promise<Store>>()
-  const origins = new Map<string, { readonly until: number; readonly list: readonly string[] }>()
+  const stores = createKept<Store>(MOST_STORES, store => store.close())
+  let origins = new Map<string, { readonly until: number; readonly list: readonly string[] }>()
 
-  const opened = (key: string, open: () => Promise<Store>): Promise<Store> => {
-    const known = stores.get(key)
-    if (known !== undefined) {
-      // To the end of the line: the one not used for longest goes first.
-      stores.delete(key)
-      stores.set(key, known)
-      return known
+  /** Opened now, so that a wrong config shows, and anew by the next call when it had to go meanwhile. */
+  const opened = async (key: string, open: () => Promise<Store>): Promise<Store> => {
+    await stores.during(key, open, async () => {})
+    return {
+      get: (path, signal) => stores.reading(key, open, store => store.get(path, signal)),
+      put: (file, signal) => stores.during(key, open, store => store.put(file, signal)),
+      remove: (path, signal) => stores.during(key, open, store => store.remove(path, signal)),
+      link: (path, filename, expiresAt) => stores.during(key, open, store => store.link(path, filename, expiresAt)),
+      // Others use it too.
+      close() {},
     }
-    const opening = open()
-    stores.set(key, opening)
-    opening.catch(() => stores.delete(key))
-    const [oldest] = stores
-    if (stores.size > MOST_STORES && oldest !== undefined) {
-      stores.delete(oldest[0])
-      oldest[1].then(store => store.close()).catch(() => {})
-    }
-    return opening
   }
 
   const storeOf = (volume: Volume): Promise<Store> =>
@@ -170,15 +167,20 @@ export function createAttachments(config: Config, deps: AttachmentDeps): Attachm
       const now = clock.monotonic()
       const known = origins.get(tenantId)
       if (known !== undefined && known.until > now) return known.list
+      // What is forgotten while we read is not remembered: the answer goes into the map of when we asked.
+      const remembered = origins
       const volumes = await listVolumes(db, sealer, { tenantId, accountId: null })
       const list = volumes.filter(each => each.trusted).flatMap(originOf)
-      if (origins.size > MOST_STORES) origins.clear()
-      origins.set(tenantId, { until: now + ORIGINS_MS, list })
+      if (remembered.size > MOST_STORES) remembered.clear()
+      remembered.set(tenantId, { until: now + ORIGINS_MS, list })
       return list
+    },
+    forgetOrigins() {
+      origins = new Map()
     },
     async close() {
       await http.close()
-      for (const each of stores.values()) await each.then(store => store.close()).catch(() => {})
+      await stores.close()
     },
   }
 }

@@ -17,7 +17,14 @@ const REMEMBER_MS = 1_000
 /** Nobody names so many; who does must not hold up the others' queries. */
 const MOST_A_QUERY = 1_000
 
-export function createKnownVolumes({ db, clock }: { readonly db: Db; readonly clock: Clock }): KnownVolumes {
+export interface KnownVolumesDeps {
+  readonly db: Db
+  readonly clock: Clock
+  /** What else remembers volumes has to forget them. */
+  forgotten?(): void
+}
+
+export function createKnownVolumes({ db, clock, forgotten }: KnownVolumesDeps): KnownVolumes {
   let known = new Set<string>()
   let forgetAt = Number.NEGATIVE_INFINITY
 
@@ -45,6 +52,7 @@ export function createKnownVolumes({ db, clock }: { readonly db: Db; readonly cl
     },
     forget() {
       known = new Set()
+      forgotten?.()
     },
   }
 }

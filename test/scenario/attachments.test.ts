@@ -237,6 +237,23 @@ describe('a tenant’s key', () => {
     expect(files.connections()).toBe(0)
   })
 
+  it('and the origin of a volume only while there is that volume', async () => {
+    const files = await fileServer()
+    const { service } = await openScene()
+    const statusOf = async (id: string) => {
+      await service.send({ id, attachments: [{ filename: 'a', storage_path: `${files.url}/small.bin` }] })
+      return service.until('the end', async () => {
+        const { status } = await service.message(id)
+        return ['sent', 'error'].includes(status) && status
+      })
+    }
+    expect(await statusOf('before')).toBe('error')
+    await service.call('POST', '/volume', { name: 'web', backend: 'http', config: { base_url: files.url } })
+    expect(await statusOf('with')).toBe('sent')
+    await service.call('DELETE', '/volume/web')
+    expect(await statusOf('after')).toBe('error')
+  })
+
   it('nor by a redirect', async () => {
     const inner = await fileServer()
     const outer = await fileServer(() => ({ status: 302, headers: { location: `${inner.url}/secret` } }))
