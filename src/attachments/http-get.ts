@@ -53,13 +53,22 @@ export function fileOf({ statusCode, headers, body }: Dispatcher.ResponseData): 
     discard(body)
     throw answered(statusCode)
   }
-  const encoding = headers['content-encoding']
-  if (encoding !== undefined && encoding !== 'identity') {
+  // Chunks are put together below; any other transfer coding would be left in the octets.
+  if (
+    isCoded(headers['content-encoding'], 'identity') ||
+    isCoded(headers['transfer-encoding'], 'identity', 'chunked')
+  ) {
     discard(body)
     throw permanent('the server sent it compressed without being asked')
   }
   const announced = headers['content-length']
   return { sizeBytes: typeof announced === 'string' ? Number(announced) : null, body }
+}
+
+/** Whether the header names a coding that is none of these. */
+function isCoded(header: string | string[] | undefined, ...plain: readonly string[]): boolean {
+  const codings = [header ?? ''].flat().flatMap(line => line.split(','))
+  return codings.some(each => !['', ...plain].includes(each.trim().toLowerCase()))
 }
 
 function redirectTarget(location: string | string[] | undefined, from: URL): URL {

@@ -50,3 +50,22 @@ it('many are told apart by their number', () => {
   const read = JSON.parse(rest).messages as { attachments: { storage_path: string }[] }[]
   expect(read.map(each => each.attachments[0]!.storage_path)).toEqual([`${MARK}:0`, `${MARK}:1`])
 })
+
+it('of many short ones in one message all go out but the first half megabyte, however many messages bring few', () => {
+  const short = randomBytes(33_000).toString('base64')
+  const message = (id: string, count: number, content = short) => ({
+    id,
+    attachments: Array.from({ length: count }, () => ({ filename: 'a', storage_path: content })),
+  })
+  const inline = Math.floor((512 * 1024) / short.length)
+  expect(take(JSON.stringify({ messages: [message('many', inline + 20)] })).wholes.map(each => each.length)).toEqual(
+    Array.from({ length: 20 }, () => 33_000),
+  )
+  const few = Array.from({ length: 20 }, (_, i) => message(`m${i}`, inline))
+  expect(take(JSON.stringify({ messages: few }, null, 2)).uploads).toEqual([])
+  // As long as a path may be, with every character escaped.
+  expect(take(JSON.stringify({ messages: [message('paths', 1_000, '/'.repeat(4_096))] })).uploads).toEqual([])
+  expect(
+    take(JSON.stringify({ messages: [message('paths', 200, '/'.repeat(4_096))] }).replaceAll('/', '\\/')),
+  ).toMatchObject({ uploads: [] })
+})

@@ -1,5 +1,5 @@
 /**
- * Takes the long base64 contents of attachments out of a request body before it is read as JSON: they become octets in
+ * Takes the long base64 contents of attachments, and shorter ones where a message has many, out of a request body before it is read as JSON: they become octets in
  * pieces, and never one string of many megabytes. In their place stands a mark that nobody outside can guess.
  * Works on the raw octets: in JSON `"storage_path"` with these quotes is always a string of its own, because inside
  * another string its quotes would be escaped.
@@ -11,8 +11,12 @@ const KEY = Buffer.from('"storage_path"')
 const PREFIX = 'base64:'
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
-/** Shorter ones stay in their message. */
-const LEAST_CHARACTERS = 64 * 1024
+const ATTACHMENTS = Buffer.from('"attachments"')
+/** Shorter ones stay in their message, while they are few. */
+const LONG_CHARACTERS = 64 * 1024
+/** What is longer goes out once its message holds KEPT_CHARACTERS. Twice the longest path, for each may be escaped. */
+const SHORT_CHARACTERS = 8 * 1024
+const KEPT_CHARACTERS = 512 * 1024
 /** Base64 characters of a piece, a multiple of four: 524,286 octets. */
 const PIECE = 699_048
 
@@ -21,15 +25,24 @@ export function takeUploads(raw: Buffer, mark: string): { rest: Buffer; uploads:
   const uploads: InlineUpload[] = []
   const kept: Buffer[] = []
   let keptTo = 0
+  let inMessage = 0
+  let nextList = listAfter(raw, 0)
   for (let at = raw.indexOf(KEY); at >= 0; at = raw.indexOf(KEY, at + KEY.length)) {
     if (raw[at - 1] === BACKSLASH) continue
     const start = valueStart(raw, at + KEY.length)
     if (start < 0) continue
     const end = stringEnd(raw, start)
     if (end < 0) break
-    if (end - start < LEAST_CHARACTERS) continue
-    const taken = decode(raw, start, end)
-    if (taken === null) continue
+    if (nextList < at) {
+      inMessage = 0
+      while (nextList < at) nextList = listAfter(raw, nextList)
+    }
+    const length = end - start
+    const taken = length >= LONG_CHARACTERS || isFull(inMessage, length) ? decode(raw, start, end) : null
+    if (taken === null) {
+      inMessage += length
+      continue
+    }
     kept.push(raw.subarray(keptTo, start), Buffer.from(`${mark}:${uploads.length}`))
     keptTo = end
     uploads.push(taken)
@@ -37,6 +50,22 @@ export function takeUploads(raw: Buffer, mark: string): { rest: Buffer; uploads:
   if (uploads.length === 0) return { rest: raw, uploads }
   kept.push(raw.subarray(keptTo))
   return { rest: Buffer.concat(kept), uploads }
+}
+
+/** A message read from the queue is held as a whole, in several copies. */
+function isFull(inMessage: number, length: number): boolean {
+  return length > SHORT_CHARACTERS && inMessage + length > KEPT_CHARACTERS
+}
+
+/** Where the attachments of another message begin, after `from`; Infinity: nowhere. */
+function listAfter(raw: Buffer, from: number): number {
+  for (let at = raw.indexOf(ATTACHMENTS, from); at >= 0; at = raw.indexOf(ATTACHMENTS, at + 1)) {
+    const colon = skipSpace(raw, at + ATTACHMENTS.length)
+    if (raw[at - 1] === BACKSLASH || raw[colon] !== 0x3a) continue
+    const list = skipSpace(raw, colon + 1)
+    if (raw[list] === 0x5b) return list
+  }
+  return Number.POSITIVE_INFINITY
 }
 
 /** Of the string after the colon; -1: what follows is none. */

@@ -37,10 +37,13 @@ const LargeFiles = Type.Object(
         },
       ),
     ),
+    // Links in mails begin with it: nothing that would end it there, and what is added to it stays its path.
     public_base_url: Given(
-      Matching('^(?:https?://[^\\s\\u0000-\\u001f\\u007f-\\u009f]+)?$', 'Input should be an http:// or https:// URL', {
-        maxLength: 2000,
-      }),
+      Matching(
+        '^(?:https?://[^\\s\\u0000-\\u001f\\u007f-\\u009f"\'<>`{}|^\\\\?#@/]+(?:/[^\\s\\u0000-\\u001f\\u007f-\\u009f"\'<>`{}|^\\\\?#]*)?)?$',
+        'Input should be an http:// or https:// URL without a user, query or fragment',
+        { maxLength: 2000 },
+      ),
     ),
     file_ttl_days: Given(Int(1, 36_500)),
     storage_config: Given(
@@ -161,7 +164,10 @@ export function withoutGivenNulls(given: TenantFields): TenantFields {
 function largeFileConfig(given: TenantFields['large_file_config']): TenantPatch['largeFileConfig'] {
   if (given == null) return given
   const { lifespan_after_download_days: _, ...config } = given
-  const { storage_config: store } = config
+  const { storage_config: store, public_base_url: base } = config
+  if (base != null && base !== '' && !URL.canParse(base)) {
+    throw wrongField('large_file_config.public_base_url', 'Input should be an http:// or https:// URL')
+  }
   if (store == null) return config
   if (JSON.stringify(store).length > MOST_STORE_CONFIG) {
     throw wrongField('large_file_config.storage_config', `should have at most ${MOST_STORE_CONFIG} characters`)

@@ -19,20 +19,17 @@ export interface Upload {
 export async function storeUpload(db: Db, parts: readonly Uint8Array[], now: number): Promise<Upload> {
   const id = randomInt(2 ** 47)
   const sizeBytes = parts.reduce((sum, part) => sum + part.length, 0)
-  await db.write([
-    { sql: 'insert into uploads (id, size, created_at) values ($1, $2, $3)', params: [id, sizeBytes, now] },
-  ])
-  for (let first = 0; first < parts.length; first += AT_ONCE) {
+  const piece = (data: Uint8Array, part: number): Statement => ({
+    sql: 'insert into upload_parts (upload, part, data) values ($1, $2, $3)',
+    params: [id, part, data],
+  })
+  const [start] = parts
+  const row = { sql: 'insert into uploads (id, size, created_at) values ($1, $2, $3)', params: [id, sizeBytes, now] }
+  // A message may bring hundreds of one piece: a commit for each is enough.
+  await db.write(start === undefined ? [row] : [row, piece(start, 0)])
+  for (let first = 1; first < parts.length; first += AT_ONCE) {
     // A few share a commit; each is a unit of its own, so that other units get in between.
-    await Promise.all(
-      parts
-        .slice(first, first + AT_ONCE)
-        .map((data, i) =>
-          db.write([
-            { sql: 'insert into upload_parts (upload, part, data) values ($1, $2, $3)', params: [id, first + i, data] },
-          ]),
-        ),
-    )
+    await Promise.all(parts.slice(first, first + AT_ONCE).map((data, i) => db.write([piece(data, first + i)])))
   }
   return { id, sizeBytes }
 }

@@ -1,5 +1,7 @@
 /** /files over stores that fail: what a recipient who follows a link is told. Stores that work: large-files.test.ts. */
+import { connect } from 'node:net'
 import { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { AttachmentFailure } from '../../src/attachments/failure.js'
 import type { LinkedFile } from '../../src/http/deps.js'
@@ -67,6 +69,50 @@ describe('GET /files/{id}/{filename}', () => {
       ])
       expect(answer.headers['content-disposition']).toBeUndefined()
       expect(answer.headers['retry-after']).toBe(status === 503 ? '60' : undefined)
+    }
+  })
+
+  const sized = (content: string, sizeBytes: number | null): LinkedFile => ({
+    ...working,
+    open: async () => ({
+      sizeBytes,
+      body: Readable.from([Buffer.from(content)], { objectMode: false }),
+    }),
+  })
+
+  it.each([
+    ['hell', 4],
+    ['hello world', 11],
+    ['hello world', null],
+    ['', null],
+  ])('a file that is not as long as it was is a 503: "%s" announced as %s', async (content, announced) => {
+    file = sized(content, announced)
+    const { status, body, headers } = await get()
+    expect([status, body.code]).toEqual([503, 'file_unavailable'])
+    expect(headers['content-disposition']).toBeUndefined()
+  })
+
+  it('one of unknown length that turns out to have another ends the connection', async () => {
+    const origin = new URL(await http.app.listen({ host: '127.0.0.1', port: 0 }))
+    const path = `/files/abc/f.bin?expires=${expires()}&signature=right`
+    for (const [pieces, got] of [
+      [['hell'], 'hell'],
+      [['hello', ' world'], 'hello'],
+    ] as const) {
+      const slowly = async function* () {
+        for (const piece of pieces) {
+          yield Buffer.from(piece)
+          await new Promise(done => setTimeout(done, 50))
+        }
+      }
+      file = {
+        ...working,
+        open: async () => ({ sizeBytes: null, body: Readable.from(slowly(), { objectMode: false }) }),
+      }
+      const socket = connect(Number(origin.port), origin.hostname)
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`)
+      const answer = await text(socket).catch(error => error)
+      expect(answer.split('\r\n\r\n')[1]).toBe(got)
     }
   })
 

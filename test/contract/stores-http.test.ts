@@ -235,6 +235,16 @@ describe('http', () => {
   test('what is compressed unasked is refused: its size and MD5 are not those of the file', async () => {
     sink.answer(() => ({ body: 'x', headers: { 'content-encoding': 'gzip' } }))
     await expect(read(await open('http', { base_url: sink.url }))).rejects.toMatchObject({ kind: 'permanent' })
+    const head = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n'
+    const server = await startRaw(`${head}1\r\nx\r\n0\r\n\r\n`)
+    await expect(read(await open('http', { base_url: server }))).rejects.toMatchObject({ kind: 'permanent' })
+  })
+
+  test.each(['Identity', ' IDENTITY ', ''])('Content-Encoding "%s" is no compression', async encoding => {
+    const server = await startRaw(
+      `HTTP/1.1 200 OK\r\nContent-Encoding: ${encoding}\r\nTransfer-Encoding: Chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n`,
+    )
+    expect(await read(await open('http', { base_url: server }))).toBe('x')
   })
 
   test('is read only and makes no links', async () => {

@@ -236,6 +236,32 @@ describe.each(dialects)('tenants on %s', dialect => {
     expect([answer.status, answer.body.code]).toEqual([422, 'validation_failed'])
   })
 
+  it.each([
+    'https://f.test/files?x=1',
+    'https://f.test/files#x',
+    'https://f.test?',
+    'https://ada:pw@f.test/files',
+    'https://f.test/"><b>',
+    'https://f.test/a\\b',
+    'https:///files',
+    'https://f.test:port/files',
+    'ftp://f.test/files',
+  ])('public_base_url %s is refused by its name', async public_base_url => {
+    const answer = await http.call('POST', '/tenant', { body: { id: 'ok', large_file_config: { public_base_url } } })
+    expect([answer.status, answer.body.error]).toEqual([
+      422,
+      expect.stringMatching(/^large_file_config\.public_base_url/),
+    ])
+  })
+
+  it.each(['https://mail.test:8443/files/', 'http://[::1]:8000/a@b/%20', 'https://bücher.test'])(
+    'public_base_url %s is taken',
+    async public_base_url => {
+      const body = { id: `url-${public_base_url.length}`, large_file_config: { public_base_url } }
+      expect((await http.call('POST', '/tenant', { body })).status).toBe(200)
+    },
+  )
+
   it('large_file_config is checked, and what old clients have beyond it is ignored', async () => {
     const config = {
       enabled: true,

@@ -1,8 +1,13 @@
 /** Large files that were put out of their mails, for whoever has the link: the signature in it is the whole permission. */
+
+import { once } from 'node:events'
+import { pipeline, type Readable, Transform } from 'node:stream'
 import { Type } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { AttachmentFailure } from '../../attachments/failure.js'
 import { savedAs } from '../../attachments/stores/path.js'
+import type { StoredFile } from '../../attachments/stores/store.js'
+import { discard } from '../../attachments/stores/transfer.js'
 import { AppError } from '../../lib/errors.js'
 import type { Routes } from '../app.js'
 import type { LinkedFile } from '../deps.js'
@@ -39,7 +44,17 @@ export const fileRoutes: Routes = (app, { files, clock, log }) => {
       reply.headers({ 'content-disposition': savedAs(file.filename), 'content-length': file.sizeBytes })
       reply.type(file.mimeType)
       if (request.method === 'HEAD') return reply.send()
-      const { body } = await file.open(over.signal)
+      const body = asLong(await file.open(over.signal), file.sizeBytes)
+      let isBegun = false
+      body.on('error', error => {
+        if (!isBegun || over.signal.aborted) return
+        log.warning(`A large file broke off on the way from its store: ${error.message}`)
+        reply.raw.destroy()
+      })
+      // An error before the first octet is still an answer.
+      await once(body, 'readable')
+      if (body.errored !== null) throw body.errored
+      isBegun = true
       return reply.send(body)
     } catch (error) {
       reply.removeHeader('content-disposition').removeHeader('content-length')
@@ -54,6 +69,33 @@ export const fileRoutes: Routes = (app, { files, clock, log }) => {
   const schema = { tags: ['files'], summary, params: Path, querystring: Query, produces: ['application/octet-stream'] }
   app.get('/files/:id/:filename', { config, exposeHeadRoute: false, schema }, answer)
   app.head('/files/:id/:filename', { config, schema: { ...schema, hide: true } }, answer)
+}
+
+/**
+ * The body, of exactly so many octets or with an error: fewer would keep the client waiting for the rest, and what is over
+ * would stand before the next answer of the connection.
+ */
+function asLong({ sizeBytes, body }: StoredFile, expected: number): Readable {
+  if (sizeBytes !== null && sizeBytes !== expected) {
+    discard(body)
+    throw otherSize(expected)
+  }
+  let missing = expected
+  const measured = new Transform({
+    transform(piece: Buffer, _encoding, done) {
+      missing -= piece.length
+      if (missing < 0) done(otherSize(expected))
+      else done(null, piece)
+    },
+    flush: done => done(missing === 0 ? null : otherSize(expected)),
+  })
+  // Errors of the one are errors of the other, and come out there.
+  return pipeline(body, measured, () => {})
+}
+
+/** Passes when the file is put back. */
+function otherSize(expected: number): AttachmentFailure {
+  return new AttachmentFailure(`it has not the ${expected} octets that were put there`, 'transient')
 }
 
 function refusalOf(failure: AttachmentFailure): AppError {
