@@ -92,6 +92,11 @@ describe('GET /files/{id}/{filename}', () => {
     expect(headers['content-disposition']).toBeUndefined()
   })
 
+  it('an empty file is an empty file', async () => {
+    file = { ...sized('', null), sizeBytes: 0 }
+    expect(await get()).toMatchObject({ status: 200, body: '' })
+  })
+
   it('one of unknown length that turns out to have another ends the connection', async () => {
     const origin = new URL(await http.app.listen({ host: '127.0.0.1', port: 0 }))
     const path = `/files/abc/f.bin?expires=${expires()}&signature=right`
