@@ -1,5 +1,7 @@
+import { execFileSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises'
+import { mkdirSync, symlinkSync } from 'node:fs'
+import { mkdtemp, readdir, rename, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
@@ -95,6 +97,21 @@ describe('the attachment cache', () => {
     await tested.put('acme', given)
     await writeFile((await files())[0]!, randomBytes(300_000))
     expect(await cache().get('acme', given.md5)).toBeNull()
+  })
+
+  it.each([
+    ['a FIFO', (path: string) => execFileSync('mkfifo', [path])],
+    ['a link', (path: string) => symlinkSync(join(dir, 'elsewhere'), path)],
+    ['a directory', (path: string) => mkdirSync(path)],
+  ])('%s in the place of a file counts as not cached', async (_, put) => {
+    const given = held(300_000)
+    const tested = cache()
+    await tested.put('acme', given)
+    const [path] = await files()
+    await rename(path!, join(dir, 'elsewhere'))
+    put(path!)
+    expect(await tested.get('acme', given.md5)).toBeNull()
+    expect(warnings).toEqual([expect.stringContaining('could not be read')])
   })
 
   it('each tier has its time', async () => {

@@ -5,7 +5,7 @@
  * is removed, and fetched anew.
  */
 import { createHash, randomBytes } from 'node:crypto'
-import { createWriteStream } from 'node:fs'
+import { constants, createWriteStream } from 'node:fs'
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -83,8 +83,11 @@ export function createAttachmentCache(config: Config['cache'], { clock, log }: C
     const path = join(folderOf(tenantId), md5)
     let handle: FileHandle | null = null
     try {
-      handle = await open(path, 'r')
-      const { size, mtimeMs, ino } = await handle.stat()
+      // Without O_NONBLOCK opening a FIFO waits for a writer, in one of the few threads that read files.
+      handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+      const opened = await handle.stat()
+      if (!opened.isFile()) throw new Error('something in it is no regular file')
+      const { size, mtimeMs, ino } = opened
       if (clock.now() - mtimeMs > config.diskTtlMs) {
         await forget(path)
         return null
