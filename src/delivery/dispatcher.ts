@@ -146,7 +146,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   const look = async (lease: Lease): Promise<boolean> => {
     const now = clock.monotonic()
     const isDue = scheduled !== null && scheduled <= clock.now()
-    if (!isDue && now < (hinted ? lookAt : lookAt - LOOK_MS + lookEveryMs)) return false
+    if (!isDue && now < (hinted || sends.isCrowded() ? lookAt : lookAt - LOOK_MS + lookEveryMs)) return false
     lookAt = now + LOOK_MS
     hinted = false
     const [, next] = await Promise.all([settings.refresh(), isDue ? scheduled : nextDue(db)])

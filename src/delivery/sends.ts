@@ -79,6 +79,8 @@ export interface Sends {
   starve(lane: Lane): void
   /** A server that hangs gives up its place to one that waits. */
   makeRoom(): void
+  /** Lanes wait for a place. */
+  isCrowded(): boolean
   /** Gives back what was claimed ahead and cannot go now, and sends what can. */
   review(lease: Lease): Promise<void>
   /** Claims this process knows of; what the database shows beyond them was claimed without our hearing of it. */
@@ -360,6 +362,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     pump,
     starve: lane => starved.add(lane),
     makeRoom,
+    isCrowded: () => starved.size > 0,
     review,
     holds: seq => held.has(seq),
     async drain(claiming, graceMs) {
