@@ -51,11 +51,11 @@ describe.each(['sqlite', 'postgres'] as const)('a hanging source, on %s', dialec
       const before = target.accepted
       const at = Date.now()
       await service.send({ id: `live${i}`, account_id: 'live' })
-      await target.waitFor(before + 1, 25_000)
+      await target.waitFor(before + 1, 15_000)
       delays.push(Date.now() - at)
     }
     // The first may wait until hanging ones are broken off; then their accounts are known.
-    expect(Math.max(...delays.slice(0, 3))).toBeLessThan(25_000)
+    expect(Math.max(...delays.slice(0, 3))).toBeLessThan(15_000)
     expect(Math.max(...delays.slice(3))).toBeLessThan(2_000)
   })
 })
