@@ -58,6 +58,8 @@ export interface Overrides {
   readonly boot?: Boot
   /** Certificate authorities (PEM) trusted for SMTP in place of the system's. */
   readonly smtpCa?: string
+  /** Nothing listens and no loop runs; see openOffline. */
+  readonly offline?: boolean
 }
 
 export interface Service {
@@ -99,6 +101,25 @@ export function createService(config: Config, log: Log, overrides: Overrides = {
   }
 }
 
+/**
+ * The API on the database of an instance that does not run: the same handlers, for injected requests, each of them the
+ * admin's. Nothing listens, nothing is sent and nothing reported. Rejects as a start would.
+ */
+export async function openOffline(
+  config: Config,
+  log: Log,
+): Promise<{ readonly app: FastifyInstance; close(): Promise<void> }> {
+  const server = { ...config.server, role: 'api' as const, insecureNoAuth: true }
+  const service = createService({ ...config, server }, log, { offline: true })
+  try {
+    await service.start()
+  } catch (error) {
+    await service.stop()
+    throw error
+  }
+  return { app: service.app!, close: service.stop }
+}
+
 async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo: () => Promise<void>) => void) {
   const clock = watchClock(overrides.clock ?? systemClock)
   const random = overrides.random ?? Math.random
@@ -124,7 +145,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   const volumeLines = { lines: config.volumes, variables: config.volumeVariables }
   await seedVolumes({ db, sealer, log, volumeProblem }, volumeLines, clock.now())
   const lineage = createLineage(db, config.instance.dir, log)
-  await lineage.begin(config.database.release)
+  if (overrides.offline !== true) await lineage.begin(config.database.release)
   const disk = createDisk(config)
   await disk.measure()
 
@@ -423,7 +444,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     })
     const housekeeping = [janitorLoop, diskLoop, lineageLoop, cacheLoop, fileLoop]
     for (const each of [dispatchLoop, reportLoop, pauseLoop, leaseLoop, ...housekeeping]) each.start()
-  } else {
+  } else if (overrides.offline !== true) {
     for (const each of [diskLoop, settingsLoop, lineageLoop]) each.start()
   }
   onStop(async () => {
@@ -442,7 +463,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     await reporter.stop(1_000)
     await Promise.race([stopped, clock.sleep(2_000)])
   })
-  const url = await listen(app, config.server)
+  if (overrides.offline === true) await app.ready()
+  const url = overrides.offline === true ? '' : await listen(app, config.server)
   return { app, db, url }
 }
 

@@ -4,6 +4,7 @@ import { createServer } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { PassThrough, Readable } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Config } from '../config.js'
 import { readAdminTokenHash, setFirstAdminToken } from '../http/admin-token.js'
@@ -41,7 +42,17 @@ function terminal(env: Record<string, string> = {}) {
       return () => heard.splice(heard.indexOf(listener), 1)
     },
     onUncaught: () => () => {},
-    isAlive: pid => pid === process.pid,
+    stdin: Readable.from([]),
+    stderr: new PassThrough(),
+    terminal: { stdin: false, stdout: false, stderr: false, columns: 0 },
+    processes: {
+      isAlive: pid => pid === process.pid,
+      markOf: () => null,
+      signal: () => {},
+      startDetached: () => {
+        throw new Error('no test starts a process here')
+      },
+    },
     exitNow: code => state.exits.push(code),
   }
   const signal = (name: 'SIGTERM' | 'SIGINT' = 'SIGTERM') => {
@@ -139,7 +150,7 @@ describe('serve', () => {
     let noted: unknown
     const { code } = await served(['serve', '--host', '127.0.0.1', '--port', '0'], {}, url => {
       noted = readRunning(folder('default'))
-      expect(noted).toEqual({ pid: process.pid, url })
+      expect(noted).toEqual({ pid: process.pid, url, mark: null })
     })
     expect(code).toBe(0)
     expect(noted).toBeDefined()
@@ -154,7 +165,7 @@ describe('serve', () => {
     other.close()
     expect(code).toBe(1)
     expect(err).toBe(
-      `Error: port ${port} on 127.0.0.1 is in use: stop what listens there, or choose another port with --port or GMP_PORT\n`,
+      `Error: port ${port} on 127.0.0.1 is in use: stop what listens there, or choose another port with --port, GMP_PORT or port in config.ini's [server]\n`,
     )
   })
 

@@ -1,4 +1,4 @@
-/** The two ways a command ends badly: it failed (exit 1), or it was called wrongly (exit 2). */
+/** The ways a command ends badly: it failed (exit 1), was called wrongly (exit 2), or was broken off (exit 130). */
 
 /** The command could not do its work; the message is one sentence for a person. */
 export class CliError extends Error {
@@ -8,6 +8,22 @@ export class CliError extends Error {
 /** The command line makes no sense. */
 export class UsageError extends CliError {
   override name = 'UsageError'
+}
+
+/** The person broke off at a question: nothing was done. */
+export class Interrupted extends CliError {
+  override name = 'Interrupted'
+  constructor() {
+    super('broken off, nothing was changed')
+  }
+}
+
+/** The answer was shown and says that something is wrong: nothing more to print. */
+export class ExitWith extends Error {
+  override name = 'ExitWith'
+  constructor(readonly code: 1 | 130) {
+    super(`exit ${code}`)
+  }
 }
 
 /** One line for stderr, whatever the message holds. */

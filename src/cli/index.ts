@@ -1,18 +1,13 @@
 /**
- * The command line: `mail-proxy <command> …` and `mail-proxy <instance> <command> …`. Answers the exit code: 0 done,
- * 1 failed, 2 called wrongly. Errors are one line on stderr.
+ * The command line: `mail-proxy <command> …`, `mail-proxy <instance> <command> …` and
+ * `mail-proxy <instance> <tenant> <command> …`. Answers the exit code: 0 done, 1 failed, 2 called wrongly, 130 broken
+ * off. Errors are one line on stderr.
  */
-import { Command, CommanderError } from 'commander'
-import { VERSION } from '../lib/version.js'
+import { CommanderError } from 'commander'
 import { FlagError } from '../load-config.js'
-import { addInfo } from './commands/info.js'
-import { addMigrate } from './commands/migrate.js'
-import { addServe } from './commands/serve.js'
-import { addStart } from './commands/start.js'
-import { addToken } from './commands/token.js'
 import type { CliIo } from './context.js'
-import { errorLine, UsageError } from './errors.js'
-import { COMMAND_NAMES, instanceFolder } from './instance.js'
+import { ExitWith, errorLine, Interrupted, UsageError } from './errors.js'
+import { programFor } from './program.js'
 import type { CreateService } from './serving.js'
 
 export async function runCli(
@@ -21,48 +16,20 @@ export async function runCli(
   createService: CreateService = createRealService,
 ): Promise<number> {
   try {
-    const [first] = argv
-    const isRoot = first === undefined || first.startsWith('-') || (COMMAND_NAMES as readonly string[]).includes(first)
-    const program = isRoot ? rootProgram(io, createService) : instanceProgram(io, first)
-    await program.parseAsync(isRoot ? [...argv] : argv.slice(1), { from: 'user' })
+    const { program, rest } = programFor(argv, io, createService)
+    await program.parseAsync([...rest], { from: 'user' })
     return 0
   } catch (error) {
     if (error instanceof CommanderError) return exitCodeOf(error)
+    if (error instanceof ExitWith) return error.code
     io.err(`${errorLine(error)}\n`)
+    if (error instanceof Interrupted) return 130
     return error instanceof UsageError || error instanceof FlagError ? 2 : 1
   }
 }
 
-function rootProgram(io: CliIo, createService: CreateService): Command {
-  const program = prepare(new Command('mail-proxy'), io)
-    .description('Durable mail queue between applications and their SMTP accounts')
-    .version(VERSION, '-V, --version')
-    .addHelpText('after', '\nOne instance: mail-proxy <instance> token|info|migrate (mail-proxy <instance> --help)')
-  addServe(program, io, createService)
-  addStart(program, io, createService)
-  return program
-}
-
-function instanceProgram(io: CliIo, instance: string): Command {
-  // A name that cannot be one is refused before its commands are looked at.
-  instanceFolder(instance, io.env, io.home)
-  const program = prepare(new Command(`mail-proxy ${instance}`), io)
-  addInfo(program, io, instance)
-  addToken(program, io, instance)
-  addMigrate(program, io, instance)
-  return program
-}
-
-/** Must come before the commands are added: they inherit it. */
-function prepare(program: Command, io: CliIo): Command {
-  return program.exitOverride().configureOutput({
-    writeOut: text => io.out(text),
-    writeErr: text => io.err(text),
-    outputError: (text, write) => write(`${errorLine(text.replace(/^error: /, ''))}\n`),
-  })
-}
-
 function exitCodeOf({ code }: CommanderError): number {
+  // Commands alone, without a word of what to do: their help was shown, and nothing was done.
   return code === 'commander.helpDisplayed' || code === 'commander.version' ? 0 : 2
 }
 

@@ -2,7 +2,7 @@
  * The folder of an instance: `~/.mail-proxy/<name>/` with its database, `config.ini`, `key`, `token`, `pid` and `log`.
  * The folder has mode 0700 and what is written here 0600.
  */
-import { existsSync, unlinkSync } from 'node:fs'
+import { existsSync, readdirSync, unlinkSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { createPrivate, readIfThere, writePrivate } from '../lib/private-file.js'
 import type { Environment } from '../load-config.js'
@@ -12,7 +12,18 @@ import { UsageError } from './errors.js'
 export const DEFAULT_INSTANCE = 'default'
 
 /** First words of the command line; no instance can have such a name. */
-export const COMMAND_NAMES = ['serve', 'start', 'stop', 'restart', 'status', 'list', 'delete', 'help'] as const
+export const COMMAND_NAMES = [
+  'serve',
+  'start',
+  'stop',
+  'restart',
+  'status',
+  'list',
+  'delete',
+  'completion',
+  'complete',
+  'help',
+] as const
 
 /** Where the instance's files are. Throws UsageError on a name that cannot be one. */
 export function instanceFolder(name: string, env: Environment, home: string): string {
@@ -22,12 +33,22 @@ export function instanceFolder(name: string, env: Environment, home: string): st
   if ((COMMAND_NAMES as readonly string[]).includes(name)) {
     throw new UsageError(`"${name}" is a command and cannot be an instance`)
   }
+  return join(instancesFolder(env, home), name)
+}
+
+/** Where the folders of all instances are. */
+export function instancesFolder(env: Environment, home: string): string {
   const base = env.GMP_INSTANCES_DIR?.trim() ?? ''
-  return join(base === '' ? join(home, '.mail-proxy') : resolve(base), name)
+  return base === '' ? join(home, '.mail-proxy') : resolve(base)
 }
 
 export function folderExists(dir: string): boolean {
   return existsSync(dir)
+}
+
+/** Nothing of an instance is in the folder yet; the log of a first start may be. */
+export function isNewInstance(dir: string): boolean {
+  return !folderExists(dir) || readdirSync(dir).every(name => name === 'log' || name === 'pid')
 }
 
 /** Text of config.ini, or undefined when the instance has none. */
@@ -60,17 +81,20 @@ export function removeToken(dir: string): void {
 /** What a serving process tells about itself. */
 export interface Running {
   readonly pid: number
+  /** Where it listens. */
   readonly url: string
+  /** Tells it from a later process of the same id; null where the system does not say. */
+  readonly mark: string | null
 }
 
-/** First line the process id, second the address, so that the file is also what other tools expect of a pid file. */
-export function writeRunning(dir: string, { pid, url }: Running): void {
-  writePrivate(join(dir, 'pid'), `${pid}\n${url}\n`)
+/** First line the process id, so that the file is also what other tools expect of a pid file. */
+export function writeRunning(dir: string, { pid, url, mark }: Running): void {
+  writePrivate(join(dir, 'pid'), `${pid}\n${url}\n${mark ?? ''}\n`)
 }
 
 export function readRunning(dir: string): Running | null {
-  const [pid = '', url = ''] = readIfThere(join(dir, 'pid'))?.split('\n') ?? []
-  return /^[1-9]\d{0,9}$/.test(pid) ? { pid: Number(pid), url } : null
+  const [pid = '', url = '', mark = ''] = readIfThere(join(dir, 'pid'))?.split('\n') ?? []
+  return /^[1-9]\d{0,9}$/.test(pid) ? { pid: Number(pid), url, mark: mark || null } : null
 }
 
 /** Removes the pid file if it is still this process's: a successor may have written its own. */

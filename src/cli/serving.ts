@@ -15,6 +15,7 @@ import type { LoadedConfig } from '../load-config.js'
 import { makeFirstToken } from './admin-token.js'
 import type { CliIo } from './context.js'
 import { CliError, errorLine } from './errors.js'
+import { keepFirstSettings } from './first-settings.js'
 import { removeRunning, tokenPath, writeRunning } from './instance.js'
 import { welcome } from './welcome.js'
 
@@ -26,8 +27,20 @@ export interface Service {
 
 export type CreateService = (config: Config, log: Log) => Service | Promise<Service>
 
+export interface ServingWay {
+  /** The instance has no folder yet: its config.ini is written, so that it keeps its port. */
+  readonly isNew: boolean
+  /** A token made now is not shown. */
+  readonly quiet: boolean
+}
+
 /** Serves until SIGTERM or SIGINT. A second signal ends the process at once. */
-export async function serveUntilSignal(loaded: LoadedConfig, io: CliIo, createService: CreateService): Promise<void> {
+export async function serveUntilSignal(
+  loaded: LoadedConfig,
+  io: CliIo,
+  createService: CreateService,
+  way: ServingWay = { isNew: false, quiet: false },
+): Promise<void> {
   const { config, warnings } = loaded
   const log = createLogger(config.logging)
   for (const warning of warnings) log.warning(warning)
@@ -45,20 +58,21 @@ export async function serveUntilSignal(loaded: LoadedConfig, io: CliIo, createSe
   try {
     const madeToken = await prepareDatabase(config, log, stopping.signal)
     if (stopping.signal.aborted) return
-    await runService(config, io, log, createService, madeToken, stopping.signal)
+    await runService(loaded, io, log, createService, { ...way, madeToken }, stopping.signal)
   } finally {
     for (const stopListening of deaf) stopListening()
   }
 }
 
 async function runService(
-  config: Config,
+  loaded: LoadedConfig,
   io: CliIo,
   log: Log,
   createService: CreateService,
-  madeToken: string | null,
+  { isNew, quiet, madeToken }: ServingWay & { readonly madeToken: string | null },
   stop: AbortSignal,
 ): Promise<void> {
+  const { config } = loaded
   const { dir, name } = config.instance
   const service = await createService(config, log)
   let url: string
@@ -71,8 +85,9 @@ async function runService(
     throw explainStart(error, config)
   }
   log.info(`mail-proxy ${VERSION} instance ${name} listens on ${url}`, { version: VERSION, instance: name, url })
-  if (dir !== null) writeRunning(dir, { pid: io.pid, url })
-  if (madeToken !== null && dir !== null) io.err(welcome(madeToken, tokenPath(dir), url))
+  if (dir !== null) writeRunning(dir, { pid: io.pid, url, mark: io.processes.markOf(io.pid) })
+  if (isNew && dir !== null) keepFirstSettings(dir, loaded, url)
+  if (madeToken !== null && dir !== null && !quiet) io.err(welcome(madeToken, tokenPath(dir), url))
   try {
     await aborted(stop)
   } finally {
@@ -122,7 +137,7 @@ function explainStart(error: unknown, { server: { host, port } }: Config): unkno
   switch ((error as NodeJS.ErrnoException | null)?.code) {
     case 'EADDRINUSE':
       return new CliError(
-        `port ${port} on ${host} is in use: stop what listens there, or choose another port with --port or GMP_PORT`,
+        `port ${port} on ${host} is in use: stop what listens there, or choose another port with --port, GMP_PORT or port in config.ini's [server]`,
         { cause: error },
       )
     case 'EACCES':

@@ -42,6 +42,6 @@ export function welcome(token: string, tokenPath: string, url: string): string {
 }
 
 /** An address to listen on everywhere is none to connect to. */
-function reachable(url: string): string {
+export function reachable(url: string): string {
   return url.replace(/\/+$/, '').replace(/^(https?:\/\/)(0\.0\.0\.0|\[::\]|::)(?=:|$)/, '$1127.0.0.1')
 }

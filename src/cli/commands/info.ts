@@ -5,7 +5,7 @@ import { VERSION } from '../../lib/version.js'
 import type { CliIo } from '../context.js'
 import { databaseMayExist, showDatabase, withInstanceDatabase } from '../database.js'
 import { errorLine } from '../errors.js'
-import { readRunning } from '../instance.js'
+import { findProcess } from '../running.js'
 import { settingsOfKnownInstance } from '../settings.js'
 
 interface Info {
@@ -36,15 +36,14 @@ export function addInfo(program: Command, io: CliIo, instance: string): void {
 async function gather(io: CliIo, name: string): Promise<Info> {
   const { config } = settingsOfKnownInstance(io, name)
   const { host, port } = config.server
-  const noted = config.instance.dir === null ? null : readRunning(config.instance.dir)
-  const running = noted !== null && io.isAlive(noted.pid)
+  const running = findProcess(io, config.instance.dir)
   return {
     name,
     folder: config.instance.dir,
     database: showDatabase(config),
-    url: running ? noted.url : `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
-    running,
-    pid: running ? noted.pid : null,
+    url: running !== null ? running.url : `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    running: running !== null,
+    pid: running?.pid ?? null,
     version: VERSION,
     ...(await schemaOf(config)),
   }

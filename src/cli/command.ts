@@ -1,0 +1,41 @@
+/** What all commands are made of: where they stand, their common options, the examples in their help. */
+import { Command } from 'commander'
+import type { CliIo } from './context.js'
+import { errorLine } from './errors.js'
+
+/** The words before the command: `mail-proxy [instance] [tenant] …`. */
+export interface Place {
+  readonly io: CliIo
+  readonly instance: string
+  /** null: the command speaks of all tenants. */
+  readonly tenant: string | null
+}
+
+/** A program whose output goes to `io` and which never exits by itself. Commands added later inherit that. */
+export function createProgram(name: string, io: CliIo): Command {
+  return new Command(name)
+    .exitOverride()
+    .configureHelp({ sortSubcommands: false, showGlobalOptions: false })
+    .helpCommand(false)
+    .configureOutput({
+      writeOut: text => io.out(text),
+      writeErr: text => io.err(text),
+      getOutHelpWidth: () => io.terminal.columns || 100,
+      getErrHelpWidth: () => io.terminal.columns || 100,
+      outputError: (text, write) => write(`${errorLine(text.replace(/^error: /, ''))}\n`),
+    })
+}
+
+/** Lines shown below the help; they must run as they stand. */
+export function withExamples(command: Command, lines: readonly string[]): Command {
+  return command.addHelpText('after', `\nExamples:\n${lines.map(line => `  ${line}\n`).join('')}`)
+}
+
+export function withJson(command: Command): Command {
+  return command.option('--json', 'answer as JSON')
+}
+
+/** The words of a command from the program on, as in `mail-proxy shop tenants add`. */
+export function pathOf(command: Command): string {
+  return command.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`
+}

@@ -1,0 +1,24 @@
+/** The three forms of an answer: for people, for programs, for spreadsheets. */
+import { stringify } from 'csv-stringify/sync'
+import type { CliIo } from '../context.js'
+
+export interface Format {
+  readonly json?: boolean
+  readonly csv?: boolean
+}
+
+/** One line of JSON an answer, or the text. `text` is made only when it is wanted. */
+export function show(io: CliIo, { json }: Format, value: unknown, text: () => string): void {
+  io.out(json ? `${JSON.stringify(value, null, io.terminal.stdout ? 2 : undefined)}\n` : text())
+}
+
+/** RFC 4180 with a header; a cell that a spreadsheet would run as a formula is made text. */
+export function csv(columns: readonly string[], rows: readonly Readonly<Record<string, unknown>>[]): string {
+  const cells = rows.map(row => columns.map(column => plain(row[column])))
+  return stringify([[...columns], ...cells], { escape_formulas: true, record_delimiter: 'windows' })
+}
+
+function plain(value: unknown): string {
+  if (value === null || value === undefined) return ''
+  return typeof value === 'object' ? JSON.stringify(value) : String(value)
+}

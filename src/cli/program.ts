@@ -1,0 +1,104 @@
+/** Which commands there are, and how the first words choose among them. */
+import type { Command } from 'commander'
+import { VERSION } from '../lib/version.js'
+import { createProgram, type Place, withExamples } from './command.js'
+import { addDelete } from './commands/delete.js'
+import { addInfo } from './commands/info.js'
+import { addList } from './commands/list.js'
+import { addMigrate } from './commands/migrate.js'
+import { addRestart } from './commands/restart.js'
+import { addServe } from './commands/serve.js'
+import { addStart } from './commands/start.js'
+import { addStatus } from './commands/status.js'
+import { addStop } from './commands/stop.js'
+import { addTenants } from './commands/tenants.js'
+import { addToken } from './commands/token.js'
+import type { CliIo } from './context.js'
+import { UsageError } from './errors.js'
+import { COMMAND_NAMES, instanceFolder } from './instance.js'
+import type { CreateService } from './serving.js'
+
+/** The program that the first words name, and the words left for it. */
+export function programFor(
+  argv: readonly string[],
+  io: CliIo,
+  createService: CreateService,
+): { readonly program: Command; readonly rest: readonly string[] } {
+  const [first, second, ...more] = argv
+  if (first === undefined || first.startsWith('-') || (COMMAND_NAMES as readonly string[]).includes(first)) {
+    return { program: rootProgram(io, createService), rest: argv.length === 0 ? ['--help'] : argv }
+  }
+  // A name that cannot be one is refused before its commands are looked at.
+  instanceFolder(first, io.env, io.home)
+  const ofInstance = instanceProgram({ io, instance: first, tenant: null })
+  if (second === '--tenant' || second === '-t') {
+    const [tenant, ...rest] = more
+    if (tenant === undefined) throw new UsageError('--tenant needs the id of a tenant')
+    return { program: tenantProgram({ io, instance: first, tenant }), rest: rest.length === 0 ? ['--help'] : rest }
+  }
+  const isTenant = second !== undefined && !second.startsWith('-') && !hasCommand(ofInstance, second)
+  if (isTenant && TENANT_ID.test(second) && isTenantCommand(more[0])) {
+    return {
+      program: tenantProgram({ io, instance: first, tenant: second }),
+      rest: more.length === 0 ? ['--help'] : more,
+    }
+  }
+  return { program: ofInstance, rest: argv.length === 1 ? ['--help'] : argv.slice(1) }
+}
+
+export function rootProgram(io: CliIo, createService: CreateService): Command {
+  const program = createProgram('mail-proxy', io)
+    .usage('[command] | <instance> <command> | <instance> <tenant> <command>')
+    .description('Durable mail queue between applications and their SMTP accounts')
+    .version(VERSION, '-V, --version')
+  addServe(program, io, createService)
+  addStart(program, io, createService)
+  addStop(program, io)
+  addRestart(program, io)
+  addStatus(program, io)
+  addList(program, io)
+  addDelete(program, io)
+  return withExamples(program, [
+    'mail-proxy start shop --background       make an instance and serve it',
+    'mail-proxy shop tenants add acme         a tenant of it',
+    'mail-proxy shop acme accounts add        an SMTP account, asked for step by step',
+    'mail-proxy shop acme messages list       what waits, what went out',
+    'mail-proxy shop --help                   all commands of one instance',
+    'mail-proxy shop acme --help              all commands of one tenant',
+  ])
+}
+
+export function instanceProgram(place: Place): Command {
+  const { io, instance } = place
+  const program = createProgram(`mail-proxy ${instance}`, io)
+    .usage('<command> | <tenant> <command>')
+    .description(`Commands of one instance`)
+  addInfo(program, io, instance)
+  addTenants(program, place)
+  addToken(program, io, instance)
+  addMigrate(program, io, instance)
+  return withExamples(program, [
+    `mail-proxy ${instance} tenants list`,
+    `mail-proxy ${instance} acme messages list --status error`,
+    `mail-proxy ${instance} --tenant stats accounts list   a tenant whose id is also a command`,
+  ])
+}
+
+export function tenantProgram({ io, instance, tenant }: Place): Command {
+  const program = createProgram(`mail-proxy ${instance} ${tenant}`, io).description('Commands of one tenant')
+  return program
+}
+
+const TENANT_ID = /^[A-Za-z0-9_.-]{1,64}$/
+
+function hasCommand(program: Command, name: string): boolean {
+  return program.commands.some(command => command.name() === name || command.aliases().includes(name))
+}
+
+/** A mistyped command must not be taken for a tenant: a tenant's id is followed by one of its commands. */
+function isTenantCommand(word = ''): boolean {
+  return word === '--help' || word === '-h' || TENANT_COMMANDS.includes(word)
+}
+
+/** First words after a tenant. */
+const TENANT_COMMANDS: readonly string[] = ['info', 'run-now', 'suspend', 'activate', 'accounts', 'messages', 'volumes']
