@@ -39,6 +39,7 @@ import { createReporter } from './reports/reporter.js'
 import { listRules } from './rules/store.js'
 import { createAttachments } from './service/attachments.js'
 import { watchClock } from './service/clock-watch.js'
+import { readDiagnostics } from './service/diagnostics.js'
 import { createDisk } from './service/disk.js'
 import { createWake } from './service/hints.js'
 import { openKeys } from './service/key.js'
@@ -418,6 +419,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     files: attachments.files,
     knownVolumes: createKnownVolumes({ db, clock, forgotten: attachments.forgetOrigins }),
     volumeProblem,
+    diagnostics: () => readDiagnostics({ db, clock, settings, steadyNow, loops }),
+    testSync: tenant => reporter.test(tenant),
     nextOpening: (accountKey, now) => nextOpening(settings, accountKey, now),
     probeAccount: async account => {
       const conversation: string[] = []

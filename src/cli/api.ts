@@ -28,6 +28,8 @@ export interface Given {
   /** undefined and null are left out. */
   readonly query?: Readonly<Record<string, string | number | boolean | null | undefined>>
   readonly body?: unknown
+  /** The question has "no" for an answer (`ok: false` with status 200), as a test of a login does. */
+  readonly acceptNo?: boolean
 }
 
 /** The service said no; the message is its own sentence. */
@@ -64,7 +66,7 @@ function serviceApi(config: Config, url: string, token: string | null): Api {
   return {
     via: 'service',
     config,
-    async call<T>(method: Method, path: string, { query, body }: Given = {}) {
+    async call<T>(method: Method, path: string, { query, body, acceptNo = false }: Given = {}) {
       const response = await fetch(`${url}${path}${queryText(query)}`, {
         method,
         headers: {
@@ -76,7 +78,7 @@ function serviceApi(config: Config, url: string, token: string | null): Api {
       }).catch(error => {
         throw new CliError(`${url} does not answer (${reasonOf(error)}): is the instance stopping?`, { cause: error })
       })
-      return judge<T>(response.status, await response.text(), url)
+      return judge<T>(response.status, await response.text(), url, acceptNo)
     },
   }
 }
@@ -85,7 +87,7 @@ function databaseApi(config: Config, app: House['app']): Api {
   return {
     via: 'database',
     config,
-    async call<T>(method: Method, path: string, { query, body }: Given = {}) {
+    async call<T>(method: Method, path: string, { query, body, acceptNo = false }: Given = {}) {
       const response = await app.inject({
         method,
         url: `${path}${queryText(query)}`,
@@ -93,7 +95,7 @@ function databaseApi(config: Config, app: House['app']): Api {
           ? {}
           : { payload: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
       })
-      return judge<T>(response.statusCode, response.body, 'the database')
+      return judge<T>(response.statusCode, response.body, 'the database', acceptNo)
     },
   }
 }
@@ -139,14 +141,14 @@ function tokenOf({ server, instance }: Config): string | null {
   return server.apiToken ?? (instance.dir === null ? null : readToken(instance.dir))
 }
 
-function judge<T>(status: number, text: string, from: string): T {
+function judge<T>(status: number, text: string, from: string, acceptNo: boolean): T {
   let answer: Record<string, unknown>
   try {
     answer = JSON.parse(text)
   } catch (cause) {
     throw new CliError(`${from} answered ${status} with something that is not JSON: is it a mail-proxy?`, { cause })
   }
-  if (status < 400 && answer.ok !== false) return answer as T
+  if (status < 400 && (acceptNo || answer.ok !== false)) return answer as T
   const code = String(answer.code ?? 'unknown')
   const sentence = String(answer.error ?? `the service answered ${status}`)
   const hint = code === 'unauthorized' ? `; the token of this machine is kept in ${TOKEN_HINT}` : ''

@@ -2,7 +2,9 @@
 import type { Command } from 'commander'
 import { VERSION } from '../lib/version.js'
 import { createProgram, type Place, withExamples } from './command.js'
+import { addCheckLoop } from './commands/check-loop.js'
 import { addDelete } from './commands/delete.js'
+import { addDiagnose } from './commands/diagnose.js'
 import { addInfo } from './commands/info.js'
 import { addList } from './commands/list.js'
 import { addMigrate } from './commands/migrate.js'
@@ -12,6 +14,7 @@ import { addStart } from './commands/start.js'
 import { addStatus } from './commands/status.js'
 import { addStop } from './commands/stop.js'
 import { addTenants } from './commands/tenants.js'
+import { addTestDispatch } from './commands/test-dispatch.js'
 import { addToken } from './commands/token.js'
 import type { CliIo } from './context.js'
 import { UsageError } from './errors.js'
@@ -75,6 +78,9 @@ export function instanceProgram(place: Place): Command {
     .description(`Commands of one instance`)
   addInfo(program, io, instance)
   addTenants(program, place)
+  addDiagnose(program, place)
+  addCheckLoop(program, place)
+  addTestDispatch(program, place)
   addToken(program, io, instance)
   addMigrate(program, io, instance)
   return withExamples(program, [
@@ -84,8 +90,10 @@ export function instanceProgram(place: Place): Command {
   ])
 }
 
-export function tenantProgram({ io, instance, tenant }: Place): Command {
+export function tenantProgram(place: Place): Command {
+  const { io, instance, tenant } = place
   const program = createProgram(`mail-proxy ${instance} ${tenant}`, io).description('Commands of one tenant')
+  addTestDispatch(program, place)
   return program
 }
 
@@ -101,4 +109,13 @@ function isTenantCommand(word = ''): boolean {
 }
 
 /** First words after a tenant. */
-const TENANT_COMMANDS: readonly string[] = ['info', 'run-now', 'suspend', 'activate', 'accounts', 'messages', 'volumes']
+const TENANT_COMMANDS: readonly string[] = [
+  'info',
+  'run-now',
+  'suspend',
+  'activate',
+  'accounts',
+  'messages',
+  'volumes',
+  'test-dispatch',
+]

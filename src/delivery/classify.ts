@@ -20,6 +20,7 @@ export interface AttemptFacts {
   /** Epoch ms. */
   readonly startedAt: number
   readonly durationMs: number
+  readonly conversation?: readonly string[]
 }
 
 /** `open`: all recipients not yet decided; the transaction asked the first of them, or all. */
@@ -161,7 +162,7 @@ function recordOf(replies: Replies, facts: AttemptFacts): AttemptRecord {
   }
 }
 
-function emptyRecord({ n, startedAt, durationMs }: AttemptFacts): AttemptRecord {
+function emptyRecord({ n, startedAt, durationMs, conversation }: AttemptFacts): AttemptRecord {
   return {
     n,
     started_ts: Math.floor(startedAt / 1000),
@@ -170,5 +171,6 @@ function emptyRecord({ n, startedAt, durationMs }: AttemptFacts): AttemptRecord 
     replies: [],
     final: null,
     error: null,
+    ...(conversation === undefined ? {} : { conversation }),
   }
 }

@@ -54,7 +54,8 @@ export async function deliver(
   const open = openRecipients(claimed)
   const startedAt = clock.now()
   const from = clock.monotonic()
-  const facts = () => ({ n: claimed.attempts + 1, startedAt, durationMs: clock.monotonic() - from })
+  let conversation: string[] | undefined
+  const facts = () => ({ n: claimed.attempts + 1, startedAt, durationMs: clock.monotonic() - from, conversation })
   // A process frozen past its lease must not send: the message may be another's by now.
   const checkLease = () => {
     if (!lease.hasMargin(marginMs)) throw new Interrupted('the lease ran out before the final dot', true)
@@ -81,9 +82,10 @@ export async function deliver(
     const parts = await handleLargeFiles(claimed.id, given, lookup.tenant, deps, signal)
     const mail = watched(render(claimed, parts), sending)
     const envelope = { from: claimed.envelope.from, to: open.slice(0, account.maxRecipientsPerTransaction) }
+    if (content.trace) conversation = []
     sending.isAsked = true
     sending.onAsk?.()
-    const replies = await transport.send(account, envelope, mail, { signal, beforeFinalDot })
+    const replies = await transport.send(account, envelope, mail, { signal, beforeFinalDot, conversation })
     return classifyReplies(replies, open, facts())
   } catch (error) {
     // Broken off by us before the dot: the message did nothing wrong and loses nothing.

@@ -9,8 +9,15 @@ import type { Config } from '../config.js'
 import type { Db } from '../db/db.js'
 import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
+import type { LoopProgress } from '../lib/loop.js'
 import type { Sealer } from '../lib/sealer.js'
 import type { Wake } from '../lib/wake.js'
+import type { LimitUse } from '../limits/use.js'
+import type { AccountBacklog } from '../queue/backlog.js'
+import type { WorkerLease } from '../queue/lease.js'
+import type { ReportBacklog } from '../reports/backlog.js'
+import type { SyncTest } from '../reports/test-endpoint.js'
+import type { Tenant } from '../tenants/tenant.js'
 import type { KnownVolumes } from '../volumes/known.js'
 import type { VolumeProblem } from '../volumes/volume.js'
 
@@ -37,6 +44,9 @@ export interface HttpDeps {
   nextOpening(accountKey: number, now: number): number | null | Promise<number | null>
   /** Connects and logs in as a delivery would, without a message. Never rejects for what the server answered. */
   probeAccount(account: Account): Promise<AccountTest>
+  diagnostics(): Promise<Diagnostics>
+  /** Calls the tenant's report endpoint with an empty report. Never rejects for what came back. */
+  testSync(tenant: Tenant): Promise<SyncTest>
   /** Large files that were put out of their mails. */
   readonly files: LinkedFiles
   /** Which volumes messages may name. */
@@ -76,6 +86,25 @@ export interface Readiness {
   readonly ok: boolean
   /** What is missing, in sentences without secrets. */
   readonly problems: readonly string[]
+}
+
+/** Instants in epoch ms. */
+export interface Diagnostics {
+  readonly now: number
+  readonly database: {
+    readonly dialect: string
+    readonly roundTripMs: number
+    /** How far the database's clock is ahead of this process's. */
+    readonly aheadMs: number
+  }
+  readonly loops: readonly LoopProgress[]
+  readonly workers: readonly WorkerLease[]
+  readonly backlog: readonly (AccountBacklog & {
+    readonly limits: readonly LimitUse[]
+    /** When the account's rules let it send next; null: they do now; Infinity: never. */
+    readonly opensAt: number | null
+  })[]
+  readonly reports: readonly ReportBacklog[]
 }
 
 export interface AccountTest {

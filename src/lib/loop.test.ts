@@ -165,17 +165,17 @@ describe('a step that fails', () => {
     expect(lines.filter(line => line.startsWith('ERROR'))).toHaveLength(4)
     expect(lines[0]).toBe('ERROR The test loop failed (1 in a row), next try in 200 ms: database away')
     expect(lines.filter(line => line.startsWith('INFO'))).toEqual(['INFO The test loop goes on after 40 failed steps'])
-    expect(loop.idleFor()).toBeLessThanOrEqual(INTERVAL)
+    expect(loop.progress().idleMs).toBeLessThanOrEqual(INTERVAL)
   })
 
-  it('idleFor tells how long nothing went well', async () => {
+  it('progress tells how long nothing went well', async () => {
     const { clock, loop } = run(n => {
       if (n > 1) throw new Error('database away')
       return IDLE
     })
     await settle()
     await clock.advance(30_000)
-    expect(loop.idleFor()).toBe(30_000)
+    expect(loop.progress().idleMs).toBe(30_000)
   })
 
   it('a step that throws without a promise is a failed step too', async () => {

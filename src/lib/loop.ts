@@ -18,8 +18,23 @@ export interface Loop {
   wake(): void
   /** Resolves when the running step has ended. */
   stop(): Promise<void>
-  /** Monotonic ms since the last step that ended well; for diagnostics. */
-  idleFor(): number
+  progress(): LoopProgress
+}
+
+/** How a loop is getting on, for diagnostics; times in ms. */
+export interface LoopProgress {
+  readonly name: string
+  /** Longest wait between two steps. */
+  readonly intervalMs: number
+  /** Steps that ended well. */
+  readonly steps: number
+  /** Since the last of them, or since the loop was made. */
+  readonly idleMs: number
+  /** How long the step under way has been running; null: none is. */
+  readonly runningMs: number | null
+  /** Failed steps in a row, and the words of the last. */
+  readonly failures: number
+  readonly lastError: string | null
 }
 
 export interface LoopOptions {
@@ -40,21 +55,30 @@ export function createLoop({ name, clock, log, intervalMs, step }: LoopOptions):
   let rouse = new AbortController()
   let running: Promise<void> | null = null
   let lastGood = clock.monotonic()
+  let steps = 0
+  let begunAt: number | null = null
+  let failures = 0
+  let lastError: string | null = null
 
   const run = async () => {
-    let failures = 0
     while (!stopping) {
       woken = false
       rouse = new AbortController()
       let wait: number
       try {
+        begunAt = clock.monotonic()
         const { nextAt, again } = await step()
+        begunAt = null
+        steps += 1
+        lastError = null
         if (failures > 0) log.info(`The ${name} loop goes on after ${failures} failed steps`)
         failures = 0
         lastGood = clock.monotonic()
         // One turn of the event loop between steps, whatever their number, keeps the rest of the process alive.
         wait = again ? 0 : nextAt === null ? intervalMs : Math.max(0, Math.min(intervalMs, nextAt - clock.now()))
       } catch (error) {
+        begunAt = null
+        lastError = (error as Error).message
         failures += 1
         wait = Math.min(PAUSE_MAX_MS, PAUSE_FIRST_MS * 2 ** Math.min(failures - 1, 10))
         if (isWorthSaying(failures)) {
@@ -87,7 +111,11 @@ export function createLoop({ name, clock, log, intervalMs, step }: LoopOptions):
       rouse.abort()
       await running
     },
-    idleFor: () => clock.monotonic() - lastGood,
+    progress() {
+      const now = clock.monotonic()
+      const runningMs = begunAt === null ? null : now - begunAt
+      return { name, intervalMs, steps, idleMs: now - lastGood, runningMs, failures, lastError }
+    },
   }
 }
 

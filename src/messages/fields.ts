@@ -67,6 +67,16 @@ export function textField(reading: Reading, field: string): string | null {
   return typeof value === 'string' ? value : refuseInvalid(reading, field, 'must be a string')
 }
 
+/** True or false, also as old clients write it; null when absent or null. */
+export function flagField(reading: Reading, field: string): boolean | null {
+  const value = reading.source[field]
+  if (value === undefined || value === null) return null
+  if (value === true || value === 1 || value === 'true') return true
+  return value === false || value === 0 || value === 'false'
+    ? false
+    : refuseInvalid(reading, field, 'must be true or false')
+}
+
 const NUMBER = /^\s*[+-]?\d{1,20}(\.\d{1,20})?\s*$/
 
 /** A number, or a string that is one; null otherwise. */

@@ -52,6 +52,8 @@ export interface Content {
   /** Without angle brackets or with: as the client gave it; the renderer brings it into form. */
   readonly messageId?: string
   readonly attachments?: readonly AttachmentRef[]
+  /** The SMTP conversation of each attempt is kept with it, without the content. */
+  readonly trace?: boolean
 }
 
 /** RFC 5321 envelope: bare addresses, domains in A-labels unless the local part needs SMTPUTF8 anyway. */

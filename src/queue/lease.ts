@@ -60,6 +60,28 @@ export async function takeLease({ db, clock, leaseMs, holder, epoch }: LeaseOpti
   }
 }
 
+export interface WorkerLease {
+  /** Host and process, for people. */
+  readonly holder: string
+  /** Epoch ms by the database's clock. */
+  readonly startedAt: number
+  /** How much of it is left, ms; below 0 it has run out. */
+  readonly leftMs: number
+}
+
+/** The workers on this database, the newest first; those that died are listed until they are rescued. */
+export async function listLeases(db: Db, now: number): Promise<WorkerLease[]> {
+  const rows = await db.read({
+    sql: 'select holder, started_at, until - @now($1) as left_ms from leases order by started_at desc limit 1000',
+    params: [now],
+  })
+  return rows.map(row => ({
+    holder: row.holder as string,
+    startedAt: Number(row.started_at),
+    leftMs: Number(row.left_ms),
+  }))
+}
+
 export interface DeadLease {
   readonly id: number
   readonly holder: string

@@ -35,6 +35,8 @@ export interface AttemptRecord {
   readonly replies: readonly { address: string; code: string | null; enhanced: string | null; text: string | null }[]
   readonly final: { code: string; enhanced: string | null; text: string } | null
   readonly error: string | null
+  /** Of a message that asked for it: what both sides said, without the content. */
+  readonly conversation?: readonly string[]
 }
 
 export interface Outcome {

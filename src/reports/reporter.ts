@@ -13,6 +13,7 @@ import { createLane, dueAt, isForgettable, type Lane } from './lane.js'
 import { endQuiet, findDue, findIdle, findSyncable, forgetBackoff } from './outbox.js'
 import { createPoster, type Poster } from './post.js'
 import { type ReportMetrics, type RoundDeps, syncTenant } from './round.js'
+import { type SyncTest, testEndpoint } from './test-endpoint.js'
 
 export type { ReportMetrics } from './round.js'
 
@@ -43,6 +44,8 @@ export interface Reporter {
   runNow(tenantId: string | null): void
   /** The wall clock was set: nothing waits any longer for an instant of before. */
   clockWasSet(): Promise<void>
+  /** An empty report to the tenant's endpoint, whose answer changes nothing: for an operator. */
+  test(tenant: Tenant): Promise<SyncTest>
   /** Resolves when no call is in flight. */
   drained(): Promise<void>
   /** Starts nothing more; calls under way have `graceMs` to end, then they are cut off and tried again another time. */
@@ -248,6 +251,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
       for (const lane of lanes.values()) if (!lane.posting) lanes.delete(lane.tenantId)
       await forgetBackoff(db)
     },
+    test: tenant => testEndpoint(tenant, round),
     drained,
     async stop(graceMs = STOP_GRACE_MS) {
       stopped = true

@@ -63,7 +63,7 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
           log.debug('A kept connection was stale', { tenant_id: account.tenantId, account_id: account.id })
         }
       }
-      const fresh = await connect(station, account, shape, options.signal)
+      const fresh = await connect(station, account, shape, options)
       return await sendOver(fresh, station, account, envelope, mail, options)
     } finally {
       station.leave()
@@ -93,9 +93,14 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     return replies
   }
 
-  async function connect(station: Station, account: Account, shape: string, signal: AbortSignal): Promise<Pooled> {
+  async function connect(
+    station: Station,
+    account: Account,
+    shape: string,
+    { signal, conversation }: SendOptions,
+  ): Promise<Pooled> {
     const { generation } = station
-    const link = await openConnection(account, connecting, signal)
+    const link = await openConnection(account, connecting, signal, conversation)
     const fields = { tenant_id: account.tenantId, account_id: account.id, remote: link.remote }
     log.debug('Connection opened', fields)
     const session = new Session(link, config, clock)

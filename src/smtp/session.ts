@@ -14,6 +14,7 @@ import { outOfStep, type Progress, serverCloses, toFailure } from './failures.js
 import { isTooManyRecipients } from './reply.js'
 import type { Mail, RecipientReply, Replies, Reply, SendOptions, SmtpPhase } from './transport.js'
 import { Wire, WireBroken } from './wire.js'
+import { writeDown } from './write-down.js'
 
 /** A connection after login, as `openConnection` hands it over. */
 export interface Link {
@@ -76,6 +77,7 @@ export class Session {
     const unwatch = watchAbort(options.signal, this.stop)
     this.transactions++
     wire.idle = false
+    if (options.conversation !== undefined) wire.tap = writeDown(options.conversation)
     try {
       const replies = link.extensions.pipelining
         ? await this.askAtOnce(envelope, plan, progress)
@@ -87,6 +89,7 @@ export class Session {
       throw error instanceof WireBroken ? toFailure(error, progress, link.remote) : error
     } finally {
       unwatch()
+      wire.tap = null
       wire.idle = true
       if (!wire.isReusable) wire.drop()
     }

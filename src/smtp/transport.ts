@@ -89,6 +89,8 @@ export interface SendOptions {
    * When it rejects, the dot is not sent and the connection is dropped; the rejection is what `send` throws.
    */
   readonly beforeFinalDot: () => void | Promise<void>
+  /** Receives what both sides say, a line each, secrets masked and without the content. */
+  readonly conversation?: string[]
 }
 
 export interface MailTransport {

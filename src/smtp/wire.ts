@@ -20,6 +20,12 @@ export class WireBroken extends Error {
   }
 }
 
+export interface WireTap {
+  /** Commands as text, content as octets. */
+  sent(data: string | Buffer): void
+  received(reply: Reply): void
+}
+
 interface Waiter {
   readonly count: number
   readonly timeoutMs: number
@@ -47,6 +53,8 @@ export class Wire {
   repliesRead = 0
   /** Called once, when the wire breaks. */
   onBroken: ((error: WireBroken) => void) | null = null
+  /** Hears what is said while somebody keeps it. */
+  tap: WireTap | null = null
 
   constructor(
     private readonly socket: Socket,
@@ -64,6 +72,7 @@ export class Wire {
   /** Hands octets to the socket; false when its buffer is full and `drained` should be awaited. Throws WireBroken. */
   write(data: string | Buffer): boolean {
     if (this.broken !== null) throw this.broken
+    this.tap?.sent(data)
     return typeof data === 'string' ? this.socket.write(data, 'utf8') : this.socket.write(data)
   }
 
@@ -127,6 +136,7 @@ export class Wire {
 
   private onReply(reply: Reply): void {
     this.repliesRead++
+    this.tap?.received(reply)
     this.arrived.push(reply)
     if (reply.code === 421) this.isClosing = true
     if (this.waiter === null) {

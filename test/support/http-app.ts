@@ -100,6 +100,10 @@ export async function openHttpApp(
     freeDiskMb: () => process.freeMb,
     probeAccount: account => http.probe(account),
     files: { isSigned: () => false, find: async () => null },
+    diagnostics: async () => {
+      throw new Error('diagnostics need a whole service')
+    },
+    testSync: async () => ({ ok: false, url: null, durationMs: 0, error: 'no reporter here' }),
     knownVolumes: createKnownVolumes({ db: temp.db, clock }),
     volumeProblem,
   }

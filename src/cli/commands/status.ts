@@ -7,7 +7,7 @@ import { databaseMayExist } from '../database.js'
 import { ExitWith, errorLine } from '../errors.js'
 import { show } from '../output/show.js'
 import { fields } from '../output/table.js'
-import { duration, paintState } from '../output/text.js'
+import { counted, duration, paintState } from '../output/text.js'
 import { findProcess, findRunning } from '../running.js'
 import { settingsOfKnownInstance } from '../settings.js'
 
@@ -74,7 +74,7 @@ function asText(io: CliIo, answer: Answer): string {
     ],
     ['url', answer.url ?? undefined],
     ['sending', answer.active === undefined || !isRunning ? (answer.release_needed ?? undefined) : sends],
-    ['waiting', answer.pending_messages === undefined ? undefined : `${answer.pending_messages} messages`],
+    ['waiting', answer.pending_messages === undefined ? undefined : counted(answer.pending_messages, 'message')],
     ['paused', paused === undefined || paused === '' ? undefined : paused],
     ['up for', isRunning && answer.uptime_seconds !== undefined ? duration(answer.uptime_seconds) : undefined],
     ['version', isRunning ? answer.version : undefined],

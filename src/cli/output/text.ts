@@ -41,6 +41,11 @@ const STATE_COLOURS: Readonly<Record<string, Colour>> = {
   stopped: 'gray',
 }
 
+/** `1 message`, `2 messages`. */
+export function counted(n: number, one: string, many = `${one}s`): string {
+  return `${n} ${n === 1 ? one : many}`
+}
+
 /** Unix seconds as local time; '-' for none. */
 export function time(seconds: number | null | undefined): string {
   if (seconds === null || seconds === undefined) return '-'

@@ -3,6 +3,7 @@ import type { Routes } from '../app.js'
 import { accountRoutes } from './accounts.js'
 import { commandLogRoutes } from './command-log.js'
 import { commandRoutes } from './commands.js'
+import { diagnosticsRoutes } from './diagnostics.js'
 import { fileRoutes } from './files.js'
 import { instanceRoutes } from './instance.js'
 import { messageRoutes } from './messages.js'
@@ -21,6 +22,7 @@ export const allRoutes: readonly Routes[] = [
   commandRoutes,
   ruleRoutes,
   statsRoutes,
+  diagnosticsRoutes,
   fileRoutes,
   instanceRoutes,
   commandLogRoutes,

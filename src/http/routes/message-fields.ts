@@ -3,7 +3,7 @@
  * alone, so that a wrong one does not fail the request. A test holds the names to what parseMessage reads.
  */
 import { Type } from '@fastify/type-provider-typebox'
-import { Given, Int, UnixTime } from '../schemas.js'
+import { Flag, Given, Int, UnixTime } from '../schemas.js'
 
 const text = (description: string, options: object = {}) => Given(Type.String({ ...options, description }))
 const addresses = (description: string) =>
@@ -20,9 +20,11 @@ const Attachment = Type.Object({
   filename: Type.String({ minLength: 1, maxLength: 255, description: 'Shown to the recipient' }),
   storage_path: Type.String({
     minLength: 1,
-    description: 'base64:<content>, or the content alone with fetch_mode base64',
+    description: 'Where it lies, or base64:<content>; see docs/attachments.md',
   }),
-  fetch_mode: text('base64; recognised and refused: http_url, endpoint, filesystem, volume, storage'),
+  fetch_mode: text(
+    'base64, http_url, endpoint, filesystem or volume (alias storage); left out: by the form of storage_path',
+  ),
   mime_type: text('Left out: by the file name', { maxLength: 255 }),
   content_md5: text('32 hex digits'),
   content_id: text('An inline part, for cid: in html', { maxLength: 255 }),
@@ -57,6 +59,7 @@ const Message = Type.Object(
     deferred_ts: Given(UnixTime),
     expires_ts: Given(UnixTime),
     batch_code: text('For suspending; * is reserved', { maxLength: 64 }),
+    trace: Given(Flag),
   },
   {
     title: 'Message',
