@@ -419,7 +419,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     files: attachments.files,
     knownVolumes: createKnownVolumes({ db, clock, forgotten: attachments.forgetOrigins }),
     volumeProblem,
-    diagnostics: () => readDiagnostics({ db, clock, settings, steadyNow, loops }),
+    loops: () => loops.map(each => each.progress()),
+    diagnostics: () => readDiagnostics({ db, clock, settings, steadyNow }),
     testSync: tenant => reporter.test(tenant),
     nextOpening: (accountKey, now) => nextOpening(settings, accountKey, now),
     probeAccount: async account => {

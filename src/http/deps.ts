@@ -44,6 +44,8 @@ export interface HttpDeps {
   nextOpening(accountKey: number, now: number): number | null | Promise<number | null>
   /** Connects and logs in as a delivery would, without a message. Never rejects for what the server answered. */
   probeAccount(account: Account): Promise<AccountTest>
+  /** The loops of this process; touches no database. */
+  loops(): readonly LoopProgress[]
   diagnostics(): Promise<Diagnostics>
   /** Calls the tenant's report endpoint with an empty report. Never rejects for what came back. */
   testSync(tenant: Tenant): Promise<SyncTest>
@@ -97,7 +99,6 @@ export interface Diagnostics {
     /** How far the database's clock is ahead of this process's. */
     readonly aheadMs: number
   }
-  readonly loops: readonly LoopProgress[]
   readonly workers: readonly WorkerLease[]
   readonly backlog: readonly (AccountBacklog & {
     readonly limits: readonly LimitUse[]

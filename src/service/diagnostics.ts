@@ -1,12 +1,11 @@
 /**
- * Everything an operator may need to know when mail does not go out, gathered on demand: who works on the database, how
- * the loops get on, what is open by account and age, which limits are used up, which reports are owed.
+ * What the database tells an operator when mail does not go out, gathered on demand: who works on it, what is open by
+ * account and age, which limits are used up, which reports are owed.
  */
 import type { Db } from '../db/db.js'
 import type { Settings } from '../delivery/settings.js'
 import type { Diagnostics } from '../http/deps.js'
 import type { Clock } from '../lib/clock.js'
-import type { Loop } from '../lib/loop.js'
 import { readUse } from '../limits/use.js'
 import { readBacklog } from '../queue/backlog.js'
 import { listLeases } from '../queue/lease.js'
@@ -21,16 +20,9 @@ export interface DiagnosticsDeps {
   readonly settings: Settings
   /** Leases and limits run on it. */
   readonly steadyNow: () => number
-  readonly loops: readonly Loop[]
 }
 
-export async function readDiagnostics({
-  db,
-  clock,
-  settings,
-  steadyNow,
-  loops,
-}: DiagnosticsDeps): Promise<Diagnostics> {
+export async function readDiagnostics({ db, clock, settings, steadyNow }: DiagnosticsDeps): Promise<Diagnostics> {
   const asked = clock.monotonic()
   const [row] = await db.read({ sql: 'select @now($1) as now', params: [steadyNow()] })
   const roundTripMs = clock.monotonic() - asked
@@ -49,7 +41,6 @@ export async function readDiagnostics({
   return {
     now,
     database: { dialect: db.dialect, roundTripMs, aheadMs: Number(row?.now) - steadyNow() },
-    loops: loops.map(loop => loop.progress()),
     workers,
     backlog: backlog.map(each => {
       const lookup = lookups.get(each.accountKey)

@@ -100,6 +100,7 @@ export async function openHttpApp(
     freeDiskMb: () => process.freeMb,
     probeAccount: account => http.probe(account),
     files: { isSigned: () => false, find: async () => null },
+    loops: () => [],
     diagnostics: async () => {
       throw new Error('diagnostics need a whole service')
     },

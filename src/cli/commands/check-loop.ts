@@ -4,8 +4,8 @@ import { systemClock } from '../../lib/clock.js'
 import { type Api, withApi } from '../api.js'
 import { type Place, withExamples, withJson } from '../command.js'
 import type { CliIo } from '../context.js'
-import type { Diagnostics, LoopFacts, Status } from '../diagnose/facts.js'
-import { judgeLoops } from '../diagnose/judge.js'
+import type { LoopFacts, Status } from '../diagnose/facts.js'
+import { type Finding, judgeLoops } from '../diagnose/judge.js'
 import { CliError, ExitWith, UsageError } from '../errors.js'
 import { createProgress } from '../output/progress.js'
 import { show } from '../output/show.js'
@@ -14,9 +14,12 @@ import { duration, paintState } from '../output/text.js'
 import { findProcess } from '../running.js'
 import { settingsOfKnownInstance } from '../settings.js'
 
+const STATUS_MS = 3_000
+
 interface Watched {
   readonly loops: readonly (LoopFacts & { readonly stepped: number })[]
-  readonly open: { readonly before: number; readonly after: number }
+  /** null: the database did not tell. */
+  readonly open: { readonly before: number | null; readonly after: number | null }
   /** Why a loop may rest: it is told apart from one that hangs. */
   readonly rests: string | null
 }
@@ -33,7 +36,7 @@ export function addCheckLoop(program: Command, { io, instance }: Place): void {
       if (findProcess(io, config.instance.dir) === null)
         throw new CliError(`${instance} does not run: nothing to watch`)
       const watched = await withApi(io, instance, api => watch(io, api, instance, seconds))
-      const findings = judgeLoops(watched.loops, instance)
+      const findings = judge(watched, instance, seconds)
       const stalled = findings.length > 0
       show(io, options, { instance, progress: !stalled, ...watched, findings }, () => asText(io, watched, findings))
       if (stalled) throw new ExitWith(1)
@@ -46,30 +49,65 @@ export function addCheckLoop(program: Command, { io, instance }: Place): void {
 
 async function watch(io: CliIo, api: Api, instance: string, seconds: number): Promise<Watched> {
   if (api.via === 'database') throw new CliError(`${instance} does not run: nothing to watch`)
-  const look = async () => ({
-    diagnostics: (await api.call<unknown>('GET', '/diagnostics')) as Diagnostics,
-    status: (await api.call<unknown>('GET', '/status')) as Status,
-  })
+  const look = async () => {
+    const { loops } = await api.call<{ loops: LoopFacts[] }>('GET', '/loops')
+    return { loops: loops.filter(isAtWork), status: await statusOf(api) }
+  }
   const first = await look()
   const progress = createProgress(io)
   for (let left = seconds; left > 0; left -= 1) {
-    progress.step(`watching ${first.diagnostics.loops.length} loops, ${left} s left`)
+    progress.step(`watching ${first.loops.length} loops, ${left} s left`)
     await systemClock.sleep(1_000)
   }
   const last = await look().finally(progress.end)
-  const before = new Map(first.diagnostics.loops.map(each => [each.name, each.steps]))
-  const { release_needed: release, scheduler_active: active } = last.status
+  const before = new Map(first.loops.map(each => [each.name, each.steps]))
   return {
-    loops: last.diagnostics.loops
-      .filter(each => each.steps > 0 || each.running_ms !== null || each.failures > 0)
-      .map(each => ({ ...each, stepped: each.steps - (before.get(each.name) ?? 0) })),
-    open: { before: first.status.pending_messages, after: last.status.pending_messages },
-    rests: release ?? (active ? null : 'the scheduler is suspended: its loops step and send nothing'),
+    loops: last.loops.map(each => ({ ...each, stepped: each.steps - (before.get(each.name) ?? 0) })),
+    open: { before: first.status?.pending_messages ?? null, after: last.status?.pending_messages ?? null },
+    rests: restOf(last.status),
   }
 }
 
-function asText(io: CliIo, { loops, open, rests }: Watched, findings: ReturnType<typeof judgeLoops>): string {
-  const stalled = new Set(findings.map(each => /the (\w+) loop/.exec(each.text)?.[1]))
+/** Started, as a role without it does not. */
+function isAtWork({ steps, running_ms: running, failures }: LoopFacts): boolean {
+  return steps > 0 || running !== null || failures > 0
+}
+
+/** null: the database does not answer, which is what a hanging loop may wait for too. */
+async function statusOf(api: Api): Promise<Status | null> {
+  const late = systemClock.sleep(STATUS_MS).then(() => null)
+  return Promise.race([api.call<Status>('GET', '/status').catch(() => null), late])
+}
+
+function restOf(status: Status | null): string | null {
+  if (status === null) return 'the database does not answer'
+  if (status.release_needed !== undefined) return status.release_needed
+  return status.scheduler_active ? null : 'the scheduler is suspended: its loops step and send nothing'
+}
+
+/** Besides what a diagnosis sees at a glance: who should have stepped twice while we watched, and did not once. */
+function judge({ loops }: Watched, instance: string, seconds: number): Finding[] {
+  const known = judgeLoops(loops, instance)
+  const silent = loops.filter(each => each.stepped === 0 && each.interval_ms * 2 < seconds * 1000)
+  const todo = `look at the database (mail-proxy ${instance} diagnose), else mail-proxy restart ${instance}`
+  const found = silent.map((each): Finding => {
+    const step = each.running_ms === null ? '' : `; its step has been running for ${duration(each.running_ms / 1000)}`
+    return {
+      area: 'process',
+      level: 'error',
+      text: `the ${each.name} loop has not made a step in ${seconds} s${step}`,
+      todo,
+    }
+  })
+  return [...known, ...found.filter(each => !known.some(other => nameIn(other) === nameIn(each)))]
+}
+
+function nameIn({ text }: Finding): string | undefined {
+  return /the (\w+) loop/.exec(text)?.[1]
+}
+
+function asText(io: CliIo, { loops, open, rests }: Watched, findings: readonly Finding[]): string {
+  const stalled = new Set(findings.map(nameIn))
   const stateOf = (loop: LoopFacts) => (stalled.has(loop.name) ? 'failed' : 'ok')
   const text = table(
     io,
@@ -83,7 +121,7 @@ function asText(io: CliIo, { loops, open, rests }: Watched, findings: ReturnType
     ],
     'this process runs no loops (role api)',
   )
-  const moved = `open messages: ${open.before} -> ${open.after}\n`
+  const moved = `open messages: ${open.before ?? '?'} -> ${open.after ?? '?'}\n`
   const verdict =
     findings.length === 0
       ? `the loops make progress${rests === null ? '' : `; ${rests}`}\n`

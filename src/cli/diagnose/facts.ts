@@ -41,10 +41,10 @@ export interface DatabaseFacts {
 export interface ServiceFacts {
   readonly status: Status
   readonly diagnostics: Diagnostics
+  /** Empty for a process that does not run. */
+  readonly loops: readonly LoopFacts[]
   readonly accounts: readonly Account[]
   readonly tenants: readonly Tenant[]
-  readonly hasGlobalEndpoint: boolean
-  readonly testMode: boolean
 }
 
 export interface Status {
@@ -57,8 +57,11 @@ export interface Status {
 
 export interface Diagnostics {
   readonly now_ts: number
+  /** Loops run only on run-now. */
+  readonly test_mode: boolean
+  /** Tenants without an endpoint of their own report to one of the service. */
+  readonly global_endpoint: boolean
   readonly database: { readonly round_trip_ms: number; readonly ahead_ms: number }
-  readonly loops: readonly LoopFacts[]
   readonly workers: readonly { readonly holder: string; readonly started_ts: number; readonly left_ms: number }[]
   readonly queue: readonly AccountQueue[]
   readonly reports: readonly TenantReports[]

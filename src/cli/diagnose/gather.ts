@@ -17,6 +17,7 @@ import type {
   DatabaseFacts,
   Diagnostics,
   Facts,
+  LoopFacts,
   ProcessFacts,
   ServiceFacts,
   Status,
@@ -53,7 +54,7 @@ export async function gather(
   try {
     return await withApi(io, instance, async api => {
       step('asking the service')
-      const service = await askService(api, config, scope)
+      const service = await askService(api, scope)
       if (!scope.network) return { ...blank, service, unasked: null, accountTests: [], syncTests: [] }
       const accountTests = await testAccounts(api, service.accounts, step)
       const syncTests = await testEndpoints(api, service, step)
@@ -108,10 +109,11 @@ async function lookAtDatabase(config: Config): Promise<DatabaseFacts> {
   }
 }
 
-async function askService(api: Api, config: Config, { tenant, account }: Scope): Promise<ServiceFacts> {
+async function askService(api: Api, { tenant, account }: Scope): Promise<ServiceFacts> {
   const query = { tenant_id: tenant }
-  const [status, diagnostics, { accounts }, { tenants }] = await Promise.all([
+  const [status, { loops }, diagnostics, { accounts }, { tenants }] = await Promise.all([
     api.call<Status>('GET', '/status'),
+    api.call<{ loops: LoopFacts[] }>('GET', '/loops'),
     api.call<unknown>('GET', '/diagnostics') as Promise<Diagnostics>,
     api.call<{ accounts: Account[] }>('GET', '/accounts', { query }),
     api.call<{ tenants: Tenant[] }>('GET', '/tenants'),
@@ -121,16 +123,14 @@ async function askService(api: Api, config: Config, { tenant, account }: Scope):
   return {
     status,
     // Loops of a process that does not run say nothing.
+    loops: api.via === 'service' ? loops : [],
     diagnostics: {
       ...diagnostics,
-      loops: api.via === 'service' ? diagnostics.loops.filter(each => each.steps > 0 || each.failures > 0) : [],
       queue: diagnostics.queue.filter(each => isAsked(each) && isThis(each.account_id)),
       reports: diagnostics.reports.filter(isAsked),
     },
     accounts: accounts.filter(each => isThis(each.id)),
     tenants: tenants.filter(each => tenant === null || each.id === tenant),
-    hasGlobalEndpoint: config.reports.url !== null,
-    testMode: config.scheduler.testMode,
   }
 }
 
@@ -160,10 +160,12 @@ async function testAccounts(
 
 async function testEndpoints(
   api: Api,
-  { tenants, hasGlobalEndpoint }: ServiceFacts,
+  { tenants, diagnostics }: ServiceFacts,
   step: (doing: string) => void,
 ): Promise<SyncTest[]> {
-  const asked = tenants.filter(each => each.active && (each.client_base_url !== undefined || hasGlobalEndpoint))
+  const asked = tenants.filter(
+    each => each.active && (each.client_base_url !== undefined || diagnostics.global_endpoint),
+  )
   return inTurns(
     asked,
     (done, total) => step(`calling report endpoints, ${done} of ${total}`),

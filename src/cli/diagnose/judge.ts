@@ -90,7 +90,7 @@ function judgeService(facts: Facts, service: ServiceFacts): Finding[] {
   return [
     ...judgeClock(facts, service),
     ...judgeWorkers(facts, service),
-    ...judgeLoops(service.diagnostics.loops, facts.instance),
+    ...judgeLoops(service.loops, facts.instance),
     ...judgeScheduler(facts, service),
     ...judgeAccounts(facts, service),
     ...judgeQueue(facts, service),
@@ -157,7 +157,7 @@ function patienceMs({ interval_ms: interval }: LoopFacts): number {
   return Math.max(interval * 3, interval + 30_000)
 }
 
-function judgeScheduler({ instance }: Facts, { status, tenants, testMode }: ServiceFacts): Finding[] {
+function judgeScheduler({ instance }: Facts, { status, tenants, diagnostics }: ServiceFacts): Finding[] {
   const findings: Finding[] = []
   if (status.release_needed !== undefined) {
     const todo = `look at what waits, then mail-proxy restart ${instance} --release`
@@ -166,7 +166,8 @@ function judgeScheduler({ instance }: Facts, { status, tenants, testMode }: Serv
   if (!status.scheduler_active) {
     findings.push(failed('scheduler', 'the whole scheduler is suspended', `mail-proxy ${instance} activate`))
   }
-  if (testMode) findings.push(odd('scheduler', 'test mode: it sends only on run-now', 'unset GMP_TEST_MODE'))
+  if (diagnostics.test_mode)
+    findings.push(odd('scheduler', 'test mode: it sends only on run-now', 'unset GMP_TEST_MODE'))
   if (status.draining) findings.push(odd('process', 'it is stopping'))
   for (const { id, suspended_batches: batches = [] } of tenants) {
     if (batches.length === 0) continue
@@ -252,13 +253,10 @@ function judgeBacklog(each: AccountQueue, { instance }: Facts, service: ServiceF
 }
 
 /** What holds it; 'told': another finding says so. null: nothing does. */
-function reasonOf(
-  each: AccountQueue,
-  { accounts, tenants, status, testMode, diagnostics }: ServiceFacts,
-): string | null {
+function reasonOf(each: AccountQueue, { accounts, tenants, status, diagnostics }: ServiceFacts): string | null {
   const account = accounts.find(({ tenant_id, id }) => tenant_id === each.tenant_id && id === each.account_id)
   const tenant = tenants.find(({ id }) => id === each.tenant_id)
-  if (status.release_needed !== undefined || !status.scheduler_active || testMode) return 'told'
+  if (status.release_needed !== undefined || !status.scheduler_active || diagnostics.test_mode) return 'told'
   if (account === undefined) return 'its account is gone'
   if (account.pause !== undefined || tenant?.suspended_batches !== undefined) return 'told'
   if (tenant?.active === false) return 'its tenant is inactive'
@@ -297,7 +295,7 @@ function judgeTenants({ syncTests, isNetworkTested, instance }: Facts, service: 
     ? `${counted(good, 'endpoint acknowledges', 'endpoints acknowledge')}`
     : 'endpoints were not tried'
   const without =
-    silent > 0 && !service.hasGlobalEndpoint
+    silent > 0 && !service.diagnostics.global_endpoint
       ? `; ${counted(silent, 'has none: its messages count', 'have none: their messages count')} as reported when they end`
       : ''
   return [...findings, well('tenants', `${counted(service.tenants.length, 'tenant')}, ${tested}${without}`)]

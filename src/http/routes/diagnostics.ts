@@ -1,21 +1,33 @@
 /** For an operator who asks why mail does not go out. */
-import { Type } from '@fastify/type-provider-typebox'
+import { type Static, Type } from '@fastify/type-provider-typebox'
 import { AppError } from '../../lib/errors.js'
+import type { LoopProgress } from '../../lib/loop.js'
 import { AGES } from '../../queue/backlog.js'
 import { getTenant } from '../../tenants/store.js'
 import type { Routes } from '../app.js'
 import type { Diagnostics } from '../deps.js'
-import { AnyId, OkWith } from '../schemas.js'
+import { AnyId, Nullable, OkWith } from '../schemas.js'
 
 const tags = ['status']
 
 const Answer = OkWith({
   now_ts: Type.Integer(),
+  test_mode: Type.Boolean({ description: 'Loops run only on run-now' }),
+  global_endpoint: Type.Boolean({ description: 'Tenants without an endpoint report to GMP_CLIENT_SYNC_URL' }),
   database: Type.Unknown(),
-  loops: Type.Array(Type.Unknown({ description: 'Steps that ended well, and since when none has' })),
   workers: Type.Array(Type.Unknown({ description: 'Processes that send on this database, by their leases' })),
   queue: Type.Array(Type.Unknown({ description: 'Open messages by account and age, the most first, up to 500' })),
   reports: Type.Array(Type.Unknown({ description: 'Report entries that wait for an acknowledgement, by tenant' })),
+})
+
+const Loop = Type.Object({
+  name: Type.String(),
+  interval_ms: Type.Number({ description: 'Longest wait between two steps' }),
+  steps: Type.Integer({ description: 'Steps that ended well' }),
+  idle_ms: Type.Integer({ description: 'Since the last of them' }),
+  running_ms: Nullable(Type.Integer({ description: 'How long the step under way has been running' })),
+  failures: Type.Integer({ description: 'Failed steps in a row' }),
+  last_error: Nullable(Type.String()),
 })
 
 export const diagnosticsRoutes: Routes = (app, deps) => {
@@ -25,12 +37,30 @@ export const diagnosticsRoutes: Routes = (app, deps) => {
       config: { access: 'admin' },
       schema: {
         tags,
-        summary: 'What is open and what holds it, by account; workers, loops, limits, reports',
+        summary: 'What is open and what holds it, by account; workers, limits, reports',
         description: 'Reads every message that is still to be sent: for a person now and then, not for a poll.',
         response: { 200: Answer },
       },
     },
-    async () => ({ ok: true as const, ...onTheWire(await deps.diagnostics()) }),
+    async () => ({
+      ok: true as const,
+      test_mode: deps.config.scheduler.testMode,
+      global_endpoint: deps.config.reports.url !== null,
+      ...onTheWire(await deps.diagnostics()),
+    }),
+  )
+
+  app.get(
+    '/loops',
+    {
+      config: { access: 'admin' },
+      schema: {
+        tags,
+        summary: 'How the loops of this process get on; touches no database',
+        response: { 200: OkWith({ loops: Type.Array(Loop) }) },
+      },
+    },
+    async () => ({ ok: true as const, loops: deps.loops().map(loopInfo) }),
   )
 
   app.post(
@@ -66,7 +96,7 @@ export const diagnosticsRoutes: Routes = (app, deps) => {
   )
 }
 
-function onTheWire({ now, database, loops, workers, backlog, reports }: Diagnostics) {
+function onTheWire({ now, database, workers, backlog, reports }: Diagnostics) {
   return {
     now_ts: seconds(now),
     database: {
@@ -74,15 +104,6 @@ function onTheWire({ now, database, loops, workers, backlog, reports }: Diagnost
       round_trip_ms: round(database.roundTripMs),
       ahead_ms: Math.round(database.aheadMs),
     },
-    loops: loops.map(each => ({
-      name: each.name,
-      interval_ms: each.intervalMs,
-      steps: each.steps,
-      idle_ms: Math.round(each.idleMs),
-      running_ms: each.runningMs === null ? null : Math.round(each.runningMs),
-      failures: each.failures,
-      last_error: each.lastError,
-    })),
     workers: workers.map(each => ({
       holder: each.holder,
       started_ts: seconds(each.startedAt),
@@ -117,6 +138,18 @@ function onTheWire({ now, database, loops, workers, backlog, reports }: Diagnost
       retry_ts: seconds(each.retryAt),
       last_sync_ts: seconds(each.lastSyncAt),
     })),
+  }
+}
+
+function loopInfo(each: LoopProgress): Static<typeof Loop> {
+  return {
+    name: each.name,
+    interval_ms: each.intervalMs,
+    steps: each.steps,
+    idle_ms: Math.round(each.idleMs),
+    running_ms: each.runningMs === null ? null : Math.round(each.runningMs),
+    failures: each.failures,
+    last_error: each.lastError,
   }
 }
 
