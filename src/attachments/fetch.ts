@@ -42,7 +42,7 @@ export interface FetchDeps {
   localStore(root: string): Promise<Store>
   /** A large content that came inside its message. */
   openUpload(id: number): Readable
-  /** The Authorization header of an attachment's own credentials, which are sealed. */
+  /** The Authorization header of an attachment's own credentials, which are sealed; null: it wants none. */
   authorizationOf(tenantId: string, sealed: unknown): string | null
 }
 
@@ -144,10 +144,14 @@ export function createAttachmentFetcher(deps: FetchDeps): AttachmentFetcher {
   }
 
   const headersFor = (ref: AttachmentRef, url: URL, context: FetchContext): Record<string, string> => {
-    const own = ref.auth === undefined ? null : deps.authorizationOf(context.tenantId, ref.auth)
-    if (own !== null) return { authorization: own }
     const { ownAuthorization } = context
-    return ownAuthorization?.origin === url.origin ? { authorization: ownAuthorization.value } : {}
+    const value =
+      ref.auth !== undefined
+        ? deps.authorizationOf(context.tenantId, ref.auth)
+        : ownAuthorization?.origin === url.origin
+          ? ownAuthorization.value
+          : null
+    return value === null ? {} : { authorization: value }
   }
 
   /**
@@ -162,11 +166,11 @@ export function createAttachmentFetcher(deps: FetchDeps): AttachmentFetcher {
     return JSON.stringify([tenantId, account, contentMd5 ?? null, ...place])
   }
 
-  /** Opened: each message has them sealed in another way. */
+  /** Opened: each message has them sealed in another way. null: the tenant's, where they are due. */
   const credentialsOf = ({ auth }: AttachmentRef, tenantId: string): unknown => {
     if (auth === undefined) return null
     try {
-      return deps.authorizationOf(tenantId, auth)
+      return deps.authorizationOf(tenantId, auth) ?? 'none'
     } catch {
       // The fetch tells of it.
       return auth

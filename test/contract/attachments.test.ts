@@ -158,6 +158,18 @@ describe('one fetch for many messages', () => {
     await Promise.all(fetches)
     expect(sink.requests).toMatchObject([{ headers: { authorization: 'Bearer t' } }])
   })
+
+  it('one that wants no credentials gets none at the tenant’s own origin, and shares no fetch with one that does', async () => {
+    const { fetcher } = open()
+    const sink = await startHttpSink(() => ({ body: 'hello', delayMs: 100 }))
+    onTestFinished(() => sink.close())
+    const own = { ...context(sink.url), ownAuthorization: { origin: sink.url, value: 'Bearer tenant' } }
+    const auth = sealer.seal('{"method":"none"}', attachmentAuthContext('acme'))
+    const bare = ref(`${sink.url}/f`)
+    await Promise.all([{ ...bare, auth }, bare].map(each => fetcher.fetch([each], own, signal)))
+    const sent = sink.requests.map(({ headers }) => headers.authorization ?? null)
+    expect(sent.sort()).toEqual(['Bearer tenant', null])
+  })
 })
 
 describe('the origins of volumes', () => {
