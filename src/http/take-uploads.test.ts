@@ -33,6 +33,7 @@ it.each([
 
 it.each([
   ['is short', JSON.stringify(body(base64.slice(0, 60_000)))],
+  ['has raw line breaks, which are no JSON', JSON.stringify(body(base64)).replace(/.{76}/g, '$&\n')],
   ['is no base64', JSON.stringify(body(`${base64}!`))],
   ['has octets after its end', JSON.stringify(body(`${base64}==${base64}`))],
   ['stands under another key', JSON.stringify(body('x', { other: base64 }))],
@@ -68,4 +69,9 @@ it('of many short ones in one message all go out but the first half megabyte, ho
   expect(
     take(JSON.stringify({ messages: [message('paths', 200, '/'.repeat(4_096))] }).replaceAll('/', '\\/')),
   ).toMatchObject({ uploads: [] })
+})
+
+it('an octet that is no UTF-8 and a space elsewhere is not swallowed', () => {
+  const text = JSON.stringify(body(`${base64.slice(0, 400)}\u00a0${base64.slice(400)}`))
+  expect(takeUploads(Buffer.from(text, 'latin1'), MARK).uploads).toEqual([])
 })

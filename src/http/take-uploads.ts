@@ -126,8 +126,11 @@ function decode(raw: Buffer, start: number, end: number): InlineUpload | null {
   return { parts, sizeBytes, md5: md5.digest('hex'), isPrefixed }
 }
 
-/** Without the escapes that encoders make of "/" and line breaks, and without white space. */
+/**
+ * Without the escapes that encoders make of "/" and line breaks, and without spaces. A line break as it is stays and is no
+ * base64: in a JSON string it is a syntax error (RFC 8259 §7), here as in a short body.
+ */
 function plain(text: string): string {
-  if (!/[\\\s]/.test(text)) return text
-  return text.replace(/\\([nrt/])/g, (_, escaped: string) => (escaped === '/' ? '/' : '')).replace(/\s+/g, '')
+  if (!/[\\ ]/.test(text)) return text
+  return text.replace(/\\([nrt/])/g, (_, escaped: string) => (escaped === '/' ? '/' : '')).replace(/ +/g, '')
 }
