@@ -336,7 +336,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     const { nextAt, busy } = await reporter.step()
     return { nextAt, again: busy }
   })
-  const pauseLoop = loop('pause', 1_000, async () =>
+  // A pause is told to all instances when it begins.
+  const pauseLoop = loop('pause', 5_000, async () =>
     settings.releaseNeeded === null ? pauses.step() : { nextAt: null, again: false },
   )
   const leaseLoop = loop('lease', config.queue.leaseMs / 4, keeper.step)
