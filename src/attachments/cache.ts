@@ -107,7 +107,7 @@ export function createAttachmentCache(config: Config['cache'], { clock, log }: C
       return held
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
-        log.warning(`The attachment cache could not be read: ${(error as Error).message}`)
+        log.warning(`The attachment cache (GMP_CACHE_DISK_DIR) could not be read: ${(error as Error).message}`)
       }
       return null
     } finally {
@@ -176,7 +176,7 @@ export function createAttachmentCache(config: Config['cache'], { clock, log }: C
           if (content !== null) memory.set(`${tenantId} ${held.md5}`, holdBuffer(content, held.md5))
         }
       } catch (error) {
-        log.warning(`An attachment could not be cached: ${(error as Error).message}`)
+        log.warning(`An attachment could not be cached (GMP_CACHE_DISK_DIR): ${(error as Error).message}`)
       }
     },
     sweep,

@@ -3,7 +3,6 @@
  * the composition root.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type AttachmentCache, createAttachmentCache } from '../attachments/cache.js'
@@ -17,6 +16,7 @@ import type { Config } from '../config.js'
 import type { Db } from '../db/db.js'
 import type { LinkedFiles } from '../http/deps.js'
 import type { Clock } from '../lib/clock.js'
+import { makeDirectory, refuseOther } from '../lib/directory.js'
 import { authorizationOf, type HttpAuth } from '../lib/http-auth.js'
 import { createKept } from '../lib/kept.js'
 import type { Log } from '../lib/log.js'
@@ -67,7 +67,9 @@ export function createAttachments(config: Config, deps: AttachmentDeps): Attachm
   const { db, sealer, clock, log, guard, linkKey } = deps
   const { timeoutMs } = config.attachments
   const spoolDir = config.attachments.spoolDir ?? join(config.instance.dir ?? tmpdir(), 'spool')
-  mkdirSync(spoolDir, { recursive: true, mode: 0o700 })
+  makeDirectory(spoolDir, 'GMP_SPOOL_DIR')
+  if (config.cache.diskDir !== null) makeDirectory(config.cache.diskDir, 'GMP_CACHE_DISK_DIR')
+  if (config.attachments.baseDir !== null) refuseOther(config.attachments.baseDir, 'GMP_ATTACHMENT_BASE_DIR')
   const cache = createAttachmentCache(config.cache, { clock, log })
   const http = createHttpSource(guard, timeoutMs)
   const stores = createKept<Store>(MOST_STORES, store => store.close())
