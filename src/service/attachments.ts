@@ -140,6 +140,11 @@ export function createAttachments(config: Config, deps: AttachmentDeps): Attachm
     },
   }
 
+  const volumeOriginsNow = async (tenantId: string): Promise<readonly string[]> => {
+    const volumes = await listVolumes(db, sealer, { tenantId, accountId: null })
+    return volumes.filter(each => each.trusted).flatMap(originOf)
+  }
+
   const fetcher = createAttachmentFetcher({
     config: config.attachments,
     cache,
@@ -151,6 +156,7 @@ export function createAttachments(config: Config, deps: AttachmentDeps): Attachm
     storeOf,
     localStore: root =>
       opened(`root ${root}`, () => openStore('local', { root }, { guard: null, ambient: true, timeoutMs })),
+    volumeOriginsNow,
     openUpload: id => openUpload(db, id),
     authorizationOf(tenantId, sealed) {
       return authorizationOf(JSON.parse(sealer.open(String(sealed), attachmentAuthContext(tenantId))) as HttpAuth)
@@ -171,8 +177,7 @@ export function createAttachments(config: Config, deps: AttachmentDeps): Attachm
       if (known !== undefined && known.until > now) return known.list
       // What is forgotten while we read is not remembered: the answer goes into the map of when we asked.
       const remembered = origins
-      const volumes = await listVolumes(db, sealer, { tenantId, accountId: null })
-      const list = volumes.filter(each => each.trusted).flatMap(originOf)
+      const list = await volumeOriginsNow(tenantId)
       if (remembered.size > MOST_STORES) remembered.clear()
       remembered.set(tenantId, { until: now + ORIGINS_MS, list })
       return list
