@@ -398,6 +398,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     files: attachments.files,
     knownVolumes: createKnownVolumes({ db, clock, forgotten: attachments.forgetOrigins }),
     volumeProblem,
+    tenantDeleted: id => attachments.cache.forget(id),
     nextOpening: (accountKey, now) => nextOpening(settings, accountKey, now),
     probeAccount: async account => {
       const conversation: string[] = []

@@ -102,6 +102,7 @@ export async function openHttpApp(
     files: { isSigned: () => false, find: async () => null },
     knownVolumes: createKnownVolumes({ db: temp.db, clock }),
     volumeProblem,
+    tenantDeleted: async () => {},
   }
   const app = buildApp(deps, routes)
   const http: HttpApp = {
