@@ -358,7 +358,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     const { nextAt, busy } = await reporter.step()
     return { nextAt, again: busy }
   })
-  const pauseLoop = loop('pause', 1_000, async () =>
+  // A pause is told to all instances when it begins.
+  const pauseLoop = loop('pause', 5_000, async () =>
     settings.releaseNeeded === null ? pauses.step() : { nextAt: null, again: false },
   )
   const leaseLoop = loop('lease', config.queue.leaseMs / 4, keeper.step)
@@ -422,6 +423,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     loops: () => loops.map(each => each.progress()),
     diagnostics: () => readDiagnostics({ db, clock, settings, steadyNow }),
     testSync: tenant => reporter.test(tenant),
+    tenantDeleted: id => attachments.cache.forget(id),
     nextOpening: (accountKey, now) => nextOpening(settings, accountKey, now),
     probeAccount: async account => {
       const conversation: string[] = []

@@ -156,6 +156,24 @@ describe('the attachment cache', () => {
     expect(await readdir(folder)).toEqual([])
   })
 
+  it('all of one tenant is forgotten, in memory and on the disk, and nothing of others', async () => {
+    const { forget, get, put } = cache()
+    const [small, large] = [held(1_000), held(300_000)]
+    for (const tenantId of ['acme', 'acme2']) for (const each of [small, large]) await put(tenantId, each)
+    await forget('acme')
+    const found = async (tenantId: string) => {
+      const all = await Promise.all([small, large].map(each => get(tenantId, each.md5)))
+      for (const each of all) each?.release()
+      return all.map(each => each !== null)
+    }
+    expect([await found('acme'), await found('acme2')]).toEqual([
+      [false, false],
+      [true, true],
+    ])
+    expect(await readdir(dir)).toHaveLength(1)
+    expect(warnings).toEqual([])
+  })
+
   it('a disk that refuses means no cache, not a failure', async () => {
     await writeFile(join(dir, 'file'), '')
     const tested = cache({ diskDir: join(dir, 'file') })

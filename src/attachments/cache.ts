@@ -21,6 +21,8 @@ export interface AttachmentCache {
   get(tenantId: string, md5: string): Promise<Held | null>
   /** Keeps the content if it fits; who gave it still holds it. Never rejects: a full disk only means no cache. */
   put(tenantId: string, held: Held): Promise<void>
+  /** Removes all that is the tenant's, from this process's memory and from the disk. Never rejects. */
+  forget(tenantId: string): Promise<void>
   /** Removes what is past its time, what is too much and what crashes left. Once in a while. */
   sweep(): Promise<void>
   stats(): CacheStats
@@ -89,14 +91,14 @@ export function createAttachmentCache(config: Config['cache'], { clock, log }: C
       if (!opened.isFile()) throw new Error('something in it is no regular file')
       const { size, mtimeMs, ino } = opened
       if (clock.now() - mtimeMs > config.diskTtlMs) {
-        await forget(path)
+        await remove(path)
         return null
       }
       const identity = `${ino} ${size} ${mtimeMs}`
       if (trusted.get(path) !== identity) {
         if ((await md5Of(handle)) !== md5) {
           log.warning('An attachment in the cache was damaged and is fetched again', { tenant_id: tenantId })
-          await forget(path)
+          await remove(path)
           return null
         }
         trusted.set(path, identity)
@@ -107,7 +109,7 @@ export function createAttachmentCache(config: Config['cache'], { clock, log }: C
       return held
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
-        log.warning(`The attachment cache could not be read: ${(error as Error).message}`)
+        log.warning(`The attachment cache (GMP_CACHE_DISK_DIR) could not be read: ${(error as Error).message}`)
       }
       return null
     } finally {
@@ -135,10 +137,25 @@ export function createAttachmentCache(config: Config['cache'], { clock, log }: C
     if (diskBytes > diskMaxBytes) await sweep()
   }
 
-  const forget = async (path: string) => {
+  const remove = async (path: string) => {
     trusted.delete(path)
     used.delete(path)
     await rm(path, { force: true })
+  }
+
+  const forget = async (tenantId: string): Promise<void> => {
+    for (const key of [...(memory?.keys() ?? [])]) if (key.startsWith(`${tenantId} `)) memory?.delete(key)
+    if (diskDir === null) return
+    const folder = folderOf(tenantId)
+    for (const known of [trusted, used]) {
+      for (const path of known.keys()) if (path.startsWith(folder)) known.delete(path)
+    }
+    try {
+      // Whoever reads one has it open.
+      await rm(folder, { recursive: true, force: true })
+    } catch (error) {
+      log.warning(`The cached attachments of a deleted tenant stay until their time: ${(error as Error).message}`)
+    }
   }
 
   const sweep = async (): Promise<void> => {
@@ -150,7 +167,7 @@ export function createAttachmentCache(config: Config['cache'], { clock, log }: C
       if (found === null) continue
       const age = now - found.mtimeMs
       const isOver = path.includes(PARTIAL) ? age > ABANDONED_MS : age > config.diskTtlMs
-      if (isOver) await forget(path)
+      if (isOver) await remove(path)
       else if (!path.includes(PARTIAL)) {
         files.push({ path, sizeBytes: found.size, usedAt: used.get(path) ?? found.mtimeMs })
       }
@@ -159,7 +176,7 @@ export function createAttachmentCache(config: Config['cache'], { clock, log }: C
     // Whoever reads one has it open: it stays readable until he is done.
     for (const { path, sizeBytes } of files.sort((a, b) => a.usedAt - b.usedAt)) {
       if (diskBytes <= diskMaxBytes) break
-      await forget(path)
+      await remove(path)
       diskBytes -= sizeBytes
     }
   }
@@ -176,9 +193,10 @@ export function createAttachmentCache(config: Config['cache'], { clock, log }: C
           if (content !== null) memory.set(`${tenantId} ${held.md5}`, holdBuffer(content, held.md5))
         }
       } catch (error) {
-        log.warning(`An attachment could not be cached: ${(error as Error).message}`)
+        log.warning(`An attachment could not be cached (GMP_CACHE_DISK_DIR): ${(error as Error).message}`)
       }
     },
+    forget,
     sweep,
     stats: () => ({ hits, misses, memoryBytes: memory?.calculatedSize ?? 0, diskBytes }),
   }

@@ -13,7 +13,7 @@ import { AttachmentFailure } from './failure.js'
 import type { Held } from './held.js'
 import type { HttpEndpoint, HttpSource } from './http-source.js'
 import { spool } from './spool.js'
-import { failureOf } from './stores/failure-of.js'
+import { failureOf, isHostRefused } from './stores/failure-of.js'
 import type { Store, StoredFile } from './stores/store.js'
 
 /** Of whom and for whom is fetched. */
@@ -40,9 +40,11 @@ export interface FetchDeps {
   /** Opened, and kept by whoever opens it. */
   storeOf(volume: Volume): Promise<Store>
   localStore(root: string): Promise<Store>
+  /** Origins of the tenant's volumes that an admin has set, as the database has them now. */
+  volumeOriginsNow(tenantId: string): Promise<readonly string[]>
   /** A large content that came inside its message. */
   openUpload(id: number): Readable
-  /** The Authorization header of an attachment's own credentials, which are sealed. */
+  /** The Authorization header of an attachment's own credentials, which are sealed; null: it wants none. */
   authorizationOf(tenantId: string, sealed: unknown): string | null
 }
 
@@ -132,7 +134,7 @@ export function createAttachmentFetcher(deps: FetchDeps): AttachmentFetcher {
       case 'http_url': {
         if (!URL.canParse(storagePath)) throw permanent('it is no URL')
         const url = new URL(storagePath)
-        return deps.http.get(url, context.trustedOrigins, headersFor(ref, url, context), signal)
+        return getUrl(url, headersFor(ref, url, context), context, signal)
       }
       case 'filesystem':
         return openFile(ref, context, signal)
@@ -143,11 +145,32 @@ export function createAttachmentFetcher(deps: FetchDeps): AttachmentFetcher {
     }
   }
 
+  /** What the guard refuses is final: it must not be by a list from before another instance made the volume. */
+  const getUrl = async (
+    url: URL,
+    headers: Record<string, string>,
+    { tenantId, trustedOrigins }: FetchContext,
+    signal: AbortSignal,
+  ): Promise<StoredFile> => {
+    try {
+      return await deps.http.get(url, trustedOrigins, headers, signal)
+    } catch (error) {
+      if (!isHostRefused(error)) throw error
+      const fresh = (await deps.volumeOriginsNow(tenantId)).filter(each => !trustedOrigins.includes(each))
+      if (fresh.length === 0) throw error
+      return deps.http.get(url, [...trustedOrigins, ...fresh], headers, signal)
+    }
+  }
+
   const headersFor = (ref: AttachmentRef, url: URL, context: FetchContext): Record<string, string> => {
-    const own = ref.auth === undefined ? null : deps.authorizationOf(context.tenantId, ref.auth)
-    if (own !== null) return { authorization: own }
     const { ownAuthorization } = context
-    return ownAuthorization?.origin === url.origin ? { authorization: ownAuthorization.value } : {}
+    const value =
+      ref.auth !== undefined
+        ? deps.authorizationOf(context.tenantId, ref.auth)
+        : ownAuthorization?.origin === url.origin
+          ? ownAuthorization.value
+          : null
+    return value === null ? {} : { authorization: value }
   }
 
   /**
@@ -162,11 +185,11 @@ export function createAttachmentFetcher(deps: FetchDeps): AttachmentFetcher {
     return JSON.stringify([tenantId, account, contentMd5 ?? null, ...place])
   }
 
-  /** Opened: each message has them sealed in another way. */
+  /** Opened: each message has them sealed in another way. null: the tenant's, where they are due. */
   const credentialsOf = ({ auth }: AttachmentRef, tenantId: string): unknown => {
     if (auth === undefined) return null
     try {
-      return deps.authorizationOf(tenantId, auth)
+      return deps.authorizationOf(tenantId, auth) ?? 'none'
     } catch {
       // The fetch tells of it.
       return auth

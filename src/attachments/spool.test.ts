@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -52,6 +52,16 @@ it('one that ends early may be whole the next time', async () => {
   await expect(spool({ sizeBytes: 6_000, body }, options())).rejects.toMatchObject({
     kind: 'transient',
     message: 'it ended after 5000 of 6000 octets',
+  })
+})
+
+it('a directory that went bad is named, and may be mended', async () => {
+  const file = join(dir, 'file')
+  await writeFile(file, '')
+  const spooled = spool({ sizeBytes: null, body: pieces(randomBytes(300_000)) }, { ...options(), dir: file })
+  await expect(spooled).rejects.toMatchObject({
+    message: 'it cannot be kept until it is sent: GMP_SPOOL_DIR cannot be written (EEXIST)',
+    kind: 'transient',
   })
 })
 

@@ -34,12 +34,12 @@ export async function spool({ sizeBytes, body }: StoredFile, options: SpoolOptio
       octets += piece.length
       if (octets > options.maxBytes) throw tooLarge(options.maxBytes, null)
       md5.update(piece)
-      if (file !== null) await writeWhole(file, piece)
+      if (file !== null) await writeWhole(file, piece).catch(notSpooled)
       else {
         small.push(piece)
         if (octets <= IN_MEMORY) continue
-        file = await openNameless(options.dir)
-        for (const each of small.splice(0)) await writeWhole(file, each)
+        file = await openNameless(options.dir).catch(notSpooled)
+        for (const each of small.splice(0)) await writeWhole(file, each).catch(notSpooled)
       }
     }
     if (sizeBytes !== null && octets !== sizeBytes) {
@@ -60,6 +60,12 @@ async function writeWhole(file: FileHandle, piece: Buffer): Promise<void> {
   for (let written = 0; written < piece.length; ) {
     written += (await file.write(piece, written)).bytesWritten
   }
+}
+
+/** No source is to blame: the service's own disk is full or its directory went bad. */
+function notSpooled(error: NodeJS.ErrnoException): never {
+  const reason = `it cannot be kept until it is sent: GMP_SPOOL_DIR cannot be written (${error.code})`
+  throw new AttachmentFailure(reason, 'transient', { cause: error })
 }
 
 function tooLarge(maxBytes: number, sizeBytes: number | null): AttachmentFailure {

@@ -1,7 +1,9 @@
 /** Opens the database that the configuration names. On SQLite the process proves first that it is alone. */
-import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Config } from '../config.js'
+import { makeDirectory } from '../lib/directory.js'
+import { ConfigError } from '../lib/errors.js'
 import type { Log } from '../lib/log.js'
 import type { Db } from './db.js'
 import { openPostgres } from './postgres.js'
@@ -20,9 +22,8 @@ export async function openDatabase(config: Pick<Config, 'database'>, options: Op
   if (dialect === 'postgres') {
     return openPostgres(url, { poolSize, log: options.log, clock: options.clock ?? 'database' })
   }
-  mkdirSync(dirname(url), { recursive: true, mode: 0o700 })
-  // Messages are nobody else's to read, whatever the folder lets through; SQLite's other files take over the mode.
-  closeSync(openSync(url, 'a', 0o600))
+  makeDirectory(dirname(url), 'the directory of the database (GMP_DB_PATH)')
+  makePrivateFile(url)
   const lock = options.exclusive ? await lockAlone(url) : null
   try {
     const db = await openSqlite(url)
@@ -36,5 +37,15 @@ export async function openDatabase(config: Pick<Config, 'database'>, options: Op
   } catch (error) {
     lock?.release()
     throw error
+  }
+}
+
+/** Messages are nobody else's to read, whatever the folder lets through; SQLite's other files take over the mode. */
+function makePrivateFile(path: string): void {
+  try {
+    closeSync(openSync(path, 'a', 0o600))
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw new ConfigError(`the database (GMP_DB_PATH): ${path} cannot be opened (${code})`, { cause: error })
   }
 }

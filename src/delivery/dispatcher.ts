@@ -90,9 +90,10 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   const { db, clock, log, steadyNow, journal, settings, settler, events } = deps
   const lanes = createLanes()
   const places = createPlaces(options.maxConcurrentSends, options.slowSendMs, clock.monotonic)
-  // On SQLite every change is made by this process, which hints at it; polling is a second safety there.
-  const scanEveryMs = db.dialect === 'sqlite' ? 5_000 : 400
-  const lookEveryMs = db.dialect === 'sqlite' ? 2_000 : LOOK_MS
+  // On SQLite every change is made by this process, which hints at it; polling is a second safety there. Elsewhere a hint
+  // can get lost, and what was scheduled by others is to be no more than a second late: at each second step of an idle loop.
+  const scanEveryMs = db.dialect === 'sqlite' ? 5_000 : 900
+  const lookEveryMs = db.dialect === 'sqlite' ? 2_000 : 900
   let draining = false
   /** The step under way, or the last one. */
   let stepping: Promise<unknown> = Promise.resolve()

@@ -98,7 +98,7 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
       tellAt = now + TELL_EVERY_MS
       await tellQueues(now)
     }
-    return { nextAt: Math.max(Number(first.at), now + 50), again: false }
+    return { nextAt: Math.max(Math.min(Number(first.at), tellAt), now + 50), again: false }
   }
 
   const startProbe = (key: number) => {

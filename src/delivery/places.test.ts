@@ -76,6 +76,19 @@ describe('places', () => {
     expect(places.standing('server')).toBe('bad')
   })
 
+  it('what hangs at an attachment’s source is broken off though the server answers others', () => {
+    const { places, time } = rig()
+    const broken: string[] = []
+    const hanging = (name: string) => () => broken.push(name) > 0
+    places.take('server', true, hanging('at its source'))
+    places.take('server', true, hanging('at the server'))!.asks()
+    time.now = 500
+    places.take('server', true)!.give(true)
+    time.now = 1_500
+    expect(places.breakLongest(1_000)).toBe(true)
+    expect(broken).toEqual(['at its source'])
+  })
+
   it('a place given back twice counts once', () => {
     const { places } = rig()
     const place = places.take('a', true)!

@@ -134,7 +134,10 @@ export function createPlaces(total: number, slowMs: number, monotonic: () => num
     },
     breakLongest(hungMs) {
       const hung = [...busy]
-        .flatMap(({ starts, goodAt }) => [...starts].filter(({ at }) => at > goodAt && monotonic() - at > hungMs))
+        .flatMap(({ starts, goodAt }) =>
+          // While it is an attachment's source that is waited for, the server's answers to others say nothing.
+          [...starts].filter(({ at, asked }) => (!asked || at > goodAt) && monotonic() - at > hungMs),
+        )
         .sort((a, b) => a.at - b.at)
       return hung.some(({ breakOff }) => breakOff())
     },

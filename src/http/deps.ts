@@ -53,6 +53,8 @@ export interface HttpDeps {
   readonly files: LinkedFiles
   /** Which volumes messages may name. */
   readonly knownVolumes: KnownVolumes
+  /** A tenant was deleted: what this process keeps of it beside the database goes too. Never rejects. */
+  tenantDeleted(id: string): Promise<void>
   /** Why a volume of this backend cannot work with this config; null: it can. */
   volumeProblem(backend: string, config: Readonly<Record<string, unknown>>, trusted: boolean): VolumeProblem | null
 }

@@ -8,7 +8,7 @@ import { serialize } from 'node:v8'
 import { parentPort } from 'node:worker_threads'
 import type { InlineUpload } from '../messages/message.js'
 import { InvalidJson, parseJson } from './parse-json.js'
-import { takeUploads } from './take-uploads.js'
+import { takeFromMessages, takeUploads } from './take-uploads.js'
 
 export interface ParseRequest {
   readonly id: number
@@ -59,10 +59,16 @@ function parse({ id, blocks, split, mark }: ParseRequest): ParseAnswer {
 
 /** `mark` null: nothing is split off. */
 function read(raw: Buffer, mark: string | null) {
-  const taken = mark === null ? null : readTaken(raw, mark)
-  if (taken !== null) return taken
+  if (mark === null) return { value: parseJson(raw), messages: [], uploads: [] }
+  const read = readTaken(raw, mark) ?? readWhole(raw)
+  takeFromMessages(read.messages, mark, read.uploads)
+  return read
+}
+
+function readWhole(raw: Buffer) {
   const value = parseJson(raw)
-  return { value, messages: mark === null ? [] : takeMessages(value), uploads: [] }
+  const uploads: InlineUpload[] = []
+  return { value, messages: takeMessages(value), uploads }
 }
 
 /** With its long contents taken out; null: there are none, or the body has to be judged as it came. */

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { expect, it } from 'vitest'
-import { takeUploads } from './take-uploads.js'
+import { takeFromMessages, takeUploads } from './take-uploads.js'
 
 const MARK = 'mark-0123'
 const content = randomBytes(1_500_001)
@@ -33,6 +33,7 @@ it.each([
 
 it.each([
   ['is short', JSON.stringify(body(base64.slice(0, 60_000)))],
+  ['has raw line breaks, which are no JSON', JSON.stringify(body(base64)).replace(/.{76}/g, '$&\n')],
   ['is no base64', JSON.stringify(body(`${base64}!`))],
   ['has octets after its end', JSON.stringify(body(`${base64}==${base64}`))],
   ['stands under another key', JSON.stringify(body('x', { other: base64 }))],
@@ -68,4 +69,51 @@ it('of many short ones in one message all go out but the first half megabyte, ho
   expect(
     take(JSON.stringify({ messages: [message('paths', 200, '/'.repeat(4_096))] }).replaceAll('/', '\\/')),
   ).toMatchObject({ uploads: [] })
+})
+
+it.each([
+  ['an escape in the name', JSON.stringify(body(base64)).replace('storage_path', 'storage\\u005fpath')],
+  [
+    'line breaks',
+    JSON.stringify(body(base64.replace(/.{76}/g, '$&\r\n'))).replace('storage_path', 'storage\\u005fpath'),
+  ],
+])('a long content that the octets do not show is taken out of the message as it was read: %s', (_, text) => {
+  expect(take(text).uploads).toEqual([])
+  const { messages } = JSON.parse(text)
+  const uploads: Parameters<typeof takeFromMessages>[2] = []
+  takeFromMessages(messages, MARK, uploads)
+  expect(Buffer.concat(uploads[0]!.parts).equals(content)).toBe(true)
+  expect(messages).toEqual(body(`${MARK}:0`).messages)
+})
+
+it('a list that is given twice does not make room for a second half megabyte', () => {
+  const short = randomBytes(33_000).toString('base64')
+  const attachment = JSON.stringify({ filename: 'a', storage_path: short })
+  const inline = Math.floor((512 * 1024) / short.length)
+  const item = `${attachment.slice(0, -1)},"x":{"attachments":[]}}`
+  const text = `{"messages":[{"id":"m","attachments":[${Array(inline + 20)
+    .fill(item)
+    .join(',')}]}]}`
+  expect(take(text).uploads).toEqual([])
+  const uploads: Parameters<typeof takeFromMessages>[2] = []
+  takeFromMessages(JSON.parse(text).messages, MARK, uploads)
+  expect(uploads.map(each => each.sizeBytes)).toEqual(Array(20).fill(33_000))
+})
+
+it('what is no base64 once it was read stays where it is', () => {
+  for (const wrong of [
+    `${base64}!`,
+    `${base64.slice(0, 400)}\\n${base64.slice(400)}`,
+    `${base64.slice(0, 400)}\u0141${base64}`,
+  ]) {
+    const { messages } = body(wrong)
+    const uploads: Parameters<typeof takeFromMessages>[2] = []
+    takeFromMessages([...messages, null, { attachments: [null, 7] }], MARK, uploads)
+    expect([uploads, messages[0]!.attachments[0]!.storage_path]).toEqual([[], wrong])
+  }
+})
+
+it('an octet that is no UTF-8 and a space elsewhere is not swallowed', () => {
+  const text = JSON.stringify(body(`${base64.slice(0, 400)}\u00a0${base64.slice(400)}`))
+  expect(takeUploads(Buffer.from(text, 'latin1'), MARK).uploads).toEqual([])
 })

@@ -52,6 +52,32 @@ export function takeUploads(raw: Buffer, mark: string): { rest: Buffer; uploads:
   return { rest: Buffer.concat(kept), uploads }
 }
 
+/**
+ * The same for messages as they were read, in place: what was written so that the octets do not show it, with an escape in
+ * a key's name or a key twice. Adds to `uploads`, by whose number a place is marked.
+ */
+export function takeFromMessages(messages: readonly unknown[], mark: string, uploads: InlineUpload[]): void {
+  for (const message of messages) {
+    const attachments = (message as { attachments?: unknown } | null)?.attachments
+    if (!Array.isArray(attachments)) continue
+    let inMessage = 0
+    for (const each of attachments as ({ storage_path?: unknown } | null)[]) {
+      const content = each?.storage_path
+      if (typeof content !== 'string' || content.startsWith(mark)) continue
+      const isWanted = content.length >= LONG_CHARACTERS || isFull(inMessage, content.length)
+      // Read already: a backslash here is one, and no escape.
+      const raw = isWanted && !content.includes('\\') ? Buffer.from(content.replace(/\s+/g, '')) : null
+      const taken = raw === null ? null : decode(raw, 0, raw.length)
+      if (taken === null) {
+        inMessage += content.length
+        continue
+      }
+      each!.storage_path = `${mark}:${uploads.length}`
+      uploads.push(taken)
+    }
+  }
+}
+
 /** A message read from the queue is held as a whole, in several copies. */
 function isFull(inMessage: number, length: number): boolean {
   return length > SHORT_CHARACTERS && inMessage + length > KEPT_CHARACTERS
@@ -126,8 +152,11 @@ function decode(raw: Buffer, start: number, end: number): InlineUpload | null {
   return { parts, sizeBytes, md5: md5.digest('hex'), isPrefixed }
 }
 
-/** Without the escapes that encoders make of "/" and line breaks, and without white space. */
+/**
+ * Without the escapes that encoders make of "/" and line breaks, and without spaces. A line break as it is stays and is no
+ * base64: in a JSON string it is a syntax error (RFC 8259 §7), here as in a short body.
+ */
 function plain(text: string): string {
-  if (!/[\\\s]/.test(text)) return text
-  return text.replace(/\\([nrt/])/g, (_, escaped: string) => (escaped === '/' ? '/' : '')).replace(/\s+/g, '')
+  if (!/[\\ ]/.test(text)) return text
+  return text.replace(/\\([nrt/])/g, (_, escaped: string) => (escaped === '/' ? '/' : '')).replace(/ +/g, '')
 }

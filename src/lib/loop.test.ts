@@ -48,12 +48,34 @@ describe('a loop', () => {
     expect(seen).toEqual([0, 1_000, 2_000])
   })
 
+  it('waits for a tick that all loops have in common, no longer than the interval', async () => {
+    const { clock, seen, loop } = run(() => IDLE)
+    await settle()
+    await clock.advance(730)
+    loop.wake()
+    await settle()
+    await clock.advance(2_000)
+    await settle()
+    expect(seen).toEqual([0, 730, 1_500, 2_500])
+  })
+
+  it('a timer that ends a moment early does not make it run twice at a tick', async () => {
+    const { clock, seen, loop } = run(() => IDLE)
+    await settle()
+    await clock.advance(995)
+    loop.wake()
+    await settle()
+    await clock.advance(1_100)
+    await settle()
+    expect(seen).toEqual([0, 995, 2_000])
+  })
+
   it('comes back when the step’s next thing is due, at the interval at the latest', async () => {
     const { clock, seen } = run(n => ({ nextAt: n === 1 ? BEGUN + 300 : BEGUN + 60_000, again: false }))
     await settle()
     await clock.advance(1_400)
     await settle()
-    expect(seen).toEqual([0, 300, 1_300])
+    expect(seen).toEqual([0, 300, 1_000])
   })
 
   it('a next time that is past means now, and lets the event loop turn between', async () => {
@@ -90,13 +112,13 @@ describe('a loop', () => {
     loop.wake()
     await settle()
     expect(seen).toEqual([0, 100])
-    // And only this one: the next wait is a whole one.
-    await clock.advance(999)
+    // And only this one: the next wait is to a tick again.
+    await clock.advance(899)
     await settle()
     expect(seen).toHaveLength(2)
     await clock.advance(1)
     await settle()
-    expect(seen).toEqual([0, 100, 1_100])
+    expect(seen).toEqual([0, 100, 1_000])
   })
 
   it('a wake while a step runs is not lost', async () => {

@@ -1,6 +1,7 @@
 /**
  * The only loop of the service: runs a step, then waits until the step's next time, a wake or the interval, whichever
- * comes first. A step that throws is logged once and tried again after a growing pause; it never ends the process.
+ * comes first. Loops that nothing wakes run together, at ticks of the clock that all have in common. A step that throws
+ * is logged once and tried again after a growing pause; it never ends the process.
  */
 import type { Clock } from './clock.js'
 import type { Log } from './log.js'
@@ -46,6 +47,10 @@ export interface LoopOptions {
   step(): Promise<Step>
 }
 
+/** What an idle process costs is waking up and not what it does then: so its loops wake up together. */
+const TICK_MS = 500
+/** A timer may end a little before its time, and the tick it was for is over then. */
+const EARLY_MS = 10
 const PAUSE_FIRST_MS = 200
 const PAUSE_MAX_MS = 10_000
 
@@ -75,7 +80,8 @@ export function createLoop({ name, clock, log, intervalMs, step }: LoopOptions):
         failures = 0
         lastGood = clock.monotonic()
         // One turn of the event loop between steps, whatever their number, keeps the rest of the process alive.
-        wait = again ? 0 : nextAt === null ? intervalMs : Math.max(0, Math.min(intervalMs, nextAt - clock.now()))
+        const idleMs = untilTick(clock.monotonic(), intervalMs)
+        wait = again ? 0 : nextAt === null ? idleMs : Math.max(0, Math.min(idleMs, nextAt - clock.now()))
       } catch (error) {
         begunAt = null
         lastError = (error as Error).message
@@ -117,6 +123,14 @@ export function createLoop({ name, clock, log, intervalMs, step }: LoopOptions):
       return { name, intervalMs, steps, idleMs: now - lastGood, runningMs, failures, lastError }
     },
   }
+}
+
+/** To the last tick within the interval; of a shorter interval its own multiples are the ticks. */
+function untilTick(now: number, intervalMs: number): number {
+  const tickMs = Math.min(TICK_MS, intervalMs)
+  const restMs = tickMs - (now % tickMs)
+  const spareMs = Math.floor(intervalMs / tickMs - 1) * tickMs
+  return spareMs + (restMs < Math.min(EARLY_MS, tickMs / 2) ? restMs + tickMs : restMs)
 }
 
 /** The first, then ever rarer: an hour without a database must not fill the disk with one line. */

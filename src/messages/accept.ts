@@ -8,7 +8,7 @@ import type { Clock } from '../lib/clock.js'
 import { AppError } from '../lib/errors.js'
 import type { Sealer } from '../lib/sealer.js'
 import type { Wake } from '../lib/wake.js'
-import { type EnqueueAnswer, enqueue, uploadsOf } from '../queue/enqueue.js'
+import { type EnqueueAnswer, enqueue, keyOf, uploadsOf } from '../queue/enqueue.js'
 import { dropUploads, storeUpload } from '../queue/uploads.js'
 import type { KnownVolumes } from '../volumes/known.js'
 import { problemOfName } from '../volumes/name.js'
@@ -129,6 +129,14 @@ interface Candidate {
   readonly maybe: readonly string[]
 }
 
+/** One that nothing speaks against but the queue. */
+interface Taken {
+  readonly index: number
+  readonly parsed: ParsedMessage
+  readonly tenantId: string
+  readonly account: { readonly key: number; readonly id: string }
+}
+
 async function acceptUnit(
   deps: AcceptDeps,
   submitter: Submitter,
@@ -179,8 +187,8 @@ async function acceptUnit(
       return { tenantId: tenantId!, accountId: account.id, attachments, maybe }
     }),
   )
-  const messages: Message[] = []
-  const indexes: number[] = []
+  const taken: Taken[] = []
+  const last = new Map<string, Taken>()
   const quota = new Map<string, number>()
   const accountKeys = new Set<number>()
   for (const [at, { index, parsed: first, maybe }] of candidates.entries()) {
@@ -198,9 +206,17 @@ async function acceptUnit(
     const { tenantId, maxQueuedMessages, account } = destination!
     if (maxQueuedMessages !== null) quota.set(tenantId, maxQueuedMessages)
     accountKeys.add(account!.key)
-    const stored = parsed.uploads.size === 0 ? parsed : await storeUploads(deps, parsed)
-    messages.push(toMessage(stored, tenantId, account!, deps.sealer, submitter))
-    indexes.push(index)
+    const each = { index, parsed, tenantId, account: account! }
+    taken.push(each)
+    last.set(keyOf(tenantId, parsed.id), each)
+  }
+  const messages: Message[] = []
+  for (const each of taken) {
+    const { parsed, tenantId, account } = each
+    // Of two equal ids the last content wins: that of the other would lie there for nobody.
+    const isLast = last.get(keyOf(tenantId, parsed.id)) === each
+    const stored = parsed.uploads.size === 0 || !isLast ? parsed : await storeUploads(deps, parsed)
+    messages.push(toMessage(stored, tenantId, account, deps.sealer, submitter))
   }
 
   const answers = messages.length === 0 ? [] : await enqueue(deps.db, messages, { now: deps.clock.now(), quota })
@@ -212,7 +228,7 @@ async function acceptUnit(
       queued += 1
       urgent = Math.min(urgent, message.priority)
     } else {
-      rejected.push({ index: indexes[at]!, id: message.id, ...sayAnswer(answer, quota.get(message.tenantId)) })
+      rejected.push({ index: taken[at]!.index, id: message.id, ...sayAnswer(answer, quota.get(message.tenantId)) })
       await dropUploads(deps.db, uploadsOf(message))
     }
   }

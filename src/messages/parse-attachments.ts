@@ -180,12 +180,12 @@ function readContentId(reading: Reading): string | null {
   return /^[!-;=?-~]+$/.test(bare) ? bare : refuseInvalid(reading, 'content_id', 'must be one content id')
 }
 
-/** Credentials for the attachment's source; never echoed. */
+/** Credentials for the attachment's source; never echoed. `none` in so many words keeps the tenant's own from it. */
 function readAuth(reading: Reading): Readonly<Record<string, string>> | null {
   const given = reading.source.auth
   if (given === undefined || given === null) return null
   if (!isObject(given)) return refuseInvalid(reading, 'auth', 'must be an object')
   const read = readHttpAuth(given)
   if (!read.ok) return refuseInvalid(reading, `auth.${read.field}`, read.problem)
-  return read.auth.method === 'none' ? null : read.auth
+  return read.auth.method === 'none' && given.method !== 'none' ? null : read.auth
 }

@@ -319,6 +319,14 @@ describe('attachments', () => {
     expect(refuse(attach(fields))).toMatchObject({ code, field: `attachments[0].${field}` })
   })
 
+  it.each([
+    [{ method: 'none' }, { method: 'none' }],
+    [{}, undefined],
+    [null, undefined],
+  ])('auth %j is %j: none in so many words is not the same as nothing said', (auth, expected) => {
+    expect(accept(attach({ auth })).message.content.attachments?.[0]?.auth).toEqual(expected)
+  })
+
   it('a secret of auth is in no refusal', () => {
     const refused = refuse(attach({ auth: { method: 'digest', password: 'hunter2' } }))
     expect(JSON.stringify(refused)).not.toContain('hunter2')

@@ -10,7 +10,8 @@ export interface EventLoopMonitor {
   stop(): void
 }
 
-const RESOLUTION_MS = 100
+/** Each sample wakes an idle process. */
+const RESOLUTION_MS = 200
 
 export function monitorEventLoop(): EventLoopMonitor {
   const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS })

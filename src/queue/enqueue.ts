@@ -50,8 +50,8 @@ function whyNot(row: Row | undefined): EnqueueAnswer {
   return row !== undefined && isTaken && !isClaimed ? 'already_sent' : 'in_progress'
 }
 
-// Tenant ids hold no space, so the pair stays unambiguous.
-function keyOf(tenantId: string, id: string): string {
+/** What two submissions of the same message have in common. Tenant ids hold no space, so the pair stays unambiguous. */
+export function keyOf(tenantId: string, id: string): string {
   return `${tenantId} ${id}`
 }
 

@@ -36,7 +36,7 @@ export interface ReporterDeps {
 }
 
 export interface Reporter {
-  /** Looks for what is due and starts it. `nextAt`: when to look again, epoch ms; null: only after runNow. */
+  /** Looks for what is due and starts it. `nextAt`: when something is due, epoch ms; null: nothing known. Each second at least. */
   step(): Promise<{ readonly nextAt: number | null; readonly busy: boolean }>
   /** These tenants have new entries. */
   wake(tenantIds: readonly string[]): void
@@ -52,8 +52,8 @@ export interface Reporter {
   stop(graceMs?: number): Promise<void>
 }
 
-/** How often the outbox is searched for tenants nobody gave a hint about. */
-const SCAN_MS = 1_000
+/** How often the outbox is searched for tenants nobody gave a hint about: at each step that is not by a wake. */
+const SCAN_MS = 900
 const IDLE_CHECK_MS = 5_000
 /** In test mode one run-now also covers what the dispatcher, started by the same run-now, reports in this time. */
 const TEST_RUN_MS = 30_000
@@ -94,12 +94,16 @@ export function createReporter(deps: ReporterDeps): Reporter {
   let scanAt = 0
   let idleCheckAt = 0
   let openUntil = testMode ? 0 : Number.POSITIVE_INFINITY
+  /** null: nobody is to be woken. */
   let promisedAt: number | null = null
   let stopped = false
 
   async function step() {
     const now = clock.now()
-    if (stopped || now >= openUntil) return { nextAt: promise(null), busy: false }
+    if (stopped || now >= openUntil) {
+      promisedAt = null
+      return { nextAt: null, busy: false }
+    }
     known = new Map()
     for (const tenantId of hints) laneOf(tenantId).pending = true
     hints.clear()
@@ -108,7 +112,8 @@ export function createReporter(deps: ReporterDeps): Reporter {
     if (idleSyncs && now >= idleCheckAt) await checkIdle(now)
     await know([...lanes.values()].filter(lane => isDue(lane, now)).map(lane => lane.tenantId))
     pump()
-    return { nextAt: promise(nextLook()), busy: false }
+    promisedAt = nextLook()
+    return { nextAt: Number.isFinite(promisedAt) ? promisedAt : null, busy: false }
   }
 
   async function force(): Promise<void> {
@@ -213,20 +218,16 @@ export function createReporter(deps: ReporterDeps): Reporter {
     return due !== null && due <= now
   }
 
+  /** When a call is due; Infinity: none is known. What is looked for each second is left to the loop's own interval. */
   function nextLook(): number {
     const now = clock.now()
-    let next = Math.min(scanAt, idleSyncs ? idleCheckAt : scanAt)
+    let next = idleSyncs && idleCheckMs < SCAN_MS ? idleCheckAt : Number.POSITIVE_INFINITY
     for (const lane of lanes.values()) {
       const due = dueAt(lane)
       // What is due already waits for a place, and a call that ends gives it one without a step.
       if (due !== null && due > now) next = Math.min(next, due)
     }
     return next
-  }
-
-  function promise(nextAt: number | null): number | null {
-    promisedAt = nextAt
-    return nextAt
   }
 
   async function drained(): Promise<void> {

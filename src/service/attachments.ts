@@ -3,7 +3,6 @@
  * the composition root.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type AttachmentCache, createAttachmentCache } from '../attachments/cache.js'
@@ -17,6 +16,7 @@ import type { Config } from '../config.js'
 import type { Db } from '../db/db.js'
 import type { LinkedFiles } from '../http/deps.js'
 import type { Clock } from '../lib/clock.js'
+import { makeDirectory, refuseOther } from '../lib/directory.js'
 import { authorizationOf, type HttpAuth } from '../lib/http-auth.js'
 import { createKept } from '../lib/kept.js'
 import type { Log } from '../lib/log.js'
@@ -67,7 +67,9 @@ export function createAttachments(config: Config, deps: AttachmentDeps): Attachm
   const { db, sealer, clock, log, guard, linkKey } = deps
   const { timeoutMs } = config.attachments
   const spoolDir = config.attachments.spoolDir ?? join(config.instance.dir ?? tmpdir(), 'spool')
-  mkdirSync(spoolDir, { recursive: true, mode: 0o700 })
+  makeDirectory(spoolDir, 'GMP_SPOOL_DIR')
+  if (config.cache.diskDir !== null) makeDirectory(config.cache.diskDir, 'GMP_CACHE_DISK_DIR')
+  if (config.attachments.baseDir !== null) refuseOther(config.attachments.baseDir, 'GMP_ATTACHMENT_BASE_DIR')
   const cache = createAttachmentCache(config.cache, { clock, log })
   const http = createHttpSource(guard, timeoutMs)
   const stores = createKept<Store>(MOST_STORES, store => store.close())
@@ -138,6 +140,11 @@ export function createAttachments(config: Config, deps: AttachmentDeps): Attachm
     },
   }
 
+  const volumeOriginsNow = async (tenantId: string): Promise<readonly string[]> => {
+    const volumes = await listVolumes(db, sealer, { tenantId, accountId: null })
+    return volumes.filter(each => each.trusted).flatMap(originOf)
+  }
+
   const fetcher = createAttachmentFetcher({
     config: config.attachments,
     cache,
@@ -149,6 +156,7 @@ export function createAttachments(config: Config, deps: AttachmentDeps): Attachm
     storeOf,
     localStore: root =>
       opened(`root ${root}`, () => openStore('local', { root }, { guard: null, ambient: true, timeoutMs })),
+    volumeOriginsNow,
     openUpload: id => openUpload(db, id),
     authorizationOf(tenantId, sealed) {
       return authorizationOf(JSON.parse(sealer.open(String(sealed), attachmentAuthContext(tenantId))) as HttpAuth)
@@ -169,8 +177,7 @@ export function createAttachments(config: Config, deps: AttachmentDeps): Attachm
       if (known !== undefined && known.until > now) return known.list
       // What is forgotten while we read is not remembered: the answer goes into the map of when we asked.
       const remembered = origins
-      const volumes = await listVolumes(db, sealer, { tenantId, accountId: null })
-      const list = volumes.filter(each => each.trusted).flatMap(originOf)
+      const list = await volumeOriginsNow(tenantId)
       if (remembered.size > MOST_STORES) remembered.clear()
       remembered.set(tenantId, { until: now + ORIGINS_MS, list })
       return list

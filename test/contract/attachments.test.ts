@@ -158,15 +158,46 @@ describe('one fetch for many messages', () => {
     await Promise.all(fetches)
     expect(sink.requests).toMatchObject([{ headers: { authorization: 'Bearer t' } }])
   })
+
+  it('one that wants no credentials gets none at the tenant’s own origin, and shares no fetch with one that does', async () => {
+    const { fetcher } = open()
+    const sink = await startHttpSink(() => ({ body: 'hello', delayMs: 100 }))
+    onTestFinished(() => sink.close())
+    const own = { ...context(sink.url), ownAuthorization: { origin: sink.url, value: 'Bearer tenant' } }
+    const auth = sealer.seal('{"method":"none"}', attachmentAuthContext('acme'))
+    const bare = ref(`${sink.url}/f`)
+    await Promise.all([{ ...bare, auth }, bare].map(each => fetcher.fetch([each], own, signal)))
+    const sent = sink.requests.map(({ headers }) => headers.authorization ?? null)
+    expect(sent.sort()).toEqual(['Bearer tenant', null])
+  })
 })
 
 describe('the origins of volumes', () => {
   const place = { tenantId: null, accountId: null, name: 'web' }
-  const add = () => {
-    const { backend, config, trusted, fromConfig } = volume(0, 'http', { base_url: 'http://files.test/a' })
+  const add = (base_url = 'http://files.test/a') => {
+    const { backend, config, trusted, fromConfig } = volume(0, 'http', { base_url })
     const content = { backend, config, trusted, fromConfig }
     return saveVolume(temp.db, sealer, place, () => content, { now: clock.now() })
   }
+
+  it('of one that another process has just made is known before a URL there is refused for good', async () => {
+    const { fetcher, volumeOrigins } = open()
+    const sink = await startHttpSink(() => ({ body: 'hello' }))
+    onTestFinished(() => sink.close())
+    const context = {
+      tenantId: 'acme',
+      accountId: 'main',
+      endpoint: null,
+      trustedOrigins: await volumeOrigins('acme'),
+      ownAuthorization: null,
+      attachmentRoot: null,
+    }
+    const ref: AttachmentRef = { filename: 'f.txt', fetchMode: 'http_url', storagePath: `${sink.url}/f` }
+    await expect(fetcher.fetch([ref], context, signal)).rejects.toMatchObject({ kind: 'permanent' })
+    await add(sink.url)
+    onTestFinished(async () => void (await deleteVolume(temp.db, place)))
+    expect(await fetcher.fetch([ref], context, signal)).toMatchObject({ attachments: [{ sizeBytes: 5 }] })
+  })
 
   it('are trusted from the change on in the process that makes it, and when it is undone no longer', async () => {
     const { volumeOrigins, forgetOrigins } = open()

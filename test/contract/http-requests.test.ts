@@ -155,6 +155,17 @@ describe('bodies', () => {
     }
   })
 
+  it('raw line breaks in a content are refused with the same words, small or large', async () => {
+    for (const base64 of ['QUJD', 'QUJD'.repeat(500_000)]) {
+      const attachments = `[{"filename":"a","storage_path":"base64:QUJD\nQUJD${base64}"}]`
+      const answer = await http.call('POST', '/many', { body: `{"messages":[{"attachments":${attachments}}]}` })
+      expect([answer.status, answer.body]).toMatchObject([
+        422,
+        { code: 'invalid_json', error: expect.stringContaining('not valid JSON: line 1, column 73') },
+      ])
+    }
+  })
+
   it('a compressed body is refused in words that say so', async () => {
     const gzip = { headers: { 'content-encoding': 'gzip' }, body: '\u001f\u008b' }
     expect(await http.call('POST', '/echo', gzip)).toMatchObject({

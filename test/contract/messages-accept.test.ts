@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createSealer } from '../../src/lib/seal.js'
 import { type AcceptOptions, acceptMessages, type Submitter } from '../../src/messages/accept.js'
@@ -74,6 +74,22 @@ describe.each(dialects)('accepting messages on %s', dialect => {
     ])
     expect(woken).toMatchObject([{ priority: 1 }])
     expect(woken[0]?.keys).toHaveLength(2)
+  })
+
+  it('of an id twice in one request only the last large content is kept', async () => {
+    const octets = [randomBytes(300), randomBytes(200)]
+    const uploads = new Map(
+      octets.map((part, i) => {
+        const md5 = createHash('md5').update(part).digest('hex')
+        return [`mark:${i}`, { parts: [part], sizeBytes: part.length, md5, isPrefixed: true }] as const
+      }),
+    )
+    const messages = octets.map((_, i) => mail('m', { attachments: [{ filename: 'a', storage_path: `mark:${i}` }] }))
+    expect(await accept(messages, { uploads })).toMatchObject({ queued: 2, rejected: [] })
+    const kept = await rows('select size, seq is null as loose from uploads')
+    expect(kept.map(row => ({ size: Number(row.size), loose: Boolean(row.loose) }))).toEqual([
+      { size: 200, loose: false },
+    ])
   })
 
   it('an admin’s message without tenant belongs to the one that owns its account, else to default', async () => {

@@ -151,6 +151,19 @@ describe.each(dialects)('message routes on %s', dialect => {
       expect(page.body.messages).toHaveLength(700)
     })
 
+    it.each([
+      ['as it is', (text: string) => text],
+      ['with an escape in its key', (text: string) => text.replace('storage_path', 'storage\\u005fpath')],
+      ['beside a field called storage_path', (text: string) => text.replace('"x"', `"${'QUJD'.repeat(20_000)}"`)],
+    ])('a large content is stored apart from its message: %s', async (_, written) => {
+      await http.temp.db.write([{ sql: 'delete from uploads', params: [] }])
+      const attachments = [{ filename: 'a', storage_path: `base64:${'QUJD'.repeat(500_000)}` }]
+      const body = written(JSON.stringify({ messages: [mail('apart', { attachments, storage_path: 'x' })] }))
+      expect(await http.call('POST', '/commands/add-messages', { token: one, body })).toMatchObject({ status: 200 })
+      const rows = await http.temp.db.read({ sql: 'select size, seq from uploads', params: [] })
+      expect(rows).toMatchObject([{ size: 1_500_000, seq: expect.any(Number) }])
+    })
+
     it('the command log tells count, ids and a digest, and no message', async () => {
       await add([mail('logged', { body: 'private words' })])
       const { body } = await http.call('GET', '/command-log?endpoint_filter=addMessages&limit=1')

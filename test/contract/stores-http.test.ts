@@ -315,6 +315,21 @@ describe('gcs', () => {
     private_key: privateKey.export({ type: 'pkcs8', format: 'pem' }) as string,
   }
 
+  test.each([
+    ['cut short', credentials.private_key.slice(0, 300)],
+    ['of another kind', generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }) as string],
+  ])('a private key that is %s is final, and said so without a piece of it', async (_, private_key) => {
+    const asked = open('gcs', {
+      bucket: 'files',
+      endpoint: 'http://127.0.0.1:1',
+      credentials: { ...credentials, private_key },
+    })
+    await expect(asked).rejects.toMatchObject({
+      message: 'the config of its volume is wrong: credentials.private_key is no RSA key in PEM',
+      kind: 'permanent',
+    })
+  })
+
   test('a service account signs each request itself; no token is fetched', async () => {
     const gcs = await startGcs()
     closing.push(() => gcs.close())

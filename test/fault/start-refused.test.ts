@@ -51,6 +51,27 @@ describe('a wrong configuration is one line that names it', () => {
   })
 
   it.each([
+    ['GMP_SPOOL_DIR', ''],
+    ['GMP_SPOOL_DIR', '/below'],
+    ['GMP_CACHE_DISK_DIR', ''],
+    ['GMP_ATTACHMENT_BASE_DIR', ''],
+    ['GMP_DB_PATH', '/mail.db'],
+  ])('%s in a file%s, where a directory belongs: exit 1', async (name, below) => {
+    const path = join(dir, 'a file')
+    await writeFile(path, '')
+    const { code, output } = await runToEnd({ dir, env: { ...TOKEN, [name]: path + below } })
+    expect(errorLines(output)).toEqual([expect.stringContaining(path)])
+    expect(errorLines(output)[0]).toContain(name)
+    expect(code).toBe(1)
+  })
+
+  it('GMP_DB_PATH that is a directory: exit 1', async () => {
+    const { code, output } = await runToEnd({ dir, env: { ...TOKEN, GMP_DB_PATH: dir } })
+    expect(errorLines(output)).toEqual([`Error: the database (GMP_DB_PATH): ${dir} cannot be opened (EISDIR)`])
+    expect(code).toBe(1)
+  })
+
+  it.each([
     ['an unknown key', '[server]\nprot = 8000\n', /\[server\] prot .*did you mean port/],
     ['an unknown section', '[sever]\nport = 8000\n', /\[sever\] .*did you mean server/],
     ['a wrong value', '[delivery]\nmax_retries = many\n', /\[delivery\] max_retries/],

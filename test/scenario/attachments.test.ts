@@ -1,6 +1,6 @@
 /** Attachments by reference: fetched when the mail is sent, from every source, whole and as they were, or told why not. */
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import PostalMime from 'postal-mime'
@@ -112,6 +112,20 @@ describe.each(['sqlite', 'postgres'] as const)('attachments, on %s', dialect => 
     await service.account(scene.sink, { tenant_id: 'other' })
     await service.send({ id: 'theirs', tenant_id: 'other', attachments })
     await files.waitFor(2)
+  })
+
+  it('what is cached of a tenant goes with it', async () => {
+    const files = await fileServer()
+    const scene = await openScene({ dialect, env: { GMP_ALLOW_PRIVATE_NETWORKS: 'true', GMP_CACHE_DISK_DIR: dir } })
+    const { service, client, sink } = scene
+    await tenant(service, 'other', client)
+    await service.account(sink, { tenant_id: 'other' })
+    const attachments = [{ filename: 'a.bin', storage_path: `${files.url}/large.bin`, content_md5: md5(LARGE) }]
+    await service.send({ id: 'theirs', tenant_id: 'other', attachments })
+    await sink.waitFor(1)
+    expect(await readdir(dir)).toHaveLength(1)
+    expect(await service.call('DELETE', '/tenant/other')).toMatchObject({ status: 200 })
+    expect(await readdir(dir)).toEqual([])
   })
 
   it('what will never work is an error at once that names the file and why, without an SMTP connection', async () => {

@@ -107,6 +107,7 @@ export async function openHttpApp(
     testSync: async () => ({ ok: false, url: null, durationMs: 0, error: 'no reporter here' }),
     knownVolumes: createKnownVolumes({ db: temp.db, clock }),
     volumeProblem,
+    tenantDeleted: async () => {},
   }
   const app = buildApp(deps, routes)
   const http: HttpApp = {

@@ -21,6 +21,17 @@ export function failureOf(error: unknown, timeoutMs: number): AttachmentFailure 
   return new AttachmentFailure(`the store failed${label ? ` (${label})` : ''}`, 'transient', { cause: error })
 }
 
+/** Whether the guard refused an address. */
+export function isHostRefused(error: unknown): boolean {
+  let cause = error
+  for (let depth = 0; typeof cause === 'object' && cause !== null && depth < 5; depth += 1) {
+    const { code, cause: next, errors } = cause as Thrown
+    if (code === NOT_ALLOWED) return true
+    cause = next ?? errors?.[0]
+  }
+  return false
+}
+
 /** The failure an HTTP status stands for: what the same request would meet again, or what may pass. */
 export function answered(status: number, label?: unknown, cause?: unknown): AttachmentFailure {
   const passing = status >= 500 || status === 408 || status === 425 || status === 429
@@ -44,6 +55,7 @@ interface Thrown {
   readonly details?: { readonly errorCode?: unknown }
 }
 
+const NOT_ALLOWED = 'ERR_HOST_NOT_ALLOWED'
 const BROKEN = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'UND_ERR_SOCKET', 'ERR_STREAM_PREMATURE_CLOSE'])
 const TOO_LONG = new Set(['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])
 const UNREACHABLE = new Set(['EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL', 'EHOSTDOWN', 'ENETDOWN'])
@@ -52,7 +64,7 @@ const CERTIFICATE = /^(CERT_|ERR_TLS_|ERR_SSL_|EPROTO$|DEPTH_ZERO_|SELF_SIGNED_|
 function failureByCode({ code }: Thrown, timeoutMs: number, cause: unknown): AttachmentFailure | null {
   if (typeof code !== 'string') return null
   const transient = (reason: string) => new AttachmentFailure(reason, 'transient', { cause })
-  if (code === 'ERR_HOST_NOT_ALLOWED') {
+  if (code === NOT_ALLOWED) {
     return new AttachmentFailure('its host has no address this service may connect to', 'permanent', { cause })
   }
   if (code === 'ERR_OTHER_ORIGIN') {

@@ -4,10 +4,11 @@
  * agent that they share. A service account's key signs each request itself (a self-signed JWT), so no token is fetched.
  * Run against a small server of our own in the tests, never against Google itself.
  */
-import { randomBytes } from 'node:crypto'
+import { createPrivateKey, randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { Storage } from '@google-cloud/storage'
 import { type Dispatcher, request } from 'undici'
+import { AttachmentFailure } from '../failure.js'
 import { fileOf, openDispatcher } from '../http-get.js'
 import { answered } from './failure-of.js'
 import { keyOf, savedAs } from './path.js'
@@ -84,10 +85,23 @@ function identityOf(settings: Settings, { ambient }: StoreAccess): Identity | nu
     return { storage, headers: async () => ({ ...(await storage.authClient.getRequestHeaders()) }) }
   }
   const { client_email, private_key } = credentials as { client_email: string; private_key: string }
+  if (!isRsaKey(private_key)) {
+    const reason = 'the config of its volume is wrong: credentials.private_key is no RSA key in PEM'
+    throw new AttachmentFailure(reason, 'permanent')
+  }
   const storage = new Storage({ projectId: projectId ?? 'unused', credentials: { client_email, private_key } })
   const client = storage.authClient.fromJSON({ type: 'service_account', client_email, private_key })
   Object.assign(client, { useJWTAccessWithScope: true, scopes: [SCOPE] })
   return { storage, headers: async () => ({ ...(await client.getRequestHeaders()) }) }
+}
+
+/** Google's client sees it only when it signs, as a failure of its own that says nothing of the config. */
+function isRsaKey(pem: string): boolean {
+  try {
+    return createPrivateKey(pem).asymmetricKeyType === 'rsa'
+  } catch {
+    return false
+  }
 }
 
 /** Metadata and octets in one request, which Google takes whole or not at all. */

@@ -19,6 +19,7 @@ export async function openStore(
     const ambient = access.ambient && access.guard === null
     return await opened(backend, new Settings(valuesOf(backend, config)), { ...access, ambient })
   } catch (error) {
+    if (error instanceof AttachmentFailure) throw error
     // What only the client itself could see, like a connection string of another make.
     throw new AttachmentFailure('the config of its volume is wrong: the client refused it', 'permanent', {
       cause: error,

@@ -46,7 +46,7 @@ const SyncStatus = Type.Object({
   in_dnd: Type.Boolean(),
 })
 
-export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake }) => {
+export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake, tenantDeleted }) => {
   const notFound = (id: string) => new AppError('not_found', `Tenant '${id}' not found`)
   const refuseUnsaved = (saved: SavedTenant, id: string): void => {
     if (saved.kind === 'refused') throw wrongField(saved.field, saved.problem)
@@ -193,6 +193,7 @@ export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake }) =
       if (!(await deleteTenant(db, id, clock.now()))) throw notFound(id)
       app.forgetTokens()
       wake.settings()
+      await tenantDeleted(id)
       return { ok: true as const }
     },
   )
