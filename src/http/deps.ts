@@ -11,6 +11,7 @@ import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 import type { Sealer } from '../lib/sealer.js'
 import type { Wake } from '../lib/wake.js'
+import type { Accepted } from '../messages/accept.js'
 import type { KnownVolumes } from '../volumes/known.js'
 import type { VolumeProblem } from '../volumes/volume.js'
 
@@ -29,8 +30,8 @@ export interface HttpDeps {
   ready(): Promise<Readiness>
   /** The Prometheus text exposition, version 0.0.4. */
   metricsText(): Promise<string>
-  /** So many messages were taken into the queue. */
-  accepted(count: number): void
+  /** What became of a submission. */
+  accepted(outcome: Pick<Accepted, 'queued' | 'rejected'>): void
   /** Free space of the database's disk as last measured; null where it cannot be told (a remote database). */
   freeDiskMb(): number | null
   /** When the account's rules let it send next, epoch ms; null: they do now; Infinity: never. */

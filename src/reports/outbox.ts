@@ -60,6 +60,29 @@ export async function findDue(db: Db): Promise<DueTenant[]> {
   }))
 }
 
+export interface OwedReports {
+  readonly tenantId: string
+  readonly entries: number
+  /** When the oldest of them was made, epoch ms. */
+  readonly oldestAt: number
+}
+
+/** What each tenant has not acknowledged yet, for metrics; costs by what is pending. */
+export async function owedReports(db: Db): Promise<OwedReports[]> {
+  const rows = await db.read({
+    // Ids grow with time: the first is the oldest, give or take what was written at once.
+    sql: `select p.tenant_id, p.n, e.at
+      from (select tenant_id, count(*) as n, min(id) as first from events where pending = 1 group by tenant_id) p
+      join events e on e.id = p.first order by e.at`,
+    params: [],
+  })
+  return rows.map(row => ({
+    tenantId: row.tenant_id as string,
+    entries: Number(row.n),
+    oldestAt: Number(row.at),
+  }))
+}
+
 /** Active tenants with an endpoint whose last sync is `intervalMs` ago, the longest ago first, and how many there are in all. */
 export async function findIdle(
   db: Db,

@@ -125,7 +125,8 @@ export const initial: readonly string[] = [
     updated_at bigint not null,
     unique (tenant_id, id)
   )`,
-  'create index messages_ready on messages(account_key, priority, seq) where stage = 1',
+  // due_at stands at its end so that the queue's age is read from the index alone.
+  'create index messages_ready on messages(account_key, priority, seq, due_at) where stage = 1',
   'create index messages_waiting on messages(due_at) where stage = 2',
   'create index messages_waiting_account on messages(account_key, due_at) where stage = 2',
   'create index messages_claimed on messages(account_key) where stage = 3',

@@ -86,7 +86,7 @@ function addSubmission(app: App, deps: HttpDeps): void {
       const accepted = await acceptMessages(acceptDeps, request.caller, chunks, options).finally(() =>
         audit(request, { ...digest.result(), default_priority: defaultPriority === null ? undefined : given }),
       )
-      deps.accepted(accepted.queued)
+      deps.accepted(accepted)
       const warnings = [...unknown.map(each => warningOf(null, each)), ...accepted.warnings]
       const { status, body } = answerAccepted({ ...accepted, warnings })
       // The failures are documented as every route's default response.
