@@ -49,6 +49,7 @@ import { volumeProblem } from './service/volume-problem.js'
 import { createTransport } from './smtp/pool.js'
 import { SmtpFailure } from './smtp/transport.js'
 import { ensureDefaultTenant, loadTenants } from './tenants/store.js'
+import { NO_TRACING, type Tracer } from './tracing/tracer.js'
 import { createKnownVolumes } from './volumes/known.js'
 import { seedVolumes } from './volumes/seed.js'
 
@@ -57,6 +58,8 @@ export interface Overrides {
   readonly random?: () => number
   /** In place of the machine's boot, with a clock of which it knows nothing. */
   readonly boot?: Boot
+  /** None unless given. */
+  readonly tracer?: Tracer
   /** Certificate authorities (PEM) trusted for SMTP in place of the system's. */
   readonly smtpCa?: string
 }
@@ -103,6 +106,7 @@ export function createService(config: Config, log: Log, overrides: Overrides = {
 async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo: () => Promise<void>) => void) {
   const clock = watchClock(overrides.clock ?? systemClock)
   const random = overrides.random ?? Math.random
+  const tracer = overrides.tracer ?? NO_TRACING
   const startedAt = clock.now()
   const works = config.server.role !== 'api'
   const state = { draining: false }
@@ -197,6 +201,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     random,
     guard,
     metrics,
+    tracer,
     config,
     tenants: tenantsOf,
     leaseMarginMs: Math.min(30_000, config.queue.leaseMs),
@@ -257,6 +262,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
       mayClaim: () => !state.draining && !disk.isLow(),
       wakeLoop: () => dispatchLoop.wake(),
       events,
+      tracer,
     },
     {
       maxConcurrentSends: config.queue.maxConcurrentSends,
@@ -391,6 +397,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     log,
     sealer,
     wake,
+    tracer,
     version: VERSION,
     startedAt,
     status: () => ({

@@ -12,6 +12,7 @@ import type { Log } from '../lib/log.js'
 import type { Sealer } from '../lib/sealer.js'
 import type { Wake } from '../lib/wake.js'
 import type { Accepted } from '../messages/accept.js'
+import type { Tracer } from '../tracing/tracer.js'
 import type { KnownVolumes } from '../volumes/known.js'
 import type { VolumeProblem } from '../volumes/volume.js'
 
@@ -22,6 +23,7 @@ export interface HttpDeps {
   readonly log: Log
   readonly sealer: Sealer
   readonly wake: Wake
+  readonly tracer: Tracer
   readonly version: string
   /** When this process started, epoch ms. */
   readonly startedAt: number

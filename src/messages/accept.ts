@@ -48,6 +48,8 @@ export interface AcceptOptions {
   readonly strict: boolean
   /** For messages that name no tenant; null: the submitter's own, or found by the account. */
   readonly tenantId: string | null
+  /** traceparent of the request; absent or null: there are no traces. */
+  readonly trace?: string | null
   /** Long contents of attachments that were taken out of the request, by what stands in their place. */
   readonly uploads?: ReadonlyMap<string, InlineUpload>
 }
@@ -199,7 +201,7 @@ async function acceptUnit(
     if (maxQueuedMessages !== null) quota.set(tenantId, maxQueuedMessages)
     accountKeys.add(account!.key)
     const stored = parsed.uploads.size === 0 ? parsed : await storeUploads(deps, parsed)
-    messages.push(toMessage(stored, tenantId, account!, deps.sealer, submitter))
+    messages.push(toMessage(stored, tenantId, account!, deps.sealer, submitter, options.trace))
     indexes.push(index)
   }
 
@@ -296,6 +298,7 @@ function toMessage(
   account: { key: number; id: string },
   sealer: Sealer,
   submitter: Submitter,
+  trace?: string | null,
 ): Message {
   return {
     tenantId,
@@ -312,5 +315,6 @@ function toMessage(
       tenantId,
       sealer,
     ),
+    trace,
   }
 }

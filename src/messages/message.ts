@@ -76,6 +76,8 @@ export interface Message {
   readonly expiresAt: number | null
   readonly envelope: Envelope
   readonly content: Content
+  /** traceparent of the request that brought it; absent or null: there are no traces. */
+  readonly trace?: string | null
 }
 
 /** The state of one address of the envelope between and after attempts. */

@@ -142,6 +142,8 @@ export const initial: readonly string[] = [
     envelope text not null,
     -- characters of the content: a long one is read when it is sent, not when it is claimed
     size bigint not null default 0,
+    -- traceparent of the request that brought it, while there are traces; before the content, as the envelope is
+    trace text,
     content text not null
   )`,
   // Large attachments that came inside their message, apart from it in pieces: nobody has to hold one whole. Written
@@ -173,6 +175,8 @@ export const initial: readonly string[] = [
     entry text not null,
     -- JSON of the SMTP attempt that led here, if one did
     attempt text,
+    -- traceparent of that attempt, while there are traces
+    trace text,
     pending smallint not null,
     reported_at bigint
   )`,
