@@ -10,7 +10,7 @@ const LEVELS = [
   ['service'],
   ['http', 'dashboard', 'delivery', 'reports', 'maintenance'],
   ['messages'],
-  ['accounts', 'tenants', 'volumes', 'rules', 'queue', 'offloads', 'attachments', 'mime', 'smtp', 'metrics'],
+  ['accounts', 'tenants', 'volumes', 'rules', 'queue', 'offloads', 'attachments', 'mime', 'smtp', 'metrics', 'tracing'],
   // Below the queue: counting and claiming are one statement.
   ['limits'],
   ['db'],

@@ -4,6 +4,7 @@
  */
 import { hostname } from 'node:os'
 import type { FastifyInstance } from 'fastify'
+import { pausedAccounts } from './accounts/pause.js'
 import { loadAccounts } from './accounts/store.js'
 import type { Config } from './config.js'
 import type { Db } from './db/db.js'
@@ -29,12 +30,12 @@ import { createFileRemover } from './maintenance/file-remover.js'
 import { createJanitor } from './maintenance/janitor.js'
 import { createLeaseKeeper } from './maintenance/lease-keeper.js'
 import { createMetrics } from './metrics/metrics.js'
-import { countOpen } from './queue/counts.js'
 import { createFileJournal, createTableJournal, currentEpoch } from './queue/doubt-journal.js'
 import { pullBackRetries } from './queue/due.js'
+import { readQueueState } from './queue/state.js'
 import { beginScheduler } from './queue/suspension.js'
 import { pruneUploads } from './queue/uploads.js'
-import { freeAllLeases } from './reports/outbox.js'
+import { freeAllLeases, owedReports } from './reports/outbox.js'
 import { createReporter } from './reports/reporter.js'
 import { listRules } from './rules/store.js'
 import { createAttachments } from './service/attachments.js'
@@ -49,6 +50,7 @@ import { volumeProblem } from './service/volume-problem.js'
 import { createTransport } from './smtp/pool.js'
 import { SmtpFailure } from './smtp/transport.js'
 import { ensureDefaultTenant, loadTenants } from './tenants/store.js'
+import { NO_TRACING, type Tracer } from './tracing/tracer.js'
 import { createKnownVolumes } from './volumes/known.js'
 import { seedVolumes } from './volumes/seed.js'
 
@@ -57,6 +59,8 @@ export interface Overrides {
   readonly random?: () => number
   /** In place of the machine's boot, with a clock of which it knows nothing. */
   readonly boot?: Boot
+  /** None unless given. */
+  readonly tracer?: Tracer
   /** Certificate authorities (PEM) trusted for SMTP in place of the system's. */
   readonly smtpCa?: string
   /** Nothing listens and no loop runs; see openOffline. */
@@ -124,6 +128,7 @@ export async function openOffline(
 async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo: () => Promise<void>) => void) {
   const clock = watchClock(overrides.clock ?? systemClock)
   const random = overrides.random ?? Math.random
+  const tracer = overrides.tracer ?? NO_TRACING
   const startedAt = clock.now()
   const works = config.server.role !== 'api'
   const state = { draining: false }
@@ -169,13 +174,20 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   })
   await settings.refresh()
 
-  const counted = (sql: string) => async () => Number((await db.read({ sql, params: [] }))[0]?.n ?? 0)
   const metrics = createMetrics({
-    pending: () => countOpen(db, null, clock),
-    inDoubt: counted('select count(*) as n from messages where stage = 4'),
-    pausedAccounts: counted('select count(*) as n from accounts where pause_kind is not null'),
-    sends: () => dispatcher.stats(),
+    clock,
+    queue: () => readQueueState(db, clock.now()),
+    paused: () => pausedAccounts(db, MOST_PAUSED_NAMED),
+    reports: () => owedReports(db),
+    sends: () => ({ ...dispatcher.stats(), most: config.queue.maxConcurrentSends }),
     connections: () => transport.stats(),
+    cache: () => attachments.cache.stats(),
+    loops: () => loops.filter(each => each.isRunning).map(each => each.progress()),
+    diskFreeBytes: () => disk.freeBytes(),
+    diskReserveBytes: config.queue.minFreeMb * 1024 * 1024,
+    schedulerActive: () => settings.schedulerActive,
+    releaseNeeded: () => settings.releaseNeeded !== null,
+    startedAt,
     version: VERSION,
   })
   onStop(async () => metrics.stop())
@@ -211,6 +223,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     random,
     guard,
     metrics,
+    tracer,
     config,
     tenants: tenantsOf,
     leaseMarginMs: Math.min(30_000, config.queue.leaseMs),
@@ -271,6 +284,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
       mayClaim: () => !state.draining && !disk.isLow(),
       wakeLoop: () => dispatchLoop.wake(),
       events,
+      tracer,
     },
     {
       maxConcurrentSends: config.queue.maxConcurrentSends,
@@ -406,6 +420,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     log,
     sealer,
     wake,
+    tracer,
     version: VERSION,
     startedAt,
     status: () => ({
@@ -415,7 +430,10 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     }),
     ready: () => readiness(db, state.draining),
     metricsText,
-    accepted: count => metrics.accepted(count),
+    accepted({ queued, rejected }) {
+      metrics.accepted(queued)
+      for (const { code } of rejected) metrics.rejected(code, 1)
+    },
     freeDiskMb: () => disk.freeMb(),
     files: attachments.files,
     knownVolumes: createKnownVolumes({ db, clock, forgotten: attachments.forgetOrigins }),
@@ -474,6 +492,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   return { app, db, url }
 }
 
+/** A scrape names no more paused accounts than this; it counts them all. */
+const MOST_PAUSED_NAMED = 1_000
 /** How long results that waited for the database have to be written before what is left counts as doubtful, ms. */
 const FLUSH_MS = 3_000
 /** How long a large content may wait for its message to be accepted, ms. */

@@ -128,6 +128,18 @@ export async function listPaused(db: Db, tenantId: string | null, limit: number)
   }))
 }
 
+/** How many accounts are paused, and those paused longest. */
+export async function pausedAccounts(
+  db: Db,
+  limit: number,
+): Promise<{ readonly count: number; readonly accounts: readonly PausedAccount[] }> {
+  const [accounts, counted] = await Promise.all([
+    listPaused(db, null, limit),
+    db.read({ sql: 'select count(*) as n from accounts where pause_kind is not null', params: [] }),
+  ])
+  return { count: Number(counted[0]?.n ?? 0), accounts }
+}
+
 const CLEAR = `update accounts set pause_kind = null, pause_since = null, pause_reason = null, pause_code = null,
   probe_at = null, probes = 0`
 

@@ -173,8 +173,8 @@ describe('serve', () => {
     const { io, state, signal } = terminal()
     const service = listeningService()
     let release = () => {}
-    const ended = runCli(['serve', '--host', '127.0.0.1', '--port', '0'], io, async (config, log) => {
-      const real = await service.createService(config, log)
+    const ended = runCli(['serve', '--host', '127.0.0.1', '--port', '0'], io, async (config, log, tracer) => {
+      const real = await service.createService(config, log, tracer)
       return {
         start: () => real.start(),
         stop: () =>

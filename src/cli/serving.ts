@@ -12,6 +12,8 @@ import type { Log } from '../lib/log.js'
 import { createLogger } from '../lib/logger.js'
 import { VERSION } from '../lib/version.js'
 import type { LoadedConfig } from '../load-config.js'
+import { openTracer } from '../tracing/open.js'
+import type { Tracer } from '../tracing/tracer.js'
 import { makeFirstToken } from './admin-token.js'
 import type { CliIo } from './context.js'
 import { CliError, errorLine } from './errors.js'
@@ -25,7 +27,7 @@ export interface Service {
   stop(): Promise<void>
 }
 
-export type CreateService = (config: Config, log: Log) => Service | Promise<Service>
+export type CreateService = (config: Config, log: Log, tracer: Tracer) => Service | Promise<Service>
 
 export interface ServingWay {
   /** The instance has no folder yet: its config.ini is written, so that it keeps its port. */
@@ -74,7 +76,8 @@ async function runService(
 ): Promise<void> {
   const { config } = loaded
   const { dir, name } = config.instance
-  const service = await createService(config, log)
+  const tracer = await openTracer(io.env, log)
+  const service = await createService(config, log, tracer)
   let url: string
   try {
     url = (await service.start()).url
@@ -92,6 +95,7 @@ async function runService(
     await aborted(stop)
   } finally {
     await service.stop()
+    await tracer.close()
     if (dir !== null) removeRunning(dir, io.pid)
     log.info('Stopped')
   }

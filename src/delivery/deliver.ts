@@ -82,7 +82,7 @@ export async function deliver(
     const parts = await handleLargeFiles(claimed.id, given, lookup.tenant, deps, signal)
     const mail = watched(render(claimed, parts), sending)
     const envelope = { from: claimed.envelope.from, to: open.slice(0, account.maxRecipientsPerTransaction) }
-    if (content.trace) conversation = []
+    if (content.keepConversation) conversation = []
     sending.isAsked = true
     sending.onAsk?.()
     const replies = await transport.send(account, envelope, mail, { signal, beforeFinalDot, conversation })

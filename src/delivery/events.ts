@@ -5,6 +5,7 @@ import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import { failAccountQueue } from '../queue/account-deleted.js'
+import { traceIdOf } from '../tracing/tracer.js'
 import type { DispatchEvents } from './dispatcher.js'
 import { deferByLimit } from './limit-deferral.js'
 
@@ -40,7 +41,12 @@ export function createDeliveryEvents(deps: EventsDeps): DispatchEvents {
     },
     settled(claimed, transition, outcome) {
       const { tenantId, accountId, id } = claimed
-      const fields = { message_id: id, account_id: accountId, tenant_id: tenantId }
+      const fields = {
+        message_id: id,
+        account_id: accountId,
+        tenant_id: tenantId,
+        trace_id: traceIdOf(claimed.trace),
+      }
       if (outcome.inDoubt) {
         metrics.inDoubt(tenantId, accountId)
         log.warning(`Message ${id} is in doubt: ${outcome.failure?.text ?? 'no reply after the final dot'}`, fields)

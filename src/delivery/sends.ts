@@ -13,6 +13,7 @@ import type { Lease } from '../queue/lease.js'
 import type { Outcome } from '../queue/outcome.js'
 import { nextTransition, type RetryPolicy, type Transition } from '../queue/transition.js'
 import type { MailTransport } from '../smtp/transport.js'
+import type { TraceContext, Tracer } from '../tracing/tracer.js'
 import { isSending, mayBegin, type Permissions } from './admission.js'
 import { type DeliverDeps, deliver, HUNG, type Sending } from './deliver.js'
 import { type Lane, learn, spare, widthOf } from './lane.js'
@@ -51,6 +52,7 @@ export interface SendDeps {
   readonly fetchAttachments: DeliverDeps['fetchAttachments']
   readonly offload: DeliverDeps['offload']
   readonly events: SendEvents
+  readonly tracer: Tracer
   /** The lease in force; null while there is none. */
   lease(): Lease | null
   wakeLoop(): void
@@ -99,7 +101,7 @@ const MARGIN_SHARE = 0.25
 const MARGIN_MAX_MS = 10_000
 
 export function createSends(deps: SendDeps, options: SendOptions, shared: Shared): Sends {
-  const { db, clock, log, random, transport, journal, settings, settler, events } = deps
+  const { db, clock, log, random, transport, journal, settings, settler, events, tracer } = deps
   const { lanes, places, permissionsOf, policyOf } = shared
   const marginMs = Math.min(options.leaseMs * MARGIN_SHARE, MARGIN_MAX_MS)
   const running = new Set<Promise<void>>()
@@ -259,6 +261,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     const lease = deps.lease()
     // Its claim was under a lease that is lost: the rescuer has it.
     if (lease === null || lease.id !== claimed.lease) return
+    const span = tracer.attempt(claimed, lookup.account, claimed.trace)
     const start = { at: clock.monotonic() }
     lane.starts.add(start)
     let outcome: Outcome
@@ -273,6 +276,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     } finally {
       lane.starts.delete(start)
     }
+    span.end(outcome)
     const durationMs = clock.monotonic() - start.at
     // The account's own trouble (a refused login) says nothing of the server; a stop of ours, or the trouble of an
     // attachment's source, nothing at all.
@@ -289,7 +293,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     )
     events.attempted(claimed, outcome, durationMs)
     await tellAccount(lane, lease, lookup, outcome)
-    await conclude(lease, lookup, claimed, outcome)
+    await conclude(lease, lookup, claimed, outcome, span.context)
   }
 
   /** The outcome is settled whatever becomes of this. */
@@ -307,7 +311,13 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     }
   }
 
-  const conclude = async (lease: Lease, lookup: Lookup, claimed: ClaimedMessage, outcome: Outcome) => {
+  const conclude = async (
+    lease: Lease,
+    lookup: Lookup,
+    claimed: ClaimedMessage,
+    outcome: Outcome,
+    trace: TraceContext | null = null,
+  ) => {
     const transition = nextTransition(
       claimed,
       claimed.envelope.to,
@@ -321,6 +331,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       claim: claimed.claim,
       tenantId: claimed.tenantId,
       limits: lookup.limits,
+      trace,
     })
     // Another claim of the same row may be under way by now.
     if (held.get(claimed.seq) === claimed.claim) held.delete(claimed.seq)

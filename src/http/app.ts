@@ -24,6 +24,7 @@ import { createRequestLimit } from './request-limit.js'
 import { createRouteTable } from './route-table.js'
 import { allRoutes } from './routes/index.js'
 import { checkScope } from './scope.js'
+import { traceRequests } from './trace-requests.js'
 import { compileValidator } from './validate.js'
 
 declare module 'fastify' {
@@ -98,6 +99,7 @@ export function buildApp(deps: HttpDeps, routes: readonly Routes[] = allRoutes):
   refuseTunnels(app.server)
   useSecurityHeaders(app)
   app.addHook('onRequest', async request => requireHost(request.raw))
+  traceRequests(app, deps.tracer)
   useAuthentication(app, deps)
   useBodyParser(app, config.server)
   app.decorateRequest('tenantScope', null)

@@ -13,11 +13,13 @@ import type { LoopProgress } from '../lib/loop.js'
 import type { Sealer } from '../lib/sealer.js'
 import type { Wake } from '../lib/wake.js'
 import type { LimitUse } from '../limits/use.js'
+import type { Accepted } from '../messages/accept.js'
 import type { AccountBacklog } from '../queue/backlog.js'
 import type { WorkerLease } from '../queue/lease.js'
 import type { ReportBacklog } from '../reports/backlog.js'
 import type { SyncTest } from '../reports/test-endpoint.js'
 import type { Tenant } from '../tenants/tenant.js'
+import type { Tracer } from '../tracing/tracer.js'
 import type { KnownVolumes } from '../volumes/known.js'
 import type { VolumeProblem } from '../volumes/volume.js'
 
@@ -28,6 +30,7 @@ export interface HttpDeps {
   readonly log: Log
   readonly sealer: Sealer
   readonly wake: Wake
+  readonly tracer: Tracer
   readonly version: string
   /** When this process started, epoch ms. */
   readonly startedAt: number
@@ -36,8 +39,8 @@ export interface HttpDeps {
   ready(): Promise<Readiness>
   /** The Prometheus text exposition, version 0.0.4. */
   metricsText(): Promise<string>
-  /** So many messages were taken into the queue. */
-  accepted(count: number): void
+  /** What became of a submission. */
+  accepted(outcome: Pick<Accepted, 'queued' | 'rejected'>): void
   /** Free space of the database's disk as last measured; null where it cannot be told (a remote database). */
   freeDiskMb(): number | null
   /** When the account's rules let it send next, epoch ms; null: they do now; Infinity: never. */

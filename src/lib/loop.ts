@@ -14,6 +14,9 @@ export interface Step {
 }
 
 export interface Loop {
+  readonly name: string
+  /** It was started and not stopped. */
+  readonly isRunning: boolean
   start(): void
   /** Runs a step soon; a hint that may come at any time, also while a step runs. */
   wake(): void
@@ -104,6 +107,10 @@ export function createLoop({ name, clock, log, intervalMs, step }: LoopOptions):
   const stopSignal = new AbortController()
 
   return {
+    name,
+    get isRunning() {
+      return running !== null && !stopping
+    },
     start() {
       running ??= run()
     },

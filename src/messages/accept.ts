@@ -48,6 +48,8 @@ export interface AcceptOptions {
   readonly strict: boolean
   /** For messages that name no tenant; null: the submitter's own, or found by the account. */
   readonly tenantId: string | null
+  /** traceparent of the request; absent or null: there are no traces. */
+  readonly trace?: string | null
   /** Long contents of attachments that were taken out of the request, by what stands in their place. */
   readonly uploads?: ReadonlyMap<string, InlineUpload>
 }
@@ -216,7 +218,7 @@ async function acceptUnit(
     // Of two equal ids the last content wins: that of the other would lie there for nobody.
     const isLast = last.get(keyOf(tenantId, parsed.id)) === each
     const stored = parsed.uploads.size === 0 || !isLast ? parsed : await storeUploads(deps, parsed)
-    messages.push(toMessage(stored, tenantId, account, deps.sealer, submitter))
+    messages.push(toMessage(stored, tenantId, account, deps.sealer, submitter, options.trace))
   }
 
   const answers = messages.length === 0 ? [] : await enqueue(deps.db, messages, { now: deps.clock.now(), quota })
@@ -312,6 +314,7 @@ function toMessage(
   account: { key: number; id: string },
   sealer: Sealer,
   submitter: Submitter,
+  trace?: string | null,
 ): Message {
   return {
     tenantId,
@@ -328,5 +331,6 @@ function toMessage(
       tenantId,
       sealer,
     ),
+    trace,
   }
 }

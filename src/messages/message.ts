@@ -53,7 +53,7 @@ export interface Content {
   readonly messageId?: string
   readonly attachments?: readonly AttachmentRef[]
   /** The SMTP conversation of each attempt is kept with it, without the content. */
-  readonly trace?: boolean
+  readonly keepConversation?: boolean
 }
 
 /** RFC 5321 envelope: bare addresses, domains in A-labels unless the local part needs SMTPUTF8 anyway. */
@@ -78,6 +78,8 @@ export interface Message {
   readonly expiresAt: number | null
   readonly envelope: Envelope
   readonly content: Content
+  /** traceparent of the request that brought it; absent or null: there are no traces. */
+  readonly trace?: string | null
 }
 
 /** The state of one address of the envelope between and after attempts. */

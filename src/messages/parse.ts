@@ -67,7 +67,7 @@ const MAX_MESSAGE = 100 * 1024 * 1024
 
 export const MESSAGE_FIELDS: ReadonlySet<string> = new Set(
   `id tenant_id account_id from from_addr to cc bcc reply_to return_path subject body content_type body_text body_html
-  headers message_id attachments priority deferred_ts expires_ts batch_code trace`.split(/\s+/),
+  headers message_id attachments priority deferred_ts expires_ts batch_code keep_conversation`.split(/\s+/),
 )
 
 export function parseMessage(raw: unknown, context: ParseContext): ParseResult {
@@ -113,7 +113,7 @@ function readMessage(reading: Reading, context: ParseContext, unknown: UnknownFi
   const batchCode = readBatchCode(reading)
   const notBefore = instantField(reading, 'deferred_ts')
   const expiresAt = instantField(reading, 'expires_ts')
-  const trace = flagField(reading, 'trace') ?? false
+  const keepConversation = flagField(reading, 'keep_conversation') ?? false
   if (reading.refusal !== null) return null
   let taken = 0
   for (const { sizeBytes } of uploads.values()) taken += sizeBytes
@@ -147,7 +147,7 @@ function readMessage(reading: Reading, context: ParseContext, unknown: UnknownFi
       bodyText: bodies.bodyText,
       bodyHtml: bodies.bodyHtml,
       attachments,
-      trace: trace || undefined,
+      keepConversation: keepConversation || undefined,
     },
     uploads,
   }

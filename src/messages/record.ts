@@ -96,7 +96,7 @@ function submittedOf(row: Row, content: StoredContent): Record<string, unknown> 
     priority: Number(row.priority),
     expires_ts: secondsOf(row.expires_at),
     batch_code: row.batch_code ?? undefined,
-    trace: content.trace,
+    keep_conversation: content.keepConversation,
   }
 }
 

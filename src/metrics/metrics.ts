@@ -1,19 +1,9 @@
 /**
- * The service's Prometheus metrics (spec section 8), all named gmp_*. Counters are this process's; the gauge of
- * pending messages is the database's, so over several instances take its maximum and not the sum.
+ * The service's Prometheus metrics (spec section 8), all named gmp_*: what is counted as it happens, and with it the
+ * gauges of gauges.ts. Counters are this process's and begin at 0 with it.
  */
-import { Counter, Gauge, Histogram, monitorEventLoop, Registry } from './registry.js'
-
-export interface MetricsPorts {
-  /** Open messages in the database. */
-  pending(): Promise<number>
-  /** Of this process; zeros where no worker runs. */
-  sends(): { inFlight: number; buffered: number }
-  connections(): { open: number; idle: number }
-  pausedAccounts(): Promise<number>
-  inDoubt(): Promise<number>
-  version: string
-}
+import { addGauges, type GaugePorts } from './gauges.js'
+import { Counter, Histogram, monitorEventLoop, Registry } from './registry.js'
 
 export interface Metrics {
   /** Makes an account's counters appear, from 0. */
@@ -28,6 +18,8 @@ export interface Metrics {
   accountPaused(tenantId: string, accountId: string): void
   probed(ok: boolean): void
   accepted(count: number): void
+  /** Messages refused on submission, by code. */
+  rejected(code: string, count: number): void
   posted(tenantId: string, entries: number, seconds: number): void
   failed(tenantId: string): void
   dropped(tenantId: string, entries: number): void
@@ -37,7 +29,7 @@ export interface Metrics {
 
 const LABELS = ['tenant_id', 'account_id'] as const
 
-export function createMetrics(ports: MetricsPorts): Metrics {
+export function createMetrics(ports: GaugePorts): Metrics {
   const registry = new Registry()
   const registers = [registry]
   const byAccount = (name: string, help: string) => new Counter({ name, help, labelNames: LABELS, registers })
@@ -50,6 +42,12 @@ export function createMetrics(ports: MetricsPorts): Metrics {
   const pauses = byAccount('gmp_account_pauses_total', 'Times an account was paused because its server refused it')
   const perAccount = [sent, errors, deferred, limited]
   const accepted = new Counter({ name: 'gmp_accepted_total', help: 'Messages taken into the queue', registers })
+  const refusals = new Counter({
+    name: 'gmp_rejected_total',
+    help: 'Messages refused on submission, by the code of the refusal',
+    labelNames: ['code'] as const,
+    registers,
+  })
   const probes = new Counter({
     name: 'gmp_probes_total',
     help: 'Probes of paused accounts',
@@ -94,37 +92,7 @@ export function createMetrics(ports: MetricsPorts): Metrics {
     registers,
   })
   const lag = monitorEventLoop()
-  const gauge = (name: string, help: string, read: () => number | Promise<number>) =>
-    new Gauge({
-      name,
-      help,
-      registers,
-      async collect() {
-        try {
-          this.set(await read())
-        } catch {
-          // The database is away: no value is truer than an old one.
-          this.remove()
-        }
-      },
-    })
-  gauge(
-    'gmp_pending_messages',
-    'Messages not yet ended, in the whole database: take max over instances, not sum',
-    ports.pending,
-  )
-  gauge('gmp_in_doubt_messages', 'Messages held in doubt', ports.inDoubt)
-  gauge('gmp_paused_accounts', 'Accounts paused, in the whole database', ports.pausedAccounts)
-  gauge('gmp_sends_in_flight', 'SMTP transactions under way', () => ports.sends().inFlight)
-  gauge('gmp_sends_buffered', 'Messages claimed and about to be sent', () => ports.sends().buffered)
-  gauge('gmp_smtp_connections_open', 'SMTP connections open', () => ports.connections().open)
-  gauge('gmp_smtp_connections_idle', 'SMTP connections idle in the pool', () => ports.connections().idle)
-  gauge('gmp_event_loop_lag_seconds', 'Event-loop delay since the last scrape, 99th percentile', () => lag.p99Seconds())
-  gauge('gmp_resident_memory_bytes', 'Resident memory of this process', () => process.memoryUsage.rss())
-  new Gauge({ name: 'gmp_build_info', help: 'Version that runs', labelNames: ['version'] as const, registers }).set(
-    { version: ports.version },
-    1,
-  )
+  addGauges(registry, ports, lag)
 
   return {
     account(tenantId, accountId) {
@@ -143,6 +111,7 @@ export function createMetrics(ports: MetricsPorts): Metrics {
     accountPaused: (tenant_id, account_id) => pauses.inc({ tenant_id, account_id }),
     probed: ok => probes.inc({ result: ok ? 'ok' : 'failed' }),
     accepted: count => accepted.inc(count),
+    rejected: (code, count) => refusals.inc({ code }, count),
     posted(tenant_id, count, seconds) {
       posts.inc({ tenant_id, result: 'acknowledged' })
       entries.inc({ tenant_id }, count)

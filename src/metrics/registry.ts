@@ -1,8 +1,9 @@
 /** prom-client as the service uses it, and the measure of the event loop that prom-client's own does not give alone. */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import prom from 'prom-client'
+import prom, { type Gauge as GaugeOf } from 'prom-client'
 
 export const { Counter, Gauge, Histogram, Registry } = prom
+export type { GaugeOf }
 
 export interface EventLoopMonitor {
   /** Delay beyond the sampling interval, 99th percentile since the last call. */

@@ -51,6 +51,8 @@ export interface ClaimedMessage extends Claimed {
   /** null: too long to be kept by everyone who waits; see loadContent. */
   readonly content: Content | null
   readonly envelope: Envelope
+  /** traceparent of the request that brought it; null: there were no traces. */
+  readonly trace: string | null
 }
 
 // Above every instant and inside both databases' integers.
@@ -127,9 +129,9 @@ export async function loadContents(
   db: Db,
   seqs: readonly number[],
   most = Number.MAX_SAFE_INTEGER,
-): Promise<Map<number, { content: Content | null; envelope: Envelope }>> {
+): Promise<Map<number, Pick<ClaimedMessage, 'content' | 'envelope' | 'trace'>>> {
   const rows = await db.read({
-    sql: `select c.seq, c.envelope, case when c.size <= $2 then c.content end as content
+    sql: `select c.seq, c.envelope, c.trace, case when c.size <= $2 then c.content end as content
       from @rows($1: k bigint) g join contents c on c.seq = g.k`,
     params: [rowsParam(seqs.map(seq => ({ k: seq }))), most],
   })
@@ -139,6 +141,7 @@ export async function loadContents(
       {
         content: row.content === null ? null : (JSON.parse(row.content as string) as Content),
         envelope: JSON.parse(row.envelope as string) as Envelope,
+        trace: row.trace as string | null,
       },
     ]),
   )

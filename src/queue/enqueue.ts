@@ -73,6 +73,7 @@ async function insert(db: Db, messages: readonly Message[], now: number): Promis
     i: message.id,
     e: JSON.stringify(message.envelope),
     c: JSON.stringify(message.content),
+    tr: message.trace ?? undefined,
   }))
   const unit: Statement[] = [
     // Error or cancelled with nothing accepted: a new submission, at the end of the queue. Its old reports stay owed.
@@ -100,11 +101,11 @@ async function insert(db: Db, messages: readonly Message[], now: number): Promis
       params: [rowsParam(rows), now, submission],
     },
     {
-      sql: `insert into contents (seq, envelope, size, content)
-        select m.seq, g.e, length(g.c), g.c from @rows($1: t text, i text, e text, c text) g
+      sql: `insert into contents (seq, envelope, size, trace, content)
+        select m.seq, g.e, length(g.c), g.tr, g.c from @rows($1: t text, i text, e text, c text, tr text) g
         join messages m on m.tenant_id = g.t and m.id = g.i where m.submission = $2
         on conflict (seq) do update set
-          envelope = excluded.envelope, size = excluded.size, content = excluded.content`,
+          envelope = excluded.envelope, size = excluded.size, trace = excluded.trace, content = excluded.content`,
       params: [rowsParam(contents), submission],
     },
     ...tieUploads(

@@ -16,6 +16,8 @@ export interface Settlement {
   readonly tenantId: string
   /** Windows to count this attempt in. */
   readonly limits: readonly Limit[]
+  /** traceparent of the attempt; absent or null: there are no traces. */
+  readonly trace?: string | null
 }
 
 export interface SettleTimes {
@@ -88,7 +90,7 @@ function wireRow({ transition: t, claim }: Settlement) {
 }
 
 function insertEvents(settlements: readonly Settlement[], lease: number, now: number): Statement {
-  const rows = settlements.map(({ transition, tenantId, claim }) => ({
+  const rows = settlements.map(({ transition, tenantId, claim, trace }) => ({
     k: transition.seq,
     cl: claim,
     t: tenantId,
@@ -96,11 +98,12 @@ function insertEvents(settlements: readonly Settlement[], lease: number, now: nu
     e: JSON.stringify(transition.event?.entry ?? {}),
     a: transition.attempt === null ? null : JSON.stringify(transition.attempt),
     p: transition.event?.reported === true ? 1 : 0,
+    tr: trace ?? undefined,
   }))
   return {
-    sql: `insert into events (tenant_id, seq, type, at, entry, attempt, pending)
-      select g.t, g.k, g.y, $3, g.e, g.a, g.p
-      from @rows($1: k bigint, t text, y text, e text, a text, p bigint, cl bigint) g
+    sql: `insert into events (tenant_id, seq, type, at, entry, attempt, pending, trace)
+      select g.t, g.k, g.y, $3, g.e, g.a, g.p, g.tr
+      from @rows($1: k bigint, t text, y text, e text, a text, p bigint, tr text, cl bigint) g
       join messages m on ${OURS}`,
     params: [rowsParam(rows), lease, now],
   }

@@ -12,6 +12,8 @@ export interface OutboxEntry {
   readonly at: number
   /** JSON, ready to post. */
   readonly entry: string
+  /** traceparent of the attempt that led to it, if one did while there were traces. */
+  readonly trace: string | null
 }
 
 export interface SyncState {
@@ -57,6 +59,29 @@ export async function findDue(db: Db): Promise<DueTenant[]> {
     failures: Number(row.failures ?? 0),
     retryAt: row.retry_at as number | null,
     leaseUntil: row.lease_until as number | null,
+  }))
+}
+
+export interface OwedReports {
+  readonly tenantId: string
+  readonly entries: number
+  /** When the oldest of them was made, epoch ms. */
+  readonly oldestAt: number
+}
+
+/** What each tenant has not acknowledged yet, for metrics; costs by what is pending. */
+export async function owedReports(db: Db): Promise<OwedReports[]> {
+  const rows = await db.read({
+    // Ids grow with time: the first is the oldest, give or take what was written at once.
+    sql: `select p.tenant_id, p.n, e.at
+      from (select tenant_id, count(*) as n, min(id) as first from events where pending = 1 group by tenant_id) p
+      join events e on e.id = p.first order by e.at`,
+    params: [],
+  })
+  return rows.map(row => ({
+    tenantId: row.tenant_id as string,
+    entries: Number(row.n),
+    oldestAt: Number(row.at),
   }))
 }
 
@@ -138,10 +163,10 @@ export async function claimBatch(
 /** The running size is summed before the entries leave the database: a batch of giants would not fit the process. */
 function firstEntries({ tenantId, lease, limit, maxBytes, without }: ClaimOptions): Statement {
   return {
-    sql: `select f.id, f.seq, f.at, f.entry from (
-        select e.id, e.seq, e.at, e.entry, sum(length(e.entry)) over (order by e.id) - length(e.entry) as before
+    sql: `select f.id, f.seq, f.at, f.entry, f.trace from (
+        select e.id, e.seq, e.at, e.entry, e.trace, sum(length(e.entry)) over (order by e.id) - length(e.entry) as before
         from (
-          select p.id, p.seq, p.at, p.entry from events p
+          select p.id, p.seq, p.at, p.entry, p.trace from events p
           where ${PENDING_OF_TENANT}
             and exists (select 1 from sync_state s where s.tenant_id = $1 and s.lease = cast($2 as bigint))
             and p.seq not in (select w.seq from @rows($5: seq bigint) w)
@@ -156,7 +181,7 @@ function firstEntries({ tenantId, lease, limit, maxBytes, without }: ClaimOption
 
 function firstEntryOf({ tenantId, lease }: ClaimOptions, seq: number): Statement {
   return {
-    sql: `select e.id, e.seq, e.at, e.entry from events e
+    sql: `select e.id, e.seq, e.at, e.entry, e.trace from events e
       where e.seq = cast($3 as bigint) and e.pending > 0 and e.tenant_id = $1
         and exists (select 1 from sync_state s where s.tenant_id = $1 and s.lease = cast($2 as bigint))
       order by e.id limit 1`,
@@ -164,10 +189,19 @@ function firstEntryOf({ tenantId, lease }: ClaimOptions, seq: number): Statement
   }
 }
 
+/** Of these messages the traceparents they came with, by seq; for entries that no attempt led to. */
+export async function tracesOf(db: Db, seqs: readonly number[]): Promise<ReadonlyMap<number, string>> {
+  const rows = await db.read({
+    sql: `select c.seq, c.trace from @rows($1: k bigint) g join contents c on c.seq = g.k where c.trace is not null`,
+    params: [rowsParam(seqs.map(k => ({ k })))],
+  })
+  return new Map(rows.map(row => [Number(row.seq), row.trace as string]))
+}
+
 /** The first entries of a tenant that has nowhere to report to, or is gone: nothing needs a lease then. */
 export async function readPending(db: Db, tenantId: string, limit: number): Promise<OutboxEntry[]> {
   const rows = await db.read({
-    sql: `select p.id, p.seq, p.at, '' as entry from events p where ${PENDING_OF_TENANT}
+    sql: `select p.id, p.seq, p.at, '' as entry, null as trace from events p where ${PENDING_OF_TENANT}
       order by p.tenant_id, p.id limit cast($2 as bigint)`,
     params: [tenantId, limit],
   })
@@ -177,7 +211,7 @@ export async function readPending(db: Db, tenantId: string, limit: number): Prom
 /** Pending entries older than `before` (epoch ms). */
 export async function readExpired(db: Db, tenantId: string, before: number, limit: number): Promise<OutboxEntry[]> {
   const rows = await db.read({
-    sql: `select p.id, p.seq, p.at, '' as entry from events p where ${PENDING_OF_TENANT} and p.at < cast($2 as bigint)
+    sql: `select p.id, p.seq, p.at, '' as entry, null as trace from events p where ${PENDING_OF_TENANT} and p.at < cast($2 as bigint)
       order by p.tenant_id, p.id limit cast($3 as bigint)`,
     params: [tenantId, before, limit],
   })

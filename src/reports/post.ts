@@ -17,6 +17,8 @@ export interface Posting {
   readonly id: string
   readonly body: string
   readonly signingSecrets: readonly string[]
+  /** W3C Trace Context: where the call stands in a trace. */
+  readonly traceparent: string | null
 }
 
 export type PostResult =
@@ -67,7 +69,7 @@ export function createPoster({ clock, guard, timeoutMs, dispatchers }: PosterDep
 }
 
 async function exchange(
-  { endpoint, id, body, signingSecrets }: Posting,
+  { endpoint, id, body, signingSecrets, traceparent }: Posting,
   dispatcher: Dispatcher,
   clock: Clock,
   signal: AbortSignal,
@@ -83,6 +85,7 @@ async function exchange(
       accept: 'application/json',
       'accept-encoding': 'identity',
       'user-agent': 'genro-mail-proxy',
+      ...(traceparent === null ? {} : { traceparent }),
       ...(endpoint.authorization === null ? {} : { authorization: endpoint.authorization }),
       ...(signingSecrets.length === 0 ? {} : signWebhook(signingSecrets, id, clock.now(), body)),
     },

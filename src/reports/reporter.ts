@@ -9,6 +9,7 @@ import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 import type { NetworkGuard } from '../lib/network-guard.js'
 import type { Tenant } from '../tenants/tenant.js'
+import { NO_TRACING, type Tracer } from '../tracing/tracer.js'
 import { createLane, dueAt, isForgettable, type Lane } from './lane.js'
 import { endQuiet, findDue, findIdle, findSyncable, forgetBackoff } from './outbox.js'
 import { createPoster, type Poster } from './post.js'
@@ -24,6 +25,8 @@ export interface ReporterDeps {
   readonly random: () => number
   readonly guard: NetworkGuard
   readonly metrics: ReportMetrics
+  /** None unless given. */
+  readonly tracer?: Tracer
   readonly config: Pick<Config, 'reports' | 'scheduler' | 'logging'>
   /** Tenant records with open secrets; ids without a tenant are missing from the answer. */
   readonly tenants: (ids: readonly string[]) => Promise<ReadonlyMap<string, Tenant>>
@@ -73,6 +76,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
     random,
     poster,
     metrics: deps.metrics,
+    tracer: deps.tracer ?? NO_TRACING,
     global: reports,
     timeoutMs: reports.timeoutMs,
     leaseMarginMs: deps.leaseMarginMs ?? LEASE_MARGIN_MS,

@@ -7,6 +7,7 @@ import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 import { type Endpoint, type GlobalEndpoint, reportEndpoint } from '../tenants/endpoint.js'
 import type { Tenant } from '../tenants/tenant.js'
+import { NO_SPAN, type ReportSpan, type Tracer } from '../tracing/tracer.js'
 import { judgeAnswer, type Verdict } from './acknowledge.js'
 import type { Lane } from './lane.js'
 import {
@@ -19,6 +20,7 @@ import {
   release,
   releaseAfterSync,
   type SyncState,
+  tracesOf,
 } from './outbox.js'
 import { type AfterFailure, afterFailure, afterSuccess, type Batch, backoffMs, MAX_ENTRIES } from './pace.js'
 import type { Poster } from './post.js'
@@ -38,6 +40,7 @@ export interface RoundDeps {
   readonly random: () => number
   readonly poster: Poster
   readonly metrics: ReportMetrics
+  readonly tracer: Tracer
   readonly global: GlobalEndpoint
   readonly timeoutMs: number
   /** How long a tenant's lease outlasts the deadline of the call, for the settle. */
@@ -138,6 +141,7 @@ interface Claim {
 
 async function postAndSettle(lane: Lane, claim: Claim, deps: RoundDeps): Promise<void> {
   const { tenant, endpoint, entries, lease } = claim
+  const span = await beginSpan(lane.tenantId, endpoint, entries, deps)
   const started = deps.clock.monotonic()
   const answer = await deps.poster.post(
     {
@@ -148,19 +152,42 @@ async function postAndSettle(lane: Lane, claim: Claim, deps: RoundDeps): Promise
       ),
       body: `{"delivery_report":[${entries.map(({ entry }) => entry).join(',')}]}`,
       signingSecrets: tenant.signingSecrets,
+      traceparent: span.context,
     },
     deps.signal,
   )
   const tookMs = deps.clock.monotonic() - started
+  const status = answer.answered ? answer.status : null
   if (!answer.answered && deps.signal.aborted) {
+    span.end(status, true)
     await settle(deps, [release(lane.tenantId, lease)])
     return
   }
   const verdict: Verdict = answer.answered
     ? judgeAnswer(answer, deps.clock.now())
     : { acknowledged: false, cause: answer.cause }
+  span.end(status, !verdict.acknowledged)
   if (verdict.acknowledged) await settleAcknowledged(lane, claim, verdict, tookMs, deps)
   else await settleFailed(lane, claim, verdict.cause, deps)
+}
+
+/** Stands in the traces of its entries: behind their attempts, or, where none led to an entry, behind what brought the message. */
+async function beginSpan(
+  tenantId: string,
+  { url }: Endpoint,
+  entries: readonly OutboxEntry[],
+  { db, tracer }: RoundDeps,
+): Promise<ReportSpan> {
+  if (!tracer.isOn) return NO_SPAN
+  const bare = entries.filter(({ trace }) => trace === null).map(({ seq }) => seq)
+  // A trace that is cut short is no reason not to report.
+  const brought = bare.length === 0 ? null : await tracesOf(db, bare).catch(() => null)
+  const port = url === null ? null : Number(url.port) || (url.protocol === 'https:' ? 443 : 80)
+  const call = { tenantId, host: url?.hostname ?? null, port, entries: entries.length }
+  return tracer.report(
+    call,
+    entries.map(({ trace, seq }) => trace ?? brought?.get(seq) ?? null),
+  )
 }
 
 async function settleAcknowledged(

@@ -31,7 +31,13 @@ export async function testEndpoint(tenant: Tenant, { clock, poster, global, sign
   }
   const startedAt = clock.monotonic()
   const answer = await poster.post(
-    { endpoint, id: batchId(tenant.id, []), body: '{"delivery_report":[]}', signingSecrets: tenant.signingSecrets },
+    {
+      endpoint,
+      id: batchId(tenant.id, []),
+      body: '{"delivery_report":[]}',
+      signingSecrets: tenant.signingSecrets,
+      traceparent: null,
+    },
     signal,
   )
   const durationMs = clock.monotonic() - startedAt

@@ -4,8 +4,9 @@ import { dirname } from 'node:path'
 import type { Config } from '../config.js'
 
 export interface Disk {
-  /** MiB; null for a remote database. */
+  /** As last measured; null for a remote database. */
   freeMb(): number | null
+  freeBytes(): number | null
   isLow(): boolean
   measure(): Promise<void>
 }
@@ -14,6 +15,7 @@ export function createDisk({ database, queue }: Config): Disk {
   let free: number | null = null
   return {
     freeMb: () => free,
+    freeBytes: () => (free === null ? null : Math.round(free * 1024 * 1024)),
     isLow: () => free !== null && free < queue.minFreeMb,
     async measure() {
       if (database.dialect !== 'sqlite') return

@@ -356,7 +356,7 @@ describe('probe', () => {
       }
       expect(told).not.toContain(Buffer.from(login.user).toString('base64'))
       expect(sink.countOf('MAIL')).toBe(0)
-      expect(transport.stats()).toEqual({ open: 0, idle: 0 })
+      expect(transport.stats()).toMatchObject({ open: 0, idle: 0 })
     }
   })
 

@@ -41,6 +41,7 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
   const stations = new Map<number, Station>()
   let sweeper: NodeJS.Timeout | null = null
   let open = 0
+  let opened = 0
   let closed = false
 
   async function send(account: Account, envelope: Envelope, mail: Mail, options: SendOptions): Promise<Replies> {
@@ -106,6 +107,7 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     const session = new Session(link, config, clock)
     const pooled: Pooled = { session, shape, generation, idleUntil: 0 }
     open++
+    opened++
     session.onGone(why => {
       open--
       log.debug('Connection ended', { ...fields, reason: why, transactions: session.transactions })
@@ -131,10 +133,10 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     if (station.isEmpty) stations.delete(accountKey)
   }
 
-  function stats(): { open: number; idle: number } {
+  function stats(): { open: number; idle: number; opened: number } {
     let idle = 0
     for (const station of stations.values()) idle += station.idle
-    return { open, idle }
+    return { open, idle, opened }
   }
 
   async function close(): Promise<void> {

@@ -272,7 +272,7 @@ describe('the content', () => {
     ]) {
       await expect(send({ mail: mail(), options: { beforeFinalDot } })).rejects.toBe(refusal)
     }
-    expect(transport.stats()).toEqual({ open: 0, idle: 0 })
+    expect(transport.stats()).toMatchObject({ open: 0, idle: 0 })
     expect(await send()).toMatchObject({ data: { code: 250 } })
     expect(sink.messages).toHaveLength(1)
   })

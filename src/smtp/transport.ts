@@ -106,8 +106,8 @@ export interface MailTransport {
   probe(account: Account, signal: AbortSignal, lines?: string[]): Promise<ProbeResult>
   /** Drops idle connections of this account (its settings changed or it is gone). */
   forget(accountKey: number): void
-  /** Connections by state, for metrics. */
-  stats(): { readonly open: number; readonly idle: number }
+  /** Connections by state, and how many were ever opened; for metrics. */
+  stats(): { readonly open: number; readonly idle: number; readonly opened: number }
   /** QUITs what is idle; running transactions end by their signals. */
   close(): Promise<void>
 }

@@ -9,7 +9,6 @@ import {
   SETTINGS,
   type Setting,
 } from '../../src/config-schema.js'
-import { createMetrics } from '../../src/metrics/metrics.js'
 
 const document = readFileSync('docs/operations.md', 'utf8')
 
@@ -28,10 +27,6 @@ describe('docs/operations.md', () => {
   it('names the other variables and those that are read no more', () => {
     for (const [name, about] of Object.entries(OTHER_VARIABLES)) expect(document).toContain(`\`${name}\`: ${about}`)
     for (const name of Object.keys(RETIRED_VARIABLES)) expect(document).toContain(`\`${name}\``)
-  })
-
-  it('lists every metric with its kind, labels and meaning', async () => {
-    expect(tableOf('Metrics')).toEqual(await metricRows())
   })
 
   it('quotes log lines as they are written', () => {
@@ -61,31 +56,4 @@ function settingRow(setting: Setting): string {
   const place = ini === null ? '' : `\`[${ini[0]}] ${ini[1]}\``
   const fallback = defaultAsText(setting) === '' ? (defaultText ?? 'none') : `\`${defaultAsText(setting)}\``
   return `| ${names.join(', ')} | ${place} | ${fallback} | ${kind.expects} | ${about} |`
-}
-
-async function metricRows(): Promise<string[]> {
-  const metrics = createMetrics({
-    pending: async () => 0,
-    sends: () => ({ inFlight: 0, buffered: 0 }),
-    connections: () => ({ open: 0, idle: 0 }),
-    pausedAccounts: async () => 0,
-    inDoubt: async () => 0,
-    version: '0',
-  })
-  // Labels show once there is a series.
-  metrics.account('t', 'a')
-  metrics.sent('t', 'a', 1)
-  metrics.retried('t', 'a')
-  metrics.inDoubt('t', 'a')
-  metrics.accountPaused('t', 'a')
-  metrics.probed(true)
-  metrics.transaction(1, 'ok')
-  metrics.posted('t', 1, 1)
-  metrics.dropped('t', 1)
-  const text = await metrics.text()
-  metrics.stop()
-  return [...text.matchAll(/^# HELP (\w+) (.*)\n# TYPE \w+ (\w+)\n(.*)/gm)].map(([, name, help, type, series = '']) => {
-    const labels = [...series.matchAll(/(\w+)="/g)].map(match => match[1]).filter(label => label !== 'le')
-    return `| \`${name}\` | ${type} | ${labels.map(label => `\`${label}\``).join(', ')} | ${help} |`
-  })
 }

@@ -50,7 +50,15 @@ describe.each(dialects)('enqueue on %s', dialect => {
       accepted: 0,
       created_at: rig.now,
     })
-    expect(await contentOf(message.id)).toEqual({ content, envelope: message.envelope })
+    expect(await contentOf(message.id)).toEqual({ content, envelope: message.envelope, trace: null })
+  })
+
+  it('the trace that brought it is kept, and is that of what was submitted last', async () => {
+    const traced = rig.message(account, { trace: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` })
+    await rig.enqueue(traced)
+    expect((await contentOf(traced.id))?.trace).toBe(traced.trace)
+    await rig.enqueue({ ...traced, trace: null })
+    expect((await contentOf(traced.id))?.trace).toBe(null)
   })
 
   it('not before: it waits, and is told deferred until then', async () => {

@@ -20,6 +20,8 @@ import { cancelMessage, deleteMessages } from '../../src/queue/operate.js'
 import { cleanupMessages } from '../../src/queue/prune.js'
 import { claimsOf, rescue } from '../../src/queue/rescue.js'
 import { settle } from '../../src/queue/settle.js'
+import { readQueueState } from '../../src/queue/state.js'
+import { owedReports } from '../../src/reports/outbox.js'
 import { fill, openQueueRig, POLICY, type QueueRig, SENT, type TestAccount } from '../support/queue-rig.js'
 import { silentLog } from '../support/silent-log.js'
 import { dialects } from '../support/temp-db.js'
@@ -76,7 +78,7 @@ describe.each(dialects)('query plans on %s', dialect => {
         for (const line of plan.split('\n')) {
           if (!/^SCAN (messages|m|f|events|contents|c)\b/.test(line)) continue
           expect(line).toMatch(
-            /USING (COVERING )?INDEX messages_(ready|waiting|waiting_account|claimed|doubt|expiring|reported)\b/,
+            /USING (COVERING )?INDEX (messages_(ready|waiting|waiting_account|claimed|doubt|expiring|reported)|events_pending)\b/,
           )
         }
       }
@@ -191,6 +193,18 @@ describe.each(dialects)('query plans on %s', dialect => {
     expectCheap(await plansOf(db => countOpen(db, 'acme')))
     expectCheap(await plansOf(db => countOpenUpTo(db, 'acme', 100)))
     expectCheap(await plansOf(db => countOpenBatch(db, 'acme', 'b')))
+  })
+
+  it('the queue’s state and the owed reports, for metrics', async () => {
+    const plans = await plansOf(db => readQueueState(db, rig.now))
+    expectCheap(plans)
+    // The age of what is due is read from the index alone.
+    expect(plans[0]).toMatch(
+      dialect === 'sqlite' ? /USING COVERING INDEX messages_ready/ : /Index Only Scan using messages_ready/,
+    )
+    const owed = await plansOf(owedReports)
+    expectCheap(owed)
+    expect(owed[0]).toMatch(/events_pending/)
   })
 
   it('what operators do', async () => {

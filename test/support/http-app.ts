@@ -1,4 +1,5 @@
 /** The HTTP house over a fresh database, asked without a socket. The dispatcher and the reporter are not running. */
+
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import type { Account } from '../../src/accounts/account.js'
@@ -10,6 +11,7 @@ import type { Sealer } from '../../src/lib/sealer.js'
 import { type Environment, loadConfig } from '../../src/load-config.js'
 import { volumeProblem } from '../../src/service/volume-problem.js'
 import { ensureDefaultTenant } from '../../src/tenants/store.js'
+import { NO_TRACING } from '../../src/tracing/tracer.js'
 import { createKnownVolumes } from '../../src/volumes/known.js'
 import { createFakeClock, type FakeClock } from './fake-clock.js'
 import { silentLog } from './silent-log.js'
@@ -94,6 +96,7 @@ export async function openHttpApp(
     startedAt: clock.now(),
     status: () => process,
     ready: async () => ({ ok: process.problems.length === 0, problems: process.problems }),
+    tracer: NO_TRACING,
     metricsText: async () => 'gmp_pending_messages 0\n',
     nextOpening: () => null,
     accepted: () => {},

@@ -92,7 +92,7 @@ function testMessage(tenant: string, from: string, to: string) {
     subject: 'Test message of genro-mail-proxy',
     body: 'This message was sent by `mail-proxy test-dispatch` to see whether mail goes out. Nothing needs to be done.\n',
     priority: 0,
-    trace: true,
+    keep_conversation: true,
   }
 }
 

@@ -125,7 +125,8 @@ export const initial: readonly string[] = [
     updated_at bigint not null,
     unique (tenant_id, id)
   )`,
-  'create index messages_ready on messages(account_key, priority, seq) where stage = 1',
+  // due_at stands at its end so that the queue's age is read from the index alone.
+  'create index messages_ready on messages(account_key, priority, seq, due_at) where stage = 1',
   'create index messages_waiting on messages(due_at) where stage = 2',
   'create index messages_waiting_account on messages(account_key, due_at) where stage = 2',
   'create index messages_claimed on messages(account_key) where stage = 3',
@@ -141,6 +142,8 @@ export const initial: readonly string[] = [
     envelope text not null,
     -- characters of the content: a long one is read when it is sent, not when it is claimed
     size bigint not null default 0,
+    -- traceparent of the request that brought it, while there are traces; before the content, as the envelope is
+    trace text,
     content text not null
   )`,
   // Large attachments that came inside their message, apart from it in pieces: nobody has to hold one whole. Written
@@ -172,6 +175,8 @@ export const initial: readonly string[] = [
     entry text not null,
     -- JSON of the SMTP attempt that led here, if one did
     attempt text,
+    -- traceparent of that attempt, while there are traces
+    trace text,
     pending smallint not null,
     reported_at bigint
   )`,

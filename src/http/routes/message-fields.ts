@@ -59,7 +59,7 @@ const Message = Type.Object(
     deferred_ts: Given(UnixTime),
     expires_ts: Given(UnixTime),
     batch_code: text('For suspending; * is reserved', { maxLength: 64 }),
-    trace: Given(Flag),
+    keep_conversation: Given(Flag),
   },
   {
     title: 'Message',

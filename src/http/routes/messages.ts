@@ -20,6 +20,7 @@ import { audit, createIdDigest } from '../audit.js'
 import type { HttpDeps } from '../deps.js'
 import { messageChunks, messageCount, takenUploads } from '../parse-body.js'
 import { AnyId, Flag, Given, Int, OkWith, TenantBody, TenantQuery, UnixTime } from '../schemas.js'
+import { contextOf } from '../trace-requests.js'
 import { wrongField } from '../validate.js'
 import { answerAccepted } from './accepted-answer.js'
 import { DocumentedSubmission } from './message-fields.js'
@@ -80,13 +81,19 @@ function addSubmission(app: App, deps: HttpDeps): void {
       if (strict && unknown[0] !== undefined) throw wrongField(unknown[0].field, sayUnknown(unknown[0]))
       refuseTooMany(messageCount(request))
       const digest = createIdDigest()
-      const options = { defaultPriority, strict, tenantId: request.tenantScope, uploads: takenUploads(request) }
+      const options = {
+        defaultPriority,
+        strict,
+        tenantId: request.tenantScope,
+        uploads: takenUploads(request),
+        trace: contextOf(request),
+      }
       const chunks = noting(messageChunks(request), digest.add)
       // Also of a request that failed half-way: some of it may stand.
       const accepted = await acceptMessages(acceptDeps, request.caller, chunks, options).finally(() =>
         audit(request, { ...digest.result(), default_priority: defaultPriority === null ? undefined : given }),
       )
-      deps.accepted(accepted.queued)
+      deps.accepted(accepted)
       const warnings = [...unknown.map(each => warningOf(null, each)), ...accepted.warnings]
       const { status, body } = answerAccepted({ ...accepted, warnings })
       // The failures are documented as every route's default response.
