@@ -22,6 +22,8 @@ export interface ProcessOptions {
   readonly dir: string
   readonly env?: Record<string, string>
   readonly args?: readonly string[]
+  /** A program that runs it, with arguments before its own. It has to become the service by exec. */
+  readonly within?: readonly string[]
   readonly startTimeoutMs?: number
 }
 
@@ -30,9 +32,10 @@ export async function startProcess({
   dir,
   env,
   args = [],
+  within,
   startTimeoutMs = 30_000,
 }: ProcessOptions): Promise<ServiceProcess> {
-  const child = spawnServe({ dir, env, args })
+  const child = spawnServe({ dir, env, args, within })
   let text = ''
   const exited = new Promise<number | null>(done => child.once('exit', code => done(code)))
   const url = await new Promise<string>((resolve, reject) => {
@@ -74,9 +77,10 @@ export async function tempDir(): Promise<{ dir: string; remove(): Promise<void> 
 }
 
 /** Its environment is this and nothing of ours. */
-function spawnServe({ dir, env, args = [] }: ProcessOptions) {
+function spawnServe({ dir, env, args = [], within = [] }: ProcessOptions) {
   const home = { PATH: process.env.PATH, HOME: dir, GMP_INSTANCES_DIR: join(dir, 'instances') }
-  return spawn(process.execPath, [MAIN, 'serve', ...args], {
+  const [program = process.execPath, ...before] = [...within, process.execPath]
+  return spawn(program, [...before, MAIN, 'serve', ...args], {
     env: { ...home, GMP_HOST: '127.0.0.1', GMP_PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
