@@ -20,7 +20,8 @@ export interface TransportOptions extends ClientOptions {
 
 /** What `sendMail` answers. */
 export interface SentInfo {
-  envelope: { from: string | false; to: string[] }
+  /** `from` is empty for the null reverse-path. */
+  envelope: { from: string; to: string[] }
   messageId: string
   /** Recipients the queue has taken: none has been asked of a server yet. */
   accepted: string[]

@@ -11,7 +11,7 @@ import type { Address, Attachment, Content, Mail, MailData, ProxyFields } from '
 
 export interface MappedMail {
   readonly message: MessageInput
-  readonly envelope: { readonly from: string | false; readonly to: string[] }
+  readonly envelope: { readonly from: string; readonly to: string[] }
   readonly messageId: string
 }
 
@@ -97,7 +97,8 @@ function recipients({ to, cc, bcc, envelope }: MailData) {
   return {
     ...shown,
     bcc: hidden.length === 0 ? undefined : hidden.map(address => names.get(key(address)) ?? address),
-    envelope: { from: envelope?.from || (false as const), to: [...inEnvelope] },
+    // As Nodemailer's SMTP transport tells it.
+    envelope: { from: envelope?.from || '', to: [...inEnvelope] },
   }
 }
 
