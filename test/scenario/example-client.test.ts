@@ -1,8 +1,8 @@
 /** examples/client as a person runs it: a process of its own beside a running service. */
 import { execFileSync, spawn } from 'node:child_process'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { freePort } from '../support/free-port.js'
 import { tempDir } from '../support/process.js'
 import { opened, openScene, type Scene } from '../support/scene.js'
 import { ADMIN_TOKEN } from '../support/service.js'
@@ -171,13 +171,4 @@ function spawnExample(args: readonly string[]) {
     kill: (signal: NodeJS.Signals) => void child.kill(signal),
     exited,
   }
-}
-
-/** It must be the same before and after a restart. */
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise(resolve => server.close(resolve))
-  return port
 }
