@@ -79,6 +79,15 @@ describe('the package', () => {
     await expect(compile({ paths })).resolves.toBe('')
   })
 
+  it('has the types that docs/client.md uses', async () => {
+    const text = await readFile('docs/client.md', 'utf8')
+    const blocks = [...text.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(match => match[1]!)
+    expect(blocks.length).toBeGreaterThan(3)
+    const names = blocks.map((_, i) => `docs-${i}.ts`)
+    for (const [i, block] of blocks.entries()) await writeFile(join(app, names[i]!), block)
+    await expect(compile({ files: names })).resolves.toBe('')
+  })
+
   it('has types that refuse what is wrong', async () => {
     const wrong = `import { createClient } from 'genro-mail-proxy/client'
       const client = createClient({ url: 'http://localhost', token: 'x' })
