@@ -2,6 +2,7 @@
  * The application's database: its business (orders), and the outbox. A mail is written in the transaction of the order
  * that it is about, so that there is never one without the other; reports are written before they are acknowledged.
  */
+import { randomUUID } from 'node:crypto'
 // The same as node:sqlite, which Node has from 22.13 on.
 import { DatabaseSync } from '@photostructure/sqlite'
 import type { MessageInput, Rejected, ReportEntry } from 'genro-mail-proxy/client'
@@ -70,8 +71,9 @@ export function openStore(path: string): Store {
       return atomically(() =>
         Array.from({ length: count }, () => {
           const order = Number(run('insert into orders (created_ts) values (?)', now()).lastInsertRowid)
-          // The id is what makes submitting twice harmless: it comes from the business, not from chance.
-          const id = `order-${order}-confirmation`
+          // The id makes submitting twice harmless, because it is kept with the mail. An order's number alone would be
+          // the id of another mail once this database is made anew.
+          const id = `order-${order}-${randomUUID()}`
           const message = JSON.stringify({ ...confirmation, id })
           run('insert into outbox (id, order_id, message, created_ts) values (?, ?, ?, ?)', id, order, message, now())
           return id

@@ -94,8 +94,11 @@ describe('the example application', () => {
   it('takes no report from anybody else', async () => {
     const scene = await openScene()
     const app = await startExample(scene)
-    const forged = { delivery_report: [{ id: 'order-1-confirmation', sent_ts: 1 }] }
+    await scene.service.call('POST', '/commands/suspend?tenant_id=example')
+    const { ids } = (await app.call('POST', '/send-test-email')).body
+    const forged = { delivery_report: [{ id: ids[0], sent_ts: 1 }] }
     expect((await app.call('POST', '/mail-proxy/sync', forged)).status).toBe(401)
+    expect((await app.call('GET', '/stats')).body).toMatchObject({ submitted: 1, sent: 0 })
     expect((await app.call('POST', '/send-test-email?count=none')).status).toBe(400)
     expect((await app.call('GET', '/send-test-email')).status).toBe(404)
   })
