@@ -9,19 +9,21 @@ import { type Registration, register } from './register.js'
 import { startServer } from './server.js'
 import { openStore } from './store.js'
 
-const USAGE = `Usage: npm run example -- --token <admin token> --smtp <host:port> --to <address> [options]
-       npm run example -- --key <API key of a tenant> --to <address> [options]
+const USAGE = `Usage: npm run example -- --to <address> [options]
 
-  --url <url>         the mail proxy; http://127.0.0.1:8000
-  --token <token>     its admin token, or MAIL_PROXY_TOKEN: makes the tenant and its account
-  --key <key>         a tenant's API key, or MAIL_PROXY_KEY: uses what is there
-  --tenant <id>       whose mail it is; example
-  --smtp <host:port>  the account's SMTP server; user and password from SMTP_USER and SMTP_PASSWORD
-  --from <address>    sender; shop@example.org
+  MAIL_PROXY_TOKEN    the admin token of the mail proxy: makes the tenant and its account
+  MAIL_PROXY_KEY      in its place a tenant's API key: uses what is there
+  SMTP_USER, SMTP_PASSWORD    for the account
+
   --to <address>      who gets the test mails
+  --from <address>    sender; shop@example.org
+  --smtp <host:port>  the account's SMTP server; left out: the account that is there
+  --tenant <id>       whose mail it is; example
+  --url <url>         the mail proxy; http://127.0.0.1:8000
   --port <port>       where this application listens, on 127.0.0.1; 8081
   --own-url <url>     where the proxy reaches it; http://127.0.0.1:<port>
   --db <path>         its database; example.db
+  --token, --key      instead of the variables; others can see them in the list of processes
   --help
 `
 
@@ -49,7 +51,8 @@ async function main(): Promise<number> {
     if (code === undefined) throw error
     process.stderr.write(`${message}\n`)
     if (code === 'unreachable') process.stderr.write(`Is the mail proxy running at ${url}? --url names it.\n`)
-    if (code === 'unauthorized') process.stderr.write('--token is the admin token, --key the API key of --tenant.\n')
+    if (code === 'unauthorized')
+      process.stderr.write('MAIL_PROXY_TOKEN is the admin token, MAIL_PROXY_KEY the API key of --tenant.\n')
     return 1
   }
 }
@@ -102,7 +105,7 @@ function readSettings() {
   const port = Number(values.port)
   if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new Error('--port should be 1 to 65535')
   if (values.to === undefined) throw new Error('--to: who gets the test mails is missing')
-  if (values.token === undefined && values.key === undefined) throw new Error('--token or --key is missing')
+  if (values.token === undefined && values.key === undefined) throw new Error('Set MAIL_PROXY_TOKEN or MAIL_PROXY_KEY')
   const { url, db, from, to, tenant } = values
   const ownUrl = values['own-url'] ?? `http://127.0.0.1:${port}`
   const registration: Registration = {

@@ -108,12 +108,11 @@ describe('addMessages', () => {
     expect(sink.requests).toHaveLength(2)
   })
 
-  it('halves what is too large for the service, and rejects alone what is too large alone', async () => {
-    sink.answer(request =>
-      request.body.length > 1000
-        ? { status: 413, body: { ok: false, error: 'too large', code: 'body_too_large', details: { max_bytes: 1000 } } }
-        : queued(request),
-    )
+  it.each<[string, SinkAnswer]>([
+    ['the service', { body: { ok: false, error: 'too large', code: 'body_too_large', details: { max_bytes: 1000 } } }],
+    ['a proxy before it', { headers: { 'content-type': 'text/html' }, body: '<h1>Too large</h1>' }],
+  ])('halves what is too large for %s, and rejects alone what is too large alone', async (_, refusal) => {
+    sink.answer(request => (request.body.length > 1000 ? { ...refusal, status: 413 } : queued(request)))
     const messages = [message('a'), message('b'), message('big', 'x'.repeat(2000)), message('c')]
     const answer = await client().addMessages(messages)
     expect(answer).toMatchObject({

@@ -84,10 +84,14 @@ async function submitBatch(
       options,
     )
   } catch (error) {
-    if (!(error instanceof MailProxyError) || error.code !== 'body_too_large') throw error
+    // Of the service, or of a proxy before it.
+    if (!(error instanceof MailProxyError) || error.status !== 413) throw error
     if (batch.length === 1) {
       // What can never be sent must not hold up what stands behind it.
-      answer = { queued: 0, rejected: [{ index: 0, id: idIn(batch[0]!), reason: error.message, code: error.code }] }
+      answer = {
+        queued: 0,
+        rejected: [{ index: 0, id: idIn(batch[0]!), reason: error.message, code: 'body_too_large' }],
+      }
     } else {
       const half = Math.ceil(batch.length / 2)
       await submitBatch(call, batch.slice(0, half), options, total)

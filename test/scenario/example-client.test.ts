@@ -105,7 +105,7 @@ describe('the example application', () => {
 
   it.each([
     ['without --to', ['--token', 'x'], 2, '--to'],
-    ['without a token', ['--to', 'a@example.net'], 2, '--token or --key is missing'],
+    ['without a token', ['--to', 'a@example.net'], 2, 'Set MAIL_PROXY_TOKEN or MAIL_PROXY_KEY'],
     ['with an unknown flag', ['--colour'], 2, 'Usage: npm run example'],
     [
       'where no proxy is',
