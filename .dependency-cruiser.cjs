@@ -67,6 +67,21 @@ module.exports = {
       to: { path: '^(src|dist)/(load-config|config-)', dependencyTypesNot: ['type-only'] },
     },
     {
+      name: 'client-stands-alone',
+      comment:
+        'an application installs the client: nothing of the service and no package may come with it, types aside',
+      severity: 'error',
+      from: { path: at(['client']), pathNot: TESTS },
+      to: { pathNot: at(['client']), dependencyTypesNot: ['type-only', 'core'] },
+    },
+    {
+      name: 'service-imports-client',
+      comment: 'the client is for other programs; of ours only the command line is one',
+      severity: 'error',
+      from: { path: '^(src|dist)/', pathNot: `^(src|dist)/(main|cli/|client/)|${TESTS}` },
+      to: { path: at(['client']) },
+    },
+    {
       name: 'dev-dependency-in-the-service',
       comment: 'a package the service imports must be installed with it',
       severity: 'error',

@@ -5,9 +5,9 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { createClient, createReportReceiver, type MailProxyClient } from 'genro-mail-proxy/client'
 import type { Mail } from './messages.js'
-import { type Outbox, openOutbox, type ReportEntry } from './outbox.js'
+import { type Outbox, openOutbox } from './outbox.js'
 
 export interface ExampleApp {
   /** What the tenant's client_base_url is set to. */
@@ -31,25 +31,32 @@ const SYNC_PATH = '/mail-proxy/sync'
 const ATTACHMENT_PATH = '/mail-proxy/attachments'
 /** Messages a request. */
 const BATCH = 100
-const TRIES = 5
 const MAX_REPORT_BYTES = 10 * 1024 * 1024
 
 /** `files`: what it hands out, by name, at `/files/<name>` and at the endpoint for attachments. */
 export async function startApp(databasePath: string, files: ReadonlyMap<string, Buffer>): Promise<ExampleApp> {
   const outbox = await openOutbox(databasePath)
   const reportToken = randomBytes(24).toString('base64url')
-  let service = { url: '', apiKey: '' }
+  let client: MailProxyClient | null = null
+  const receive = createReportReceiver({
+    auth: { method: 'bearer', token: reportToken },
+    // Recorded first, acknowledged after: this order is what makes the report safe.
+    record: entries => ({ not_found: outbox.record(entries) }),
+  })
 
   const server = createServer((request, response) => {
     if (request.url === ATTACHMENT_PATH || request.url?.startsWith('/files/') === true) {
       void handOut(request, response, files, reportToken)
       return
     }
-    takeReport(request, outbox, reportToken).then(
-      ({ status, body }) => answer(response, status, body),
-      // Not acknowledged: the service keeps the report and comes again.
-      () => answer(response, 500, { ok: false }),
-    )
+    if (request.method !== 'POST' || request.url !== SYNC_PATH) return answer(response, 404, { ok: false })
+    read(request)
+      .then(body => receive({ headers: request.headers, body }))
+      .then(
+        ({ status, body }) => answer(response, status, body),
+        // Not acknowledged: the service keeps the report and comes again.
+        () => answer(response, 500, { ok: false }),
+      )
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
@@ -60,13 +67,14 @@ export async function startApp(databasePath: string, files: ReadonlyMap<string, 
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     reportToken,
     outbox,
-    connect(to) {
-      service = to
+    connect({ url, apiKey }) {
+      client = createClient({ url, token: apiKey })
     },
     async send(mails, signal) {
+      if (client === null) throw new Error('it knows no service yet')
       outbox.write(mails)
-      const submission = await submitWaiting(signal)
-      await post('/commands/run-now', {}, signal)
+      const submission = await submitWaiting(client, signal)
+      await client.runNow({ signal })
       return submission
     },
     async close() {
@@ -76,60 +84,25 @@ export async function startApp(databasePath: string, files: ReadonlyMap<string, 
     },
   }
 
-  async function submitWaiting(signal: AbortSignal): Promise<Submission> {
+  async function submitWaiting(service: MailProxyClient, signal: AbortSignal): Promise<Submission> {
     const rejected: { id: string; reason: string }[] = []
     let queued = 0
     for (;;) {
       const mails = outbox.unsubmitted(BATCH)
       if (mails.length === 0) return { queued, rejected }
-      const taken = (await post('/commands/add-messages', { messages: mails }, signal)) as SubmissionAnswer
+      const taken = await service.addMessages(mails, { signal })
       queued += taken.queued
-      const refused = taken.rejected.filter(each => each.code !== 'already_sent')
-      for (const { id, reason } of refused) outbox.markRejected(id, reason)
-      rejected.push(...refused)
-      const refusedIds = new Set(refused.map(each => each.id))
-      outbox.markProxied(mails.map(mail => mail.id).filter(id => !refusedIds.has(id)))
-    }
-  }
-
-  /** Tries again when the service is away or busy: ids make a repeated submission harmless. */
-  async function post(path: string, body: unknown, signal: AbortSignal): Promise<unknown> {
-    for (let tries = 1; ; tries++) {
-      let trouble: string
-      try {
-        const response = await fetch(`${service.url}${path}`, {
-          method: 'POST',
-          headers: { 'X-API-Token': service.apiKey, 'Content-Type': 'application/json' },
-          body: JSON.stringify(body),
-          signal,
-        })
-        const told = (await response.json()) as { ok?: boolean; error?: string; rejected?: unknown }
-        // A submission of which nothing was taken is a 400 that says why, message by message.
-        if (response.ok || Array.isArray(told.rejected)) return told
-        trouble = `${response.status} ${told.error ?? ''}`
-        if (response.status !== 429 && response.status < 500) tries = TRIES
-      } catch (error) {
-        if (signal.aborted) throw signal.reason
-        trouble = (error as Error).message
+      const refused = new Map<string, string>()
+      for (const { index, code, reason } of taken.rejected) {
+        if (code !== 'already_sent') refused.set(mails[index]!.id, reason)
       }
-      if (tries >= TRIES) throw new Error(`POST ${path}: ${trouble}`)
-      await sleep(100 * 2 ** tries, undefined, { signal })
+      for (const [id, reason] of refused) {
+        outbox.markRejected(id, reason)
+        rejected.push({ id, reason })
+      }
+      outbox.markProxied(mails.map(mail => mail.id).filter(id => !refused.has(id)))
     }
   }
-}
-
-interface SubmissionAnswer {
-  readonly queued: number
-  readonly rejected: readonly { readonly id: string; readonly reason: string; readonly code: string }[]
-}
-
-async function takeReport(request: IncomingMessage, outbox: Outbox, token: string) {
-  if (request.method !== 'POST' || request.url !== SYNC_PATH) return { status: 404, body: { ok: false } }
-  if (!isSame(request.headers.authorization ?? '', `Bearer ${token}`)) return { status: 401, body: { ok: false } }
-  const { delivery_report: entries = [] } = JSON.parse(await read(request)) as { delivery_report?: ReportEntry[] }
-  // Recorded first, acknowledged after: this order is what makes the report safe.
-  const unknown = outbox.record(entries)
-  return { status: 200, body: { ok: true, not_found: unknown } }
 }
 
 /** A file by its URL, or by POST with the storage_path that the message named; only to who has the token. */

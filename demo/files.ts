@@ -20,7 +20,7 @@ const SIZE = 300_000
 
 /** One attachment for each source; `appUrl` is where the application serves files. */
 export function fileReferences(appUrl: string): { readonly id: string; readonly attachment: Attachment }[] {
-  const of = (kind: string, storage_path: string, fetch_mode?: string) => ({
+  const of = (kind: string, storage_path: string, fetch_mode?: Attachment['fetch_mode']) => ({
     id: `order-file-${kind}`,
     attachment: { filename: `${kind}.bin`, mime_type: 'application/octet-stream', storage_path, fetch_mode },
   })

@@ -3,6 +3,7 @@
  * to POST /commands/add-messages; nothing here knows how they are sent.
  */
 import { randomBytes } from 'node:crypto'
+import type { AttachmentInput } from 'genro-mail-proxy/client'
 import { fileReferences } from './files.js'
 
 /** An address the catcher does not have. */
@@ -41,7 +42,7 @@ export interface Attachment {
   readonly mime_type: string
   /** `base64:` and the content, or where it is to be fetched from. */
   readonly storage_path: string
-  readonly fetch_mode?: string
+  readonly fetch_mode?: AttachmentInput['fetch_mode']
   readonly content_id?: string
 }
 
