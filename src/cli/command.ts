@@ -11,6 +11,8 @@ export interface Place {
   readonly tenant: string | null
 }
 
+export type TenantPlace = Place & { readonly tenant: string }
+
 /** A program whose output goes to `io` and which never exits by itself. Commands added later inherit that. */
 export function createProgram(name: string, io: CliIo): Command {
   return new Command(name)
@@ -26,9 +28,17 @@ export function createProgram(name: string, io: CliIo): Command {
     })
 }
 
-/** Lines shown below the help; they must run as they stand. */
+const EXAMPLES = new WeakMap<Command, readonly string[]>()
+
+/** Lines shown below the help; they must run as they stand. What a line does may follow it as ` # …`. */
 export function withExamples(command: Command, lines: readonly string[]): Command {
+  EXAMPLES.set(command, lines)
   return command.addHelpText('after', `\nExamples:\n${lines.map(line => `  ${line}\n`).join('')}`)
+}
+
+/** Those of its help. */
+export function examplesOf(command: Command): readonly string[] {
+  return EXAMPLES.get(command) ?? []
 }
 
 export function withJson(command: Command): Command {

@@ -1,7 +1,8 @@
 /** Which commands there are, and how the first words choose among them. */
 import type { Command } from 'commander'
 import { VERSION } from '../lib/version.js'
-import { createProgram, type Place, withExamples } from './command.js'
+import { createProgram, type Place, type TenantPlace, withExamples } from './command.js'
+import { addAccounts, addAllAccounts } from './commands/accounts.js'
 import { addDelete } from './commands/delete.js'
 import { addInfo } from './commands/info.js'
 import { addList } from './commands/list.js'
@@ -59,12 +60,12 @@ export function rootProgram(io: CliIo, createService: CreateService): Command {
   addList(program, io)
   addDelete(program, io)
   return withExamples(program, [
-    'mail-proxy start shop --background       make an instance and serve it',
-    'mail-proxy shop tenants add acme         a tenant of it',
-    'mail-proxy shop acme accounts add        an SMTP account, asked for step by step',
-    'mail-proxy shop acme messages list       what waits, what went out',
-    'mail-proxy shop --help                   all commands of one instance',
-    'mail-proxy shop acme --help              all commands of one tenant',
+    'mail-proxy start shop --background   # make an instance and serve it',
+    'mail-proxy shop tenants add acme     # a tenant of it',
+    'mail-proxy shop acme accounts add    # an SMTP account, asked for step by step',
+    'mail-proxy shop acme messages list   # what waits, what went out',
+    'mail-proxy shop --help               # all commands of one instance',
+    'mail-proxy shop acme --help          # all commands of one tenant',
   ])
 }
 
@@ -75,18 +76,21 @@ export function instanceProgram(place: Place): Command {
     .description(`Commands of one instance`)
   addInfo(program, io, instance)
   addTenants(program, place)
+  addAllAccounts(program, place)
   addToken(program, io, instance)
   addMigrate(program, io, instance)
   return withExamples(program, [
     `mail-proxy ${instance} tenants list`,
     `mail-proxy ${instance} acme messages list --status error`,
-    `mail-proxy ${instance} --tenant stats accounts list   a tenant whose id is also a command`,
+    `mail-proxy ${instance} --tenant stats accounts list   # a tenant whose id is also a command`,
   ])
 }
 
-export function tenantProgram({ io, instance, tenant }: Place): Command {
+export function tenantProgram(place: TenantPlace): Command {
+  const { io, instance, tenant } = place
   const program = createProgram(`mail-proxy ${instance} ${tenant}`, io).description('Commands of one tenant')
-  return program
+  addAccounts(program, place)
+  return withExamples(program, [`mail-proxy ${instance} ${tenant} accounts list`])
 }
 
 const TENANT_ID = /^[A-Za-z0-9_.-]{1,64}$/
