@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { VERSION } from '../lib/version.js'
 import { createProgram, type Place, type TenantPlace, withExamples } from './command.js'
 import { addAccounts, addAllAccounts } from './commands/accounts.js'
+import { addCompletion } from './commands/completion.js'
 import { addDelete } from './commands/delete.js'
 import { addInfo } from './commands/info.js'
 import { addList } from './commands/list.js'
@@ -59,6 +60,11 @@ export function rootProgram(io: CliIo, createService: CreateService): Command {
   addStatus(program, io)
   addList(program, io)
   addDelete(program, io)
+  addCompletion(program, io, {
+    root: () => program,
+    ofInstance: instance => instanceProgram({ io, instance, tenant: null }),
+    ofTenant: (instance, tenant) => tenantProgram({ io, instance, tenant }),
+  })
   return withExamples(program, [
     'mail-proxy start shop --background   # make an instance and serve it',
     'mail-proxy shop tenants add acme     # a tenant of it',

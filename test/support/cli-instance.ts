@@ -19,6 +19,8 @@ export interface Ran {
 export interface CliInstance {
   readonly name: string
   readonly folder: string
+  /** For commands in a process of their own. */
+  readonly env: Record<string, string>
   /** The service; null while it is stopped. */
   readonly service: TestService | null
   /** Runs `mail-proxy <argv>`; `input` is what standard input holds. */
@@ -81,6 +83,7 @@ export async function openCliInstance(env: Record<string, string> = {}): Promise
   return {
     name: 'shop',
     folder,
+    env: { HOME: home, ...settings },
     get service() {
       return service
     },
