@@ -81,7 +81,7 @@ function addSecrets(command: Command): void {
     .addOption(
       new Option(
         '--tls <when>',
-        'always: TLS or nothing is sent. auto: on port 465, else where the server offers it. never',
+        'nothing is sent without TLS, or it is used on port 465 and where the server offers it, or never',
       ).choices(['always', 'auto', 'never']),
     )
 }
