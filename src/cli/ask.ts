@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { text as readAll } from 'node:stream/consumers'
-import { autocomplete, confirm, isCancel, password, select, text } from '@clack/prompts'
+import { autocomplete, confirm, isCancel, log, password, select, text } from '@clack/prompts'
 import type { CliIo } from './context.js'
 import { CliError, Interrupted, UsageError } from './errors.js'
 
@@ -32,8 +32,10 @@ export interface Ask {
   /** Typed unseen. */
   secret(question: Question): Promise<string>
   choose<T extends string>(question: Question, choices: readonly Choice<T>[]): Promise<T>
-  /** `question` is a whole sentence; without a terminal the error says that `flag` answers yes. */
-  confirm(question: string, flag: string): Promise<boolean>
+  /** `question` is a whole sentence; without a terminal the error says that `flag` answers yes. Enter takes `initial`. */
+  confirm(question: string, flag: string, options?: { readonly initial?: boolean }): Promise<boolean>
+  /** A line between the questions. */
+  tell(line: string): void
 }
 
 export function createAsk({ stdin, stderr, terminal }: Pick<CliIo, 'stdin' | 'stderr' | 'terminal'>): Ask {
@@ -77,9 +79,12 @@ export function createAsk({ stdin, stderr, terminal }: Pick<CliIo, 'stdin' | 'st
       const answer = choices.length > 6 ? await autocomplete(shown) : await select(shown)
       return answered(answer) as (typeof choices)[number]['value']
     },
-    async confirm(question, flag) {
+    async confirm(question, flag, { initial = false } = {}) {
       if (!possible) throw new UsageError(`this needs a yes: add ${flag}`)
-      return answered(await confirm({ ...ends, message: question, initialValue: false }))
+      return answered(await confirm({ ...ends, message: question, initialValue: initial }))
+    },
+    tell(line) {
+      if (possible) log.info(line, { output: stderr })
     },
   }
 }

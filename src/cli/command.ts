@@ -11,12 +11,13 @@ export interface Place {
   readonly tenant: string | null
 }
 
+export type TenantPlace = Place & { readonly tenant: string }
+
 /** A program whose output goes to `io` and which never exits by itself. Commands added later inherit that. */
 export function createProgram(name: string, io: CliIo): Command {
-  return new Command(name)
+  return bareCommand(name)
     .exitOverride()
     .configureHelp({ sortSubcommands: false, showGlobalOptions: false })
-    .helpCommand(false)
     .configureOutput({
       writeOut: text => io.out(text),
       writeErr: text => io.err(text),
@@ -26,9 +27,27 @@ export function createProgram(name: string, io: CliIo): Command {
     })
 }
 
-/** Lines shown below the help; they must run as they stand. */
+/** A command, as are those below it, without commander's own `help`, and with its examples below the help. */
+function bareCommand(name?: string): Command {
+  const command = new Command(name).helpCommand(false).addHelpText('after', ({ command: shown }) => {
+    const lines = examplesOf(shown)
+    return lines.length === 0 ? '' : `\nExamples:\n${lines.map(line => `  ${line}\n`).join('')}`
+  })
+  command.createCommand = bareCommand
+  return command
+}
+
+const EXAMPLES = new WeakMap<Command, readonly string[]>()
+
+/** Lines shown below the help; they must run as they stand. What a line does may follow it as ` # …`. */
 export function withExamples(command: Command, lines: readonly string[]): Command {
-  return command.addHelpText('after', `\nExamples:\n${lines.map(line => `  ${line}\n`).join('')}`)
+  EXAMPLES.set(command, lines)
+  return command
+}
+
+/** Those given, else the first of each command below. */
+export function examplesOf(command: Command): readonly string[] {
+  return EXAMPLES.get(command) ?? command.commands.flatMap(each => examplesOf(each).slice(0, 1))
 }
 
 export function withJson(command: Command): Command {

@@ -1,8 +1,10 @@
 /** Which commands there are, and how the first words choose among them. */
 import type { Command } from 'commander'
 import { VERSION } from '../lib/version.js'
-import { createProgram, type Place, withExamples } from './command.js'
+import { createProgram, type Place, type TenantPlace, withExamples } from './command.js'
+import { addAccounts, addAllAccounts } from './commands/accounts.js'
 import { addCheckLoop } from './commands/check-loop.js'
+import { addCompletion } from './commands/completion.js'
 import { addDelete } from './commands/delete.js'
 import { addDiagnose } from './commands/diagnose.js'
 import { addInfo } from './commands/info.js'
@@ -61,13 +63,18 @@ export function rootProgram(io: CliIo, createService: CreateService): Command {
   addStatus(program, io)
   addList(program, io)
   addDelete(program, io)
+  addCompletion(program, io, {
+    root: () => program,
+    ofInstance: instance => instanceProgram({ io, instance, tenant: null }),
+    ofTenant: (instance, tenant) => tenantProgram({ io, instance, tenant }),
+  })
   return withExamples(program, [
-    'mail-proxy start shop --background       make an instance and serve it',
-    'mail-proxy shop tenants add acme         a tenant of it',
-    'mail-proxy shop acme accounts add        an SMTP account, asked for step by step',
-    'mail-proxy shop acme messages list       what waits, what went out',
-    'mail-proxy shop --help                   all commands of one instance',
-    'mail-proxy shop acme --help              all commands of one tenant',
+    'mail-proxy start shop --background   # make an instance and serve it',
+    'mail-proxy shop tenants add acme     # a tenant of it',
+    'mail-proxy shop acme accounts add    # an SMTP account, asked for step by step',
+    'mail-proxy shop acme messages list   # what waits, what went out',
+    'mail-proxy shop --help               # all commands of one instance',
+    'mail-proxy shop acme --help          # all commands of one tenant',
   ])
 }
 
@@ -81,20 +88,22 @@ export function instanceProgram(place: Place): Command {
   addDiagnose(program, place)
   addCheckLoop(program, place)
   addTestDispatch(program, place)
+  addAllAccounts(program, place)
   addToken(program, io, instance)
   addMigrate(program, io, instance)
   return withExamples(program, [
     `mail-proxy ${instance} tenants list`,
     `mail-proxy ${instance} acme messages list --status error`,
-    `mail-proxy ${instance} --tenant stats accounts list   a tenant whose id is also a command`,
+    `mail-proxy ${instance} --tenant stats accounts list   # a tenant whose id is also a command`,
   ])
 }
 
-export function tenantProgram(place: Place): Command {
+export function tenantProgram(place: TenantPlace): Command {
   const { io, instance, tenant } = place
   const program = createProgram(`mail-proxy ${instance} ${tenant}`, io).description('Commands of one tenant')
+  addAccounts(program, place)
   addTestDispatch(program, place)
-  return program
+  return withExamples(program, [`mail-proxy ${instance} ${tenant} accounts list`])
 }
 
 const TENANT_ID = /^[A-Za-z0-9_.-]{1,64}$/

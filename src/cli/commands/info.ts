@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { migrationStatus } from '../../db/migrate.js'
 import { VERSION } from '../../lib/version.js'
+import { withExamples, withJson } from '../command.js'
 import type { CliIo } from '../context.js'
 import { databaseMayExist, showDatabase, withInstanceDatabase } from '../database.js'
 import { errorLine } from '../errors.js'
@@ -23,14 +24,14 @@ interface Info {
 }
 
 export function addInfo(program: Command, io: CliIo, instance: string): void {
-  program
+  const command = program
     .command('info')
     .description('name, folder, database, address, process, versions')
-    .option('--json', 'answer as JSON')
     .action(async (options: { json?: boolean }) => {
       const info = await gather(io, instance)
       io.out(options.json ? `${JSON.stringify(info, null, 2)}\n` : asText(info))
     })
+  withExamples(withJson(command), [`mail-proxy ${instance} info`, `mail-proxy ${instance} info --json`])
 }
 
 async function gather(io: CliIo, name: string): Promise<Info> {

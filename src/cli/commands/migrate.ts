@@ -1,6 +1,7 @@
 /** `mail-proxy <instance> migrate`: brings the database to this version's schema, or tells what that would do. */
 import type { Command } from 'commander'
 import { migrate, migrationStatus, refuseNewer } from '../../db/migrate.js'
+import { withExamples, withJson } from '../command.js'
 import type { CliIo } from '../context.js'
 import { databaseMayExist, withInstanceDatabase } from '../database.js'
 import { settingsOfKnownInstance } from '../settings.js'
@@ -12,12 +13,11 @@ interface MigrateOptions {
 }
 
 export function addMigrate(program: Command, io: CliIo, instance: string): void {
-  program
+  const command = program
     .command('migrate')
     .description('bring the database to the schema of this version')
     .option('--status', 'only tell which schema the database has')
     .option('--dry-run', 'only tell what would be applied')
-    .option('--json', 'answer as JSON')
     .action(async (options: MigrateOptions) => {
       const { config } = settingsOfKnownInstance(io, instance)
       const looksOnly = options.status === true || options.dryRun === true
@@ -34,6 +34,11 @@ export function addMigrate(program: Command, io: CliIo, instance: string): void 
       if (options.dryRun) refuseNewer(outcome)
       io.out(options.json ? `${JSON.stringify(outcome)}\n` : `${asText(outcome, options)}\n`)
     })
+  withExamples(withJson(command), [
+    `mail-proxy ${instance} migrate --status`,
+    `mail-proxy ${instance} migrate --dry-run`,
+    `mail-proxy ${instance} migrate`,
+  ])
 }
 
 function asText(

@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { migrate } from '../../db/migrate.js'
 import { replaceToken } from '../admin-token.js'
+import { withExamples, withJson } from '../command.js'
 import type { CliIo } from '../context.js'
 import { withInstanceDatabase } from '../database.js'
 import { CliError } from '../errors.js'
@@ -9,15 +10,15 @@ import { readToken, tokenPath } from '../instance.js'
 import { settingsOfKnownInstance } from '../settings.js'
 
 export function addToken(program: Command, io: CliIo, instance: string): void {
-  program
+  const command = program
     .command('token')
     .description('show the admin token')
     .option('-r, --regenerate', 'make a new token; the old one ends at once')
-    .option('--json', 'answer as JSON')
     .action(async (options: { regenerate?: boolean; json?: boolean }) => {
       const token = options.regenerate ? await regenerate(io, instance) : show(io, instance)
       io.out(options.json ? `${JSON.stringify({ token })}\n` : `${token}\n`)
     })
+  withExamples(withJson(command), [`mail-proxy ${instance} token`, `mail-proxy ${instance} token --regenerate`])
 }
 
 function show(io: CliIo, instance: string): string {
