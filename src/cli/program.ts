@@ -5,6 +5,7 @@ import { createProgram, type Place, withExamples } from './command.js'
 import { addDelete } from './commands/delete.js'
 import { addInfo } from './commands/info.js'
 import { addList } from './commands/list.js'
+import { addMessages } from './commands/messages.js'
 import { addMigrate } from './commands/migrate.js'
 import { addRestart } from './commands/restart.js'
 import { addServe } from './commands/serve.js'
@@ -75,6 +76,7 @@ export function instanceProgram(place: Place): Command {
     .description(`Commands of one instance`)
   addInfo(program, io, instance)
   addTenants(program, place)
+  addMessages(program, place)
   addToken(program, io, instance)
   addMigrate(program, io, instance)
   return withExamples(program, [
@@ -84,8 +86,10 @@ export function instanceProgram(place: Place): Command {
   ])
 }
 
-export function tenantProgram({ io, instance, tenant }: Place): Command {
+export function tenantProgram(place: Place): Command {
+  const { io, instance, tenant } = place
   const program = createProgram(`mail-proxy ${instance} ${tenant}`, io).description('Commands of one tenant')
+  addMessages(program, place)
   return program
 }
 

@@ -1,0 +1,124 @@
+/**
+ * The command line on an instance `shop` of its own, once served in this process and once stopped: both ways go to the
+ * same database, so the same command can be asked twice.
+ */
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { PassThrough, Readable } from 'node:stream'
+import type { CliIo, Terminal } from '../../src/cli/context.js'
+import { runCli } from '../../src/cli/index.js'
+import { removeRunning, writeRunning } from '../../src/cli/instance.js'
+import { ADMIN_TOKEN, startTestService, type TestService } from './service.js'
+
+export interface Answer {
+  readonly code: number
+  readonly out: string
+  readonly err: string
+}
+
+export interface Asked {
+  readonly stdin?: string | Buffer
+  readonly terminal?: Partial<Terminal>
+  readonly env?: Readonly<Record<string, string>>
+  /** Hears how to send a signal to the command while it runs. */
+  readonly onStart?: (signal: (name: 'SIGTERM' | 'SIGINT') => void) => void
+}
+
+export interface CliWorld {
+  /** The instance folder. */
+  readonly dir: string
+  /** The service; throws while it is stopped. */
+  readonly service: TestService
+  start(env?: Readonly<Record<string, string>>): Promise<TestService>
+  stop(): Promise<void>
+  /** `mail-proxy shop <argv>`. */
+  run(argv: readonly string[], asked?: Asked): Promise<Answer>
+  /** The same with --json; the answer parsed. Fails when it is not one line of JSON. */
+  json(argv: readonly string[]): Promise<any>
+  close(): Promise<void>
+}
+
+const KEY = Buffer.alloc(32, 7).toString('base64')
+
+export async function openCliWorld(dialectUrl?: string): Promise<CliWorld> {
+  const base = await mkdtemp(join(tmpdir(), 'gmp-cli-world-'))
+  const dir = join(base, 'shop')
+  await mkdir(dir)
+  const databaseUrl = dialectUrl ?? join(dir, 'mail_service.db')
+  let service: TestService | null = null
+
+  const world: CliWorld = {
+    dir,
+    get service() {
+      if (service === null) throw new Error('the instance is stopped')
+      return service
+    },
+    async start(env) {
+      service = await startTestService({ dir, databaseUrl, env })
+      writeRunning(dir, { pid: process.pid, url: service.url, mark: null })
+      return service
+    },
+    async stop() {
+      if (service === null) return
+      removeRunning(dir, process.pid)
+      await service.stop()
+      service = null
+    },
+    async run(argv, asked = {}) {
+      const state = { out: '', err: '' }
+      const listeners: ((signal: 'SIGTERM' | 'SIGINT') => void)[] = []
+      asked.onStart?.(name => {
+        for (const listener of listeners) listener(name)
+      })
+      const io: CliIo = {
+        env: {
+          GMP_INSTANCES_DIR: base,
+          GMP_DB_PATH: databaseUrl,
+          GMP_API_TOKEN: ADMIN_TOKEN,
+          GMP_ENCRYPTION_KEY: KEY,
+          GMP_MIN_FREE_MB: '1',
+          LOG_LEVEL: 'error',
+          ...asked.env,
+        },
+        home: base,
+        pid: process.pid,
+        stdin: Readable.from(asked.stdin === undefined ? [] : [Buffer.from(asked.stdin)]),
+        stderr: new PassThrough(),
+        terminal: { stdin: false, stdout: false, stderr: false, columns: 0, ...asked.terminal },
+        out: text => {
+          state.out += text
+        },
+        err: text => {
+          state.err += text
+        },
+        onSignal(listener) {
+          listeners.push(listener)
+          return () => void listeners.splice(listeners.indexOf(listener), 1)
+        },
+        onUncaught: () => () => {},
+        processes: {
+          isAlive: pid => pid === process.pid && service !== null,
+          markOf: () => null,
+          signal() {},
+          startDetached() {
+            throw new Error('no process is started here')
+          },
+        },
+        exitNow() {},
+      }
+      const code = await runCli(['shop', ...argv], io)
+      return { code, ...state }
+    },
+    async json(argv) {
+      const { code, out, err } = await world.run([...argv, '--json'])
+      if (!/^[^\n]+\n$/.test(out)) throw new Error(`${argv.join(' ')}: exit ${code}, ${err || JSON.stringify(out)}`)
+      return JSON.parse(out)
+    },
+    async close() {
+      await world.stop()
+      await rm(base, { recursive: true, force: true })
+    },
+  }
+  return world
+}
