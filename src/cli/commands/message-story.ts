@@ -89,7 +89,8 @@ function headOf(place: Place, message: WholeMessage, around: Around): Field[] {
   ]
 }
 
-function whyOf({ status, error, code, waiting_detail: detail, recipients }: WholeMessage): string | undefined {
+/** In a sentence: why it waits, why it failed, or how it went. */
+export function whyOf({ status, error, code, waiting_detail: detail, recipients }: WholeMessage): string | undefined {
   if (status === 'error' || status === 'cancelled') return `${error ?? ''}${code ? ` (${code})` : ''}`
   if (status !== 'sent') return detail
   const refused = recipients?.filter(each => each.status !== 'accepted').length ?? 0

@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import type { Place } from '../command.js'
 import { addMessageList } from './message-list.js'
 import { addMessageOperations } from './message-operations.js'
+import { addMessageSend } from './message-send.js'
 import { addMessageShow } from './message-show.js'
 
 /** Over all tenants messages are only looked at: an id alone may be that of several. */
@@ -12,5 +13,6 @@ export function addMessages(program: Command, place: Place): void {
   addMessageList(messages, place)
   addMessageShow(messages, place)
   if (place.tenant === null) return
+  addMessageSend(messages, place)
   addMessageOperations(messages, place)
 }
