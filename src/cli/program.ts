@@ -2,18 +2,25 @@
 import type { Command } from 'commander'
 import { VERSION } from '../lib/version.js'
 import { createProgram, type Place, withExamples } from './command.js'
+import { addCommandLog } from './commands/command-log.js'
 import { addDelete } from './commands/delete.js'
 import { addInfo } from './commands/info.js'
 import { addList } from './commands/list.js'
 import { addMessages } from './commands/messages.js'
 import { addMigrate } from './commands/migrate.js'
 import { addRestart } from './commands/restart.js'
+import { addRules } from './commands/rules.js'
+import { addRunNow } from './commands/run-now.js'
 import { addServe } from './commands/serve.js'
 import { addStart } from './commands/start.js'
+import { addStats } from './commands/stats.js'
 import { addStatus } from './commands/status.js'
 import { addStop } from './commands/stop.js'
+import { addActivate, addSuspend } from './commands/suspend.js'
+import { addTenantInfo } from './commands/tenant-info.js'
 import { addTenants } from './commands/tenants.js'
 import { addToken } from './commands/token.js'
+import { addVolumes } from './commands/volumes.js'
 import type { CliIo } from './context.js'
 import { UsageError } from './errors.js'
 import { COMMAND_NAMES, instanceFolder } from './instance.js'
@@ -77,6 +84,13 @@ export function instanceProgram(place: Place): Command {
   addInfo(program, io, instance)
   addTenants(program, place)
   addMessages(program, place)
+  addStats(program, place)
+  addRunNow(program, place)
+  addSuspend(program, place)
+  addActivate(program, place)
+  addRules(program, place)
+  addVolumes(program, place)
+  addCommandLog(program, place)
   addToken(program, io, instance)
   addMigrate(program, io, instance)
   return withExamples(program, [
@@ -89,7 +103,13 @@ export function instanceProgram(place: Place): Command {
 export function tenantProgram(place: Place): Command {
   const { io, instance, tenant } = place
   const program = createProgram(`mail-proxy ${instance} ${tenant}`, io).description('Commands of one tenant')
+  addTenantInfo(program, place)
   addMessages(program, place)
+  addVolumes(program, place)
+  addStats(program, place)
+  addRunNow(program, place)
+  addSuspend(program, place)
+  addActivate(program, place)
   return program
 }
 
@@ -105,4 +125,13 @@ function isTenantCommand(word = ''): boolean {
 }
 
 /** First words after a tenant. */
-const TENANT_COMMANDS: readonly string[] = ['info', 'run-now', 'suspend', 'activate', 'accounts', 'messages', 'volumes']
+const TENANT_COMMANDS: readonly string[] = [
+  'info',
+  'stats',
+  'run-now',
+  'suspend',
+  'activate',
+  'accounts',
+  'messages',
+  'volumes',
+]
