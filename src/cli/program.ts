@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { VERSION } from '../lib/version.js'
 import { createProgram, type Place, withExamples } from './command.js'
 import { addCommandLog } from './commands/command-log.js'
+import { addConfig } from './commands/config.js'
 import { addDelete } from './commands/delete.js'
 import { addInfo } from './commands/info.js'
 import { addList } from './commands/list.js'
@@ -91,6 +92,7 @@ export function instanceProgram(place: Place): Command {
   addRules(program, place)
   addVolumes(program, place)
   addCommandLog(program, place)
+  addConfig(program, place)
   addToken(program, io, instance)
   addMigrate(program, io, instance)
   return withExamples(program, [
