@@ -33,6 +33,8 @@ export interface LoadedConfig {
   readonly config: Config
   readonly warnings: readonly string[]
   readonly sources: ReadonlyMap<SettingKey, Source>
+  /** What was written, and where; a key that has its default is absent. Secrets are among them. */
+  readonly given: ReadonlyMap<SettingKey, Given>
 }
 
 /** A wrong value on the command line: a mistake in usage. */
@@ -46,18 +48,20 @@ export function loadConfig(input: ConfigInput): LoadedConfig {
   const ini = readSections(input)
   const values = new Map<SettingKey, unknown>()
   const sources = new Map<SettingKey, Source>()
+  const written = new Map<SettingKey, Given>()
   for (const key of SETTING_KEYS) {
     const setting: Setting = SETTINGS[key]
     const given = findGiven(key, setting, input, ini, warnings)
+    if (given !== null) written.set(key, given)
     values.set(key, given === null ? setting.default : parseGiven(setting, given, input.instanceDir))
     sources.set(key, given?.source ?? 'default')
   }
   const config = build(values, input, ini, sources)
   checkTogether(config, warnings)
-  return { config: freeze(config), warnings, sources }
+  return { config: freeze(config), warnings, sources, given: written }
 }
 
-interface Given {
+export interface Given {
   readonly source: Source
   /** How the error line names the place: `--port`, `GMP_PORT`, `config.ini [server] port`. */
   readonly place: string

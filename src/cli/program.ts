@@ -4,20 +4,29 @@ import { VERSION } from '../lib/version.js'
 import { createProgram, type Place, type TenantPlace, withExamples } from './command.js'
 import { addAccounts, addAllAccounts } from './commands/accounts.js'
 import { addCheckLoop } from './commands/check-loop.js'
+import { addCommandLog } from './commands/command-log.js'
 import { addCompletion } from './commands/completion.js'
+import { addConfig } from './commands/config.js'
 import { addDelete } from './commands/delete.js'
 import { addDiagnose } from './commands/diagnose.js'
 import { addInfo } from './commands/info.js'
 import { addList } from './commands/list.js'
+import { addMessages } from './commands/messages.js'
 import { addMigrate } from './commands/migrate.js'
 import { addRestart } from './commands/restart.js'
+import { addRules } from './commands/rules.js'
+import { addRunNow } from './commands/run-now.js'
 import { addServe } from './commands/serve.js'
 import { addStart } from './commands/start.js'
+import { addStats } from './commands/stats.js'
 import { addStatus } from './commands/status.js'
 import { addStop } from './commands/stop.js'
+import { addActivate, addSuspend } from './commands/suspend.js'
+import { addTenantInfo } from './commands/tenant-info.js'
 import { addTenants } from './commands/tenants.js'
 import { addTestDispatch } from './commands/test-dispatch.js'
 import { addToken } from './commands/token.js'
+import { addVolumes } from './commands/volumes.js'
 import type { CliIo } from './context.js'
 import { UsageError } from './errors.js'
 import { COMMAND_NAMES, instanceFolder } from './instance.js'
@@ -41,12 +50,11 @@ export function programFor(
     if (tenant === undefined) throw new UsageError('--tenant needs the id of a tenant')
     return { program: tenantProgram({ io, instance: first, tenant }), rest: rest.length === 0 ? ['--help'] : rest }
   }
-  const isTenant = second !== undefined && !second.startsWith('-') && !hasCommand(ofInstance, second)
-  if (isTenant && TENANT_ID.test(second) && isTenantCommand(more[0])) {
-    return {
-      program: tenantProgram({ io, instance: first, tenant: second }),
-      rest: more.length === 0 ? ['--help'] : more,
-    }
+  if (second !== undefined && TENANT_ID.test(second) && !hasCommand(ofInstance, second)) {
+    const ofTenant = tenantProgram({ io, instance: first, tenant: second })
+    // A mistyped command must not be taken for a tenant, whose id is followed by one of its commands.
+    const [word = ''] = more
+    if (word === '--help' || word === '-h' || hasCommand(ofTenant, word)) return { program: ofTenant, rest: more }
   }
   return { program: ofInstance, rest: argv.length === 1 ? ['--help'] : argv.slice(1) }
 }
@@ -85,10 +93,19 @@ export function instanceProgram(place: Place): Command {
     .description(`Commands of one instance`)
   addInfo(program, io, instance)
   addTenants(program, place)
+  addAllAccounts(program, place)
+  addMessages(program, place)
+  addVolumes(program, place)
+  addRules(program, place)
+  addStats(program, place)
+  addRunNow(program, place)
+  addSuspend(program, place)
+  addActivate(program, place)
   addDiagnose(program, place)
   addCheckLoop(program, place)
   addTestDispatch(program, place)
-  addAllAccounts(program, place)
+  addCommandLog(program, place)
+  addConfig(program, place)
   addToken(program, io, instance)
   addMigrate(program, io, instance)
   return withExamples(program, [
@@ -101,9 +118,19 @@ export function instanceProgram(place: Place): Command {
 export function tenantProgram(place: TenantPlace): Command {
   const { io, instance, tenant } = place
   const program = createProgram(`mail-proxy ${instance} ${tenant}`, io).description('Commands of one tenant')
+  addTenantInfo(program, place)
   addAccounts(program, place)
+  addMessages(program, place)
+  addVolumes(program, place)
+  addStats(program, place)
+  addRunNow(program, place)
+  addSuspend(program, place)
+  addActivate(program, place)
   addTestDispatch(program, place)
-  return withExamples(program, [`mail-proxy ${instance} ${tenant} accounts list`])
+  return withExamples(program, [
+    `mail-proxy ${instance} ${tenant} accounts list`,
+    `mail-proxy ${instance} ${tenant} messages list --status error`,
+  ])
 }
 
 const TENANT_ID = /^[A-Za-z0-9_.-]{1,64}$/
@@ -111,20 +138,3 @@ const TENANT_ID = /^[A-Za-z0-9_.-]{1,64}$/
 function hasCommand(program: Command, name: string): boolean {
   return program.commands.some(command => command.name() === name || command.aliases().includes(name))
 }
-
-/** A mistyped command must not be taken for a tenant: a tenant's id is followed by one of its commands. */
-function isTenantCommand(word = ''): boolean {
-  return word === '--help' || word === '-h' || TENANT_COMMANDS.includes(word)
-}
-
-/** First words after a tenant. */
-const TENANT_COMMANDS: readonly string[] = [
-  'info',
-  'run-now',
-  'suspend',
-  'activate',
-  'accounts',
-  'messages',
-  'volumes',
-  'test-dispatch',
-]

@@ -1,4 +1,4 @@
-/** Times on the command line: Unix seconds, a date, or so long ago. */
+/** Times on the command line: Unix seconds, a date, so long ago, or in so long. */
 import { UsageError } from './errors.js'
 
 /** Unix seconds; undefined stays so. Throws UsageError naming the flag. */
@@ -16,6 +16,16 @@ export function unixTime(flag: string, text: string | undefined, now = Date.now(
     )
   }
   return Math.floor(at / 1000)
+}
+
+/** The same for what is to come: `+2h` is in two hours. */
+export function timeToCome(flag: string, text: string | undefined, now = Date.now()): number | undefined {
+  const ahead = /^\+(\d{1,6}) ?(s|min|m|h|d|w)$/.exec(text ?? '')
+  if (ahead !== null) return Math.ceil(now / 1000) + Number(ahead[1]) * SECONDS[ahead[2]!]!
+  if (text !== undefined && /^\d{1,6} ?(s|min|m|h|d|w)$/.test(text)) {
+    throw new UsageError(`${flag} is "${text}", which is past: +${text} is so long from now`)
+  }
+  return unixTime(flag, text, now)
 }
 
 const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, min: 60, h: 3600, d: 86_400, w: 604_800 }

@@ -18,19 +18,8 @@ export type CreatedRule =
 
 /** A rule for what does not exist is refused: it would hold nothing, and nobody would notice the slip. */
 export async function createRule(db: Db, rule: NewRule, now: number): Promise<CreatedRule> {
-  const { tenantId, accountId } = rule
-  if (tenantId !== null) {
-    const tenant = await db.read({ sql: 'select 1 from tenants where id = $1', params: [tenantId] })
-    if (tenant.length === 0) return { kind: 'no_tenant' }
-  }
-  if (accountId !== null) {
-    const account = await db.read(
-      tenantId === null
-        ? { sql: 'select 1 from accounts where id = $1 limit 1', params: [accountId] }
-        : { sql: 'select 1 from accounts where tenant_id = $1 and id = $2', params: [tenantId, accountId] },
-    )
-    if (account.length === 0) return { kind: 'no_account' }
-  }
+  const missing = await missingIn(db, rule)
+  if (missing !== null) return { kind: missing }
   const [rows] = await db.write([
     {
       sql: `insert into rules (tenant_id, account_id, name, enabled, priority, days, start_hour, end_hour, cross_midnight,
@@ -56,18 +45,59 @@ export async function createRule(db: Db, rule: NewRule, now: number): Promise<Cr
   return { kind: 'created', id: Number(rows![0]!.id) }
 }
 
-/** False when there is no such rule. */
-export async function enableRule(db: Db, id: number, enabled: boolean): Promise<boolean> {
+/** Sets all of a rule but its id; one that is gone by now stays so. */
+export async function replaceRule(
+  db: Db,
+  rule: Omit<Rule, 'createdAt'>,
+): Promise<'replaced' | 'no_rule' | 'no_tenant' | 'no_account'> {
+  const missing = await missingIn(db, rule)
+  if (missing !== null) return missing
   const [rows] = await db.write([
-    { sql: 'update rules set enabled = $2 where id = $1 returning id', params: [id, enabled ? 1 : 0] },
+    {
+      sql: `update rules set tenant_id = $2, account_id = $3, name = $4, enabled = $5, priority = $6, days = $7,
+          start_hour = $8, end_hour = $9, cross_midnight = $10, interval_minutes = $11, timezone = $12
+        where id = $1 returning id`,
+      params: [
+        rule.id,
+        rule.tenantId,
+        rule.accountId,
+        rule.name,
+        rule.enabled ? 1 : 0,
+        rule.priority,
+        JSON.stringify(rule.days),
+        rule.startHour,
+        rule.endHour,
+        rule.crossMidnight ? 1 : 0,
+        rule.intervalMinutes,
+        rule.timezone,
+      ],
+    },
   ])
-  return rows!.length === 1
+  return rows!.length === 1 ? 'replaced' : 'no_rule'
 }
 
 /** False when there is no such rule. */
 export async function deleteRule(db: Db, id: number): Promise<boolean> {
   const [rows] = await db.write([{ sql: 'delete from rules where id = $1 returning id', params: [id] }])
   return rows!.length === 1
+}
+
+/** What of a rule's scope is not there. */
+async function missingIn(
+  db: Db,
+  { tenantId, accountId }: Pick<Rule, 'tenantId' | 'accountId'>,
+): Promise<'no_tenant' | 'no_account' | null> {
+  if (tenantId !== null) {
+    const tenant = await db.read({ sql: 'select 1 from tenants where id = $1', params: [tenantId] })
+    if (tenant.length === 0) return 'no_tenant'
+  }
+  if (accountId === null) return null
+  const account = await db.read(
+    tenantId === null
+      ? { sql: 'select 1 from accounts where id = $1 limit 1', params: [accountId] }
+      : { sql: 'select 1 from accounts where tenant_id = $1 and id = $2', params: [tenantId, accountId] },
+  )
+  return account.length === 0 ? 'no_account' : null
 }
 
 function ruleFrom(row: Row): Rule {

@@ -28,11 +28,7 @@ export interface VolumeLines {
 /** Throws ConfigError for a line that cannot be used; then nothing was changed. */
 export async function seedVolumes(deps: SeedDeps, { lines, variables }: VolumeLines, now: number): Promise<void> {
   const { db, log } = deps
-  const configured = readVolumeLines(lines, variables)
-  for (const { name, backend, config } of configured) {
-    const problem = deps.volumeProblem(backend, config, true)
-    if (problem !== null) throw wrong(`volume.${name}.${problem.field}`, `cannot be used: ${problem.sentence}`)
-  }
+  const configured = readVolumes(deps, { lines, variables })
   const kept: { n: string; t: string | null; a: string | null }[] = []
   for (const volume of configured) {
     const place = await placeOf(db, volume, log)
@@ -52,6 +48,19 @@ export async function seedVolumes(deps: SeedDeps, { lines, variables }: VolumeLi
       params: [JSON.stringify(kept)],
     },
   ])
+}
+
+/** The volumes of config.ini, checked. Throws ConfigError for a line that cannot be used. */
+export function readVolumes(
+  { volumeProblem }: Pick<SeedDeps, 'volumeProblem'>,
+  { lines, variables }: VolumeLines,
+): readonly ConfiguredVolume[] {
+  const configured = readVolumeLines(lines, variables)
+  for (const { name, backend, config } of configured) {
+    const problem = volumeProblem(backend, config, true)
+    if (problem !== null) throw wrong(`volume.${name}.${problem.field}`, `cannot be used: ${problem.sentence}`)
+  }
+  return configured
 }
 
 async function placeOf(db: Db, { name, accountId }: ConfiguredVolume, log: Log): Promise<VolumePlace | null> {

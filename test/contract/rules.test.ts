@@ -90,6 +90,34 @@ describe.each(dialects)('rules on %s', dialect => {
     expect((await post(body)).status).toBe(422)
   })
 
+  it('a change sets the fields given, null sets one back, and the others stay', async () => {
+    const { rules } = (await post({ name: 'day', days: [0, 1], start_hour: 9, end_hour: 18, timezone: 'Europe/Rome' }))
+      .body
+    const { id, priority } = rules.at(-1)
+    const patch = async (body: object) => {
+      const answer = await http.call('PATCH', `/commands/rules/${id}`, { body })
+      return [answer.status, answer.body.rules?.find((each: { id: number }) => each.id === id) ?? answer.body.error]
+    }
+    const day = { id, priority, name: 'day', enabled: true, cross_midnight: false, interval_minutes: 1 }
+    expect(await patch({ start_hour: 8, days: [4, 4, 0], timezone: null, priority: null })).toEqual([
+      200,
+      { ...day, start_hour: 8, end_hour: 18, days: [0, 4] },
+    ])
+    expect(await patch({ start_hour: null, end_hour: null, days: null, tenant_id: 'acme' })).toEqual([
+      200,
+      { ...day, days: [], tenant_id: 'acme' },
+    ])
+    expect(await patch({})).toEqual([200, { ...day, days: [], tenant_id: 'acme' }])
+    await patch({ start_hour: 9, end_hour: 18 })
+    // Judged is the rule as it would be, not the fields alone.
+    expect(await patch({ end_hour: 8 })).toEqual([422, expect.stringContaining('ends before it starts')])
+    expect(await patch({ account_id: 'nobody' })).toEqual([404, "Account 'nobody' not found"])
+    expect(await patch({ end_hour: 8, cross_midnight: true, account_id: 'main', tenant_id: null })).toEqual([
+      200,
+      { ...day, days: [], start_hour: 9, end_hour: 8, cross_midnight: true, account_id: 'main' },
+    ])
+  })
+
   it('a scope that does not exist is 404', async () => {
     expect((await post({ tenant_id: 'nowhere' })).status).toBe(404)
   })

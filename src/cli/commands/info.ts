@@ -1,11 +1,19 @@
-/** `mail-proxy <instance> info`: what and where the instance is. */
+/** `mail-proxy <instance> info`: what the instance is, where its things lie, and whether it may send. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Command } from 'commander'
+import type { Config } from '../../config.js'
 import { migrationStatus } from '../../db/migrate.js'
 import { VERSION } from '../../lib/version.js'
+import { releaseNeeded } from '../../service/lineage.js'
+import { logPath } from '../background.js'
 import { withExamples, withJson } from '../command.js'
 import type { CliIo } from '../context.js'
 import { databaseMayExist, showDatabase, withInstanceDatabase } from '../database.js'
 import { errorLine } from '../errors.js'
+import { tokenPath } from '../instance.js'
+import { show } from '../output/show.js'
+import { fields } from '../output/table.js'
 import { findProcess } from '../running.js'
 import { settingsOfKnownInstance } from '../settings.js'
 
@@ -20,16 +28,20 @@ interface Info {
   readonly version: string
   readonly schema_version: number | null
   readonly schema_latest: number | null
+  /** Why nothing may be sent before a start with --release; null: it may, or it cannot be told. */
+  readonly release_needed: string | null
   readonly problem?: string
+  /** Paths of what is there; null: there is no such file. */
+  readonly files: Readonly<Record<'config_ini' | 'key' | 'token' | 'log', string | null>>
 }
 
 export function addInfo(program: Command, io: CliIo, instance: string): void {
   const command = program
     .command('info')
-    .description('name, folder, database, address, process, versions')
+    .description('name, address, process, versions, where its files lie, and whether it may send')
     .action(async (options: { json?: boolean }) => {
       const info = await gather(io, instance)
-      io.out(options.json ? `${JSON.stringify(info, null, 2)}\n` : asText(info))
+      show(io, options, info, () => asText(io, info))
     })
   withExamples(withJson(command), [`mail-proxy ${instance} info`, `mail-proxy ${instance} info --json`])
 }
@@ -46,33 +58,63 @@ async function gather(io: CliIo, name: string): Promise<Info> {
     running: running !== null,
     pid: running?.pid ?? null,
     version: VERSION,
-    ...(await schemaOf(config)),
+    ...(await stateOf(config)),
+    files: filesOf(config.instance.dir, io.env.GMP_CONFIG?.trim()),
   }
 }
 
-async function schemaOf(
-  config: Parameters<typeof databaseMayExist>[0],
-): Promise<Pick<Info, 'schema_version' | 'schema_latest' | 'problem'>> {
-  if (!databaseMayExist(config)) return { schema_version: null, schema_latest: null, problem: 'no database yet' }
+async function stateOf(
+  config: Config,
+): Promise<Pick<Info, 'schema_version' | 'schema_latest' | 'release_needed' | 'problem'>> {
+  const unknown = { schema_version: null, schema_latest: null, release_needed: null }
+  if (!databaseMayExist(config)) return { ...unknown, problem: 'no database yet' }
   try {
-    const { current, latest } = await withInstanceDatabase(config, { exclusive: false }, migrationStatus)
-    return { schema_version: current, schema_latest: latest }
+    return await withInstanceDatabase(config, { exclusive: false }, async db => {
+      const { current, latest } = await migrationStatus(db)
+      return {
+        schema_version: current,
+        schema_latest: latest,
+        release_needed: current === 0 ? null : await releaseNeeded(db),
+      }
+    })
   } catch (error) {
     // The rest is worth showing without it.
-    return { schema_version: null, schema_latest: null, problem: errorLine(error).slice('Error: '.length) }
+    return { ...unknown, problem: errorLine(error).slice('Error: '.length) }
   }
 }
 
-function asText(info: Info): string {
+function filesOf(dir: string | null, otherConfig = ''): Info['files'] {
+  const there = (path: string | null) => (path !== null && existsSync(path) ? path : null)
+  const inside = (name: string) => (dir === null ? null : there(join(dir, name)))
+  return {
+    config_ini: otherConfig === '' ? inside('config.ini') : there(otherConfig),
+    key: inside('key'),
+    token: dir === null ? null : there(tokenPath(dir)),
+    log: dir === null ? null : there(logPath(dir)),
+  }
+}
+
+function asText(io: CliIo, info: Info): string {
   const schema = info.schema_version === null ? info.problem : `${info.schema_version} of ${info.schema_latest}`
-  const rows = [
+  const { config_ini: configIni, key, token, log } = info.files
+  return fields(io, [
     ['name', info.name],
-    ['folder', info.folder ?? '-'],
+    ['folder', info.folder],
     ['database', info.database],
     ['url', info.url],
     ['running', info.running ? `yes, pid ${info.pid}` : 'no'],
     ['version', info.version],
-    ['schema', schema ?? '-'],
-  ]
-  return rows.map(([label = '', value]) => `${label.padEnd(10)}${value}\n`).join('')
+    ['schema', schema],
+    ['release', info.release_needed === null ? undefined : `needed: ${info.release_needed}`],
+    [
+      'to do',
+      info.release_needed === null
+        ? undefined
+        : `mail-proxy restart ${info.name} --release, once you have looked at what waits`,
+    ],
+    ['config.ini', configIni],
+    ['key', key],
+    ['token', token],
+    ['log', log],
+  ])
 }

@@ -9,21 +9,7 @@ import { fields, table } from '../output/table.js'
 import { paintState } from '../output/text.js'
 import { unixTime } from '../times.js'
 import { addTenantFields, askTenantFields, type TenantFlags, tenantFields } from './tenant-fields.js'
-
-interface Tenant {
-  readonly id: string
-  readonly name?: string
-  readonly active: boolean
-  readonly client_base_url?: string
-  readonly client_sync_path?: string
-  readonly client_attachment_path?: string
-  readonly client_auth?: { readonly method?: string; readonly user?: string }
-  readonly rate_limits?: { readonly hourly?: number; readonly daily?: number }
-  readonly large_file_config?: { readonly enabled?: boolean; readonly action?: string }
-  readonly max_queued_messages?: number
-  readonly suspended_batches?: readonly string[]
-  readonly created_at: string
-}
+import { getTenant, reportsTo, stateOf, type Tenant } from './tenant-record.js'
 
 interface Json {
   readonly json?: boolean
@@ -190,10 +176,6 @@ function addKey(tenants: Command, { io, instance }: Place): void {
   ])
 }
 
-function getTenant(api: Api, id: string): Promise<Tenant> {
-  return api.call<Tenant>('GET', `/tenant/${encodeURIComponent(id)}`)
-}
-
 async function exists(api: Api, id: string): Promise<boolean> {
   try {
     await getTenant(api, id)
@@ -202,14 +184,4 @@ async function exists(api: Api, id: string): Promise<boolean> {
     if (error instanceof ApiError && error.status === 404) return false
     throw error
   }
-}
-
-function stateOf(tenant: Tenant): string {
-  if (!tenant.active) return 'inactive'
-  return tenant.suspended_batches?.includes('*') ? 'suspended' : 'active'
-}
-
-function reportsTo(tenant: Tenant): string | undefined {
-  if (tenant.client_base_url === undefined) return undefined
-  return `${tenant.client_base_url}${tenant.client_sync_path ?? '/mail-proxy/sync'}`
 }

@@ -12,10 +12,15 @@ export function show(io: CliIo, { json }: Format, value: unknown, text: () => st
   io.out(json ? `${JSON.stringify(value, null, io.terminal.stdout ? 2 : undefined)}\n` : text())
 }
 
-/** RFC 4180 with a header; a cell that a spreadsheet would run as a formula is made text. */
-export function csv(columns: readonly string[], rows: readonly Readonly<Record<string, unknown>>[]): string {
+/** RFC 4180; a cell that a spreadsheet would run as a formula is made text. Of several pages only the first has a header. */
+export function csv(
+  columns: readonly string[],
+  rows: readonly Readonly<Record<string, unknown>>[],
+  { header = true }: { readonly header?: boolean } = {},
+): string {
   const cells = rows.map(row => columns.map(column => plain(row[column])))
-  return stringify([[...columns], ...cells], { escape_formulas: true, record_delimiter: 'windows' })
+  const lines = header ? [[...columns], ...cells] : cells
+  return stringify(lines, { escape_formulas: true, record_delimiter: 'windows' })
 }
 
 function plain(value: unknown): string {

@@ -55,6 +55,17 @@ export function time(seconds: number | null | undefined): string {
   return `${date} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`
 }
 
+/** `in 5 min` or `5 min ago`. */
+export function fromNow(seconds: number, now = Date.now()): string {
+  const ahead = seconds - now / 1000
+  return ahead >= 0 ? `in ${duration(ahead)}` : `${duration(-ahead)} ago`
+}
+
+/** `1 message`, `1,204 messages`. */
+export function count(n: number, noun: string): string {
+  return `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}`
+}
+
 /** 75 → `1 min 15 s`: the two largest units. */
 export function duration(seconds: number): string {
   const parts: string[] = []

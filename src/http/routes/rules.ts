@@ -2,7 +2,7 @@
 import { type Static, Type } from '@fastify/type-provider-typebox'
 import { AppError } from '../../lib/errors.js'
 import type { Rule } from '../../rules/rule.js'
-import { createRule, deleteRule, enableRule, listRules } from '../../rules/store.js'
+import { createRule, deleteRule, listRules, replaceRule } from '../../rules/store.js'
 import type { Routes } from '../app.js'
 import { AnyId, Flag, Given, Int, Line, OkWith } from '../schemas.js'
 import { wrongField } from '../validate.js'
@@ -92,8 +92,7 @@ export const ruleRoutes: Routes = (app, { db, clock, wake }) => {
         },
         clock.now(),
       )
-      if (created.kind === 'no_tenant') throw new AppError('not_found', `Tenant '${body.tenant_id}' not found`)
-      if (created.kind === 'no_account') throw new AppError('not_found', `Account '${body.account_id}' not found`)
+      refuseMissing(created.kind, body)
       wake.settings()
       return answer()
     },
@@ -102,18 +101,30 @@ export const ruleRoutes: Routes = (app, { db, clock, wake }) => {
   app.patch(
     '/commands/rules/:rule_id',
     {
-      config: { access: 'admin', audit: 'setRuleEnabled' },
+      config: { access: 'admin', audit: 'updateRule' },
       schema: {
         tags,
-        summary: 'Switch a rule on or off',
+        summary: 'Change the fields given; null sets one back',
         params: RulePath,
-        body: Type.Object({ enabled: Flag }),
+        body: RulePayload,
         response: { 200: RulesAnswer },
       },
     },
     async request => {
-      await enableRule(db, request.params.rule_id, request.body.enabled)
-      wake.settings()
+      const { body } = request
+      const rule = (await listRules(db)).find(each => each.id === request.params.rule_id)
+      // An id that is not there changes nothing and is no error, as old clients know it.
+      if (rule !== undefined) {
+        const next = changed(rule, body)
+        checkWindow({
+          start_hour: next.startHour,
+          end_hour: next.endHour,
+          cross_midnight: next.crossMidnight,
+          timezone: next.timezone,
+        })
+        refuseMissing(await replaceRule(db, next), { tenant_id: next.tenantId, account_id: next.accountId })
+        wake.settings()
+      }
       return answer()
     },
   )
@@ -130,6 +141,35 @@ export const ruleRoutes: Routes = (app, { db, clock, wake }) => {
       return answer()
     },
   )
+}
+
+function changed(rule: Rule, given: Static<typeof RulePayload>): Rule {
+  const { days } = given
+  const or = <T>(value: T | null | undefined, before: T, otherwise: T): T =>
+    value === undefined ? before : (value ?? otherwise)
+  return {
+    ...rule,
+    name: or(given.name, rule.name, null),
+    enabled: or(given.enabled, rule.enabled, true),
+    // Nothing is its default: it keeps its place.
+    priority: given.priority ?? rule.priority,
+    days: days === undefined ? rule.days : [...new Set(days ?? [])].sort(),
+    startHour: or(given.start_hour, rule.startHour, null),
+    endHour: or(given.end_hour, rule.endHour, null),
+    crossMidnight: or(given.cross_midnight, rule.crossMidnight, false),
+    intervalMinutes: or(given.interval_minutes, rule.intervalMinutes, 1),
+    timezone: or(given.timezone, rule.timezone, null) || null,
+    tenantId: or(given.tenant_id, rule.tenantId, null),
+    accountId: or(given.account_id, rule.accountId, null),
+  }
+}
+
+function refuseMissing(
+  found: string,
+  { tenant_id, account_id }: Pick<Static<typeof RulePayload>, 'tenant_id' | 'account_id'>,
+) {
+  if (found === 'no_tenant') throw new AppError('not_found', `Tenant '${tenant_id}' not found`)
+  if (found === 'no_account') throw new AppError('not_found', `Account '${account_id}' not found`)
 }
 
 /** A window that never opens would hold mail for ever without a word. */
