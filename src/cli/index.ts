@@ -5,11 +5,14 @@
 import { Command, CommanderError } from 'commander'
 import { VERSION } from '../lib/version.js'
 import { FlagError } from '../load-config.js'
+import { addBackup } from './commands/backup.js'
 import { addInfo } from './commands/info.js'
 import { addMigrate } from './commands/migrate.js'
+import { addRestore } from './commands/restore.js'
 import { addServe } from './commands/serve.js'
 import { addStart } from './commands/start.js'
 import { addToken } from './commands/token.js'
+import { addTransfer } from './commands/transfer.js'
 import type { CliIo } from './context.js'
 import { errorLine, UsageError } from './errors.js'
 import { COMMAND_NAMES, instanceFolder } from './instance.js'
@@ -37,7 +40,10 @@ function rootProgram(io: CliIo, createService: CreateService): Command {
   const program = prepare(new Command('mail-proxy'), io)
     .description('Durable mail queue between applications and their SMTP accounts')
     .version(VERSION, '-V, --version')
-    .addHelpText('after', '\nOne instance: mail-proxy <instance> token|info|migrate (mail-proxy <instance> --help)')
+    .addHelpText(
+      'after',
+      '\nOne instance: mail-proxy <instance> token|info|migrate|backup|restore|transfer (mail-proxy <instance> --help)',
+    )
   addServe(program, io, createService)
   addStart(program, io, createService)
   return program
@@ -50,6 +56,9 @@ function instanceProgram(io: CliIo, instance: string): Command {
   addInfo(program, io, instance)
   addToken(program, io, instance)
   addMigrate(program, io, instance)
+  addBackup(program, io, instance)
+  addRestore(program, io, instance)
+  addTransfer(program, io, instance)
   return program
 }
 
