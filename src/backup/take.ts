@@ -44,6 +44,9 @@ export async function takeBackup(
   { reserveBytes }: TakeOptions,
 ): Promise<Taken> {
   const dir = dirname(to)
+  if (!existsSync(dir) || !statSync(dir).isDirectory()) {
+    throw new CopyRefused(`the backup ${to} was not made: no such directory`)
+  }
   const draft = join(dir, `.${basename(to)}.${randomBytes(6).toString('hex')}${DRAFT}`)
   try {
     if (existsSync(to)) throw exists(to)

@@ -1,5 +1,5 @@
 /** `mail-proxy <instance> backup [file]`: one file with all it takes to bring the instance back, while it runs. */
-import { statSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { FOLDER_FILES, type FolderFile, type FolderFiles } from '../../backup/file.js'
@@ -62,7 +62,7 @@ function targetOf(file: string | undefined, dir: string, name: string): string {
     makePrivateDirectory(join(dir, 'backups'))
     return join(dir, 'backups', name)
   }
-  return statSync(file, { throwIfNoEntry: false })?.isDirectory() === true ? resolve(file, name) : resolve(file)
+  return existsSync(file) && statSync(file).isDirectory() ? resolve(file, name) : resolve(file)
 }
 
 function asText(taken: Taken, holds: readonly FolderFile[], keySource: string): string {

@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { migrationStatus } from '../../db/migrate.js'
 import { VERSION } from '../../lib/version.js'
+import { releaseNeeded } from '../../queue/release-mark.js'
 import type { CliIo } from '../context.js'
 import { databaseMayExist, showDatabase, withInstanceDatabase } from '../database.js'
 import { errorLine } from '../errors.js'
@@ -19,6 +20,8 @@ interface Info {
   readonly version: string
   readonly schema_version: number | null
   readonly schema_latest: number | null
+  /** Why nothing is sent before `--release`; absent: nothing is in the way. */
+  readonly release_needed?: string
   readonly problem?: string
 }
 
@@ -52,11 +55,14 @@ async function gather(io: CliIo, name: string): Promise<Info> {
 
 async function schemaOf(
   config: Parameters<typeof databaseMayExist>[0],
-): Promise<Pick<Info, 'schema_version' | 'schema_latest' | 'problem'>> {
+): Promise<Pick<Info, 'schema_version' | 'schema_latest' | 'release_needed' | 'problem'>> {
   if (!databaseMayExist(config)) return { schema_version: null, schema_latest: null, problem: 'no database yet' }
   try {
-    const { current, latest } = await withInstanceDatabase(config, { exclusive: false }, migrationStatus)
-    return { schema_version: current, schema_latest: latest }
+    return await withInstanceDatabase(config, { exclusive: false }, async db => {
+      const { current, latest } = await migrationStatus(db)
+      const reason = current === 0 ? null : await releaseNeeded(db)
+      return { schema_version: current, schema_latest: latest, ...(reason === null ? {} : { release_needed: reason }) }
+    })
   } catch (error) {
     // The rest is worth showing without it.
     return { schema_version: null, schema_latest: null, problem: errorLine(error).slice('Error: '.length) }
@@ -73,6 +79,9 @@ function asText(info: Info): string {
     ['running', info.running ? `yes, pid ${info.pid}` : 'no'],
     ['version', info.version],
     ['schema', schema ?? '-'],
+    ...(info.release_needed === undefined
+      ? []
+      : [['sending', `no: ${info.release_needed}. Look at what waits, then start once with --release`]]),
   ]
   return rows.map(([label = '', value]) => `${label.padEnd(10)}${value}\n`).join('')
 }
