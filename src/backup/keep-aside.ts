@@ -21,13 +21,17 @@ export async function keepAside(path: string, aside: string, replace: () => void
     replace()
     return orphan
   }
-  const isWhole = await foldLog(path)
-  linkSync(path, aside)
-  if (!isWhole && existsSync(`${path}-wal`)) {
-    // It cannot be opened, so its log goes with it as it is.
-    linkSync(`${path}-wal`, `${aside}-wal`)
-    rmSync(`${path}-wal`)
+  // To open a damaged database may cost it its log.
+  const hasLog = existsSync(`${path}-wal`)
+  if (hasLog) linkSync(`${path}-wal`, `${aside}-wal`)
+  let isWhole = true
+  try {
+    isWhole = await foldLog(path)
+  } finally {
+    if (isWhole) rmSync(`${aside}-wal`, { force: true })
   }
+  linkSync(path, aside)
+  if (!isWhole) rmSync(`${path}-wal`, { force: true })
   rmSync(`${path}-shm`, { force: true })
   replace()
   // Of the old one's doubts the new one must know nothing; until here they were still its own.
