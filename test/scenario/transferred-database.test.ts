@@ -46,6 +46,7 @@ it('goes on with the same ids, times and states, and tells and sends what is owe
   await old.account(sink, { password: 'hunter2', user: null })
   await old.account(sink, { id: 'limited', limit_per_hour: 1 })
   await old.call('PUT', '/tenant/default', { client_base_url: client.url })
+  await old.account(sink, { id: 'night' })
   await old.call('POST', '/commands/rules', {
     tenant_id: 'default',
     account_id: 'night',
@@ -53,11 +54,8 @@ it('goes on with the same ids, times and states, and tells and sends what is owe
     start_hour: 1,
     end_hour: 2,
   })
-  await old.call('POST', '/volume', {
-    name: 'files',
-    backend: 'webdav',
-    config: { url: 'https://dav.example/', password: 'hunter3' },
-  })
+  const secret = { bucket: 'files', access_key_id: 'AKIA', secret_access_key: 'hunter3' }
+  await old.call('POST', '/volume', { name: 'files', backend: 's3', config: secret })
   await old.send({ id: 'told' }, { id: 'counted', account_id: 'limited' })
   await old.until('both reports', () => client.finals().length === 2)
   client.answer(() => ({ status: 503 }))
@@ -89,7 +87,7 @@ it('goes on with the same ids, times and states, and tells and sends what is owe
   const before = await seen(old)
   const [accounts, tenants, rules, volumes, log, messages] = before
   expect([accounts.accounts, tenants.tenants, rules.rules, volumes.volumes].map(each => each.length)).toEqual([
-    2, 1, 1, 1,
+    3, 1, 1, 1,
   ])
   expect([log.commands.length > 5, messages.messages.length]).toEqual([true, 6])
   const refused = await transfer()
