@@ -49,7 +49,7 @@ async function insert(target: Side, table: Table, columns: readonly Column[], pa
   const taken = columns.map(({ name, type }) => (type === 'bytea' ? `decode("${name}", 'base64')` : `"${name}"`))
   await target.read({
     sql: `insert into ${table.name} (${quoted(columns.map(({ name }) => name))})
-      select ${taken.join(', ')} from @rows($1: ${given})`,
+      select ${taken.join(', ')} from @rows($1: ${given}) page`,
     params: [rowsParam(page.map(row => mapBytes(row, bytes => Buffer.from(bytes).toString('base64'))))],
   })
 }

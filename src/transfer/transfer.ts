@@ -48,7 +48,10 @@ export async function transfer(source: Db, target: Db, options: TransferOptions)
     return { tables: digests, ...waiting }
   })
   // In this order: a crash in between leaves the old database as it was and the new one marked, so that one sends.
-  await needRelease(source, `its rows were transferred at ${at} to ${targetName}, which goes on in its place`)
+  await needRelease(
+    source,
+    `its rows were transferred at ${at} to ${targetName}, which goes on in its place: release this one only when that one is given up`,
+  )
   return { rows: Object.values(done.tables).reduce((sum, { rows }) => sum + rows, 0), ...done }
 }
 

@@ -164,7 +164,7 @@ describe('a transfer', () => {
       'its rows were transferred at 2023-11-14T22:13:20.000Z from /data/mail_service.db, which must not send any more',
     )
     expect(await releaseNeeded(source.db)).toBe(
-      'its rows were transferred at 2023-11-14T22:13:20.000Z to postgresql://db/mail, which goes on in its place',
+      'its rows were transferred at 2023-11-14T22:13:20.000Z to postgresql://db/mail, which goes on in its place: release this one only when that one is given up',
     )
   })
 })

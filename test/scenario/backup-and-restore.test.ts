@@ -212,6 +212,13 @@ describe('a backup that comes back', () => {
     expect(readFileSync(taken.file).includes(key)).toBe(false)
     expect((await command(['copy', 'restore', taken.file])).out).toContain('The key its passwords were sealed with')
     expect(existsSync(join(folder('copy'), 'key'))).toBe(false)
+    // A key that the environment gives is not the file's, and does not travel.
+    const given = { GMP_ENCRYPTION_KEY: key }
+    const kept = await command(['default', 'backup', join(dir, 'kept'), '--json'], 0, given)
+    expect(JSON.parse(kept.out).holds).toEqual(['token'])
+    expect((await command(['default', 'backup', join(dir, 'kept-too')], 0, given)).out).toContain(
+      'Without the key, which',
+    )
     expect((await command(['other', 'restore', taken.file], 0, { GMP_ENCRYPTION_KEY: key })).out).not.toContain(
       'The key',
     )

@@ -32,7 +32,10 @@ export function addBackup(program: Command, io: CliIo, instance: string): void {
       if (config.database.dialect === 'postgres')
         throw new CliError(postgresWords(config, nameOf(instance, now, 'dump')))
       if (!databaseMayExist(config)) throw new CliError('there is no database yet')
-      const files = options.withoutKey ? {} : filesOf(dir)
+      const keySource = sources.get('encryptionKey') ?? 'default'
+      const files = options.withoutKey
+        ? {}
+        : filesOf(dir, { ownKey: keySource === 'default', ownConfig: !io.env.GMP_CONFIG })
       const taken = await takeBackup(
         config.database.url,
         targetOf(file, dir, nameOf(instance, now, 'backup')),
@@ -40,15 +43,16 @@ export function addBackup(program: Command, io: CliIo, instance: string): void {
         { reserveBytes: config.queue.minFreeMb * 1024 * 1024 },
       )
       const holds = FOLDER_FILES.filter(name => files[name] !== undefined)
-      const keySource = sources.get('encryptionKey') ?? 'default'
       const answer = { ...taken, made_at: now.toISOString(), holds }
       io.out(options.json ? `${JSON.stringify(answer)}\n` : asText(taken, holds, keySource))
     })
 }
 
-function filesOf(dir: string): FolderFiles {
+/** What the configuration puts in the place of a file, that file is not taken for: it may be an old one. */
+function filesOf(dir: string, { ownKey, ownConfig }: { ownKey: boolean; ownConfig: boolean }): FolderFiles {
+  const wanted = FOLDER_FILES.filter(name => (name !== 'key' || ownKey) && (name !== 'config.ini' || ownConfig))
   return Object.fromEntries(
-    FOLDER_FILES.map(name => [name, readIfThere(join(dir, name))]).filter(([, content]) => content !== null),
+    wanted.map(name => [name, readIfThere(join(dir, name))]).filter(([, content]) => content !== null),
   )
 }
 
