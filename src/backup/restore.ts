@@ -12,9 +12,8 @@ import { loadKey } from '../lib/key-file.js'
 import { makePrivateDirectory, readIfThere, syncPath, writePrivate } from '../lib/private-file.js'
 import { keyCheckValue } from '../lib/seal.js'
 import { hashToken } from '../lib/tokens.js'
-import { needReleaseStatement } from '../queue/release-mark.js'
 import { CopyRefused, explainDisk } from './errors.js'
-import { type BackupContents, checkIntegrity, dropContents, FOLDER_FILES, type Manifest, readContents } from './file.js'
+import { type BackupContents, checkIntegrity, dropContents, FOLDER_FILES, readContents } from './file.js'
 import { freeName, keepAside } from './keep-aside.js'
 import { WAITING_SQL, type Waiting, waitingFrom } from './waiting.js'
 
@@ -53,7 +52,7 @@ export async function readBackup(file: string): Promise<BackupContents> {
   }
 }
 
-/** `replace`: a database that is there already may be replaced. Throws CopyRefused; nothing was changed then. */
+/** `replace`: a database that is there already may be replaced. Throws CopyRefused; the database is as it was then. */
 export async function restoreBackup(
   file: string,
   target: RestoreTarget,
@@ -72,7 +71,7 @@ export async function restoreBackup(
   const draft = `${path}.restoring`
   try {
     removeDraft(draft)
-    const prepared = await prepare(file, draft, now)
+    const prepared = await prepare(file, draft)
     const label = `before-restore-${now.toISOString().replace(/[-:]|\.\d+/g, '')}`
     const keys = placeFiles(dir, target.key, prepared)
     const aside = await keepAside(path, freeName(`${path}.${label}`), () => renameSync(draft, path))
@@ -114,16 +113,16 @@ interface Prepared {
   readonly waiting: Waiting
 }
 
-async function prepare(file: string, draft: string, now: Date): Promise<Prepared> {
+async function prepare(file: string, draft: string): Promise<Prepared> {
   await pipeline(createReadStream(file), createWriteStream(draft, { flags: 'wx', mode: 0o600 }))
-  const prepared = await prepareCopy(file, draft, now)
+  const prepared = await prepareCopy(file, draft)
   // All of it has to be in the one file that gets the name.
   if (existsSync(`${draft}-wal`)) throw new Error(`${draft} kept its log apart`)
   syncPath(draft)
   return prepared
 }
 
-async function prepareCopy(file: string, draft: string, now: Date): Promise<Prepared> {
+async function prepareCopy(file: string, draft: string): Promise<Prepared> {
   const copy = await openDriver(draft, false)
   try {
     // A backup that somebody tried to serve has become one with a log apart.
@@ -131,20 +130,16 @@ async function prepareCopy(file: string, draft: string, now: Date): Promise<Prep
     // The copy is checked and not the original: only it is known to stay as it was.
     checkIntegrity(copy, file)
     const contents = readContents(copy, file)
-    const mark = needReleaseStatement(reasonFor(contents.manifest, now))
-    copy.prepare(mark.sql.replace(/\$(\d)/g, '?$1')).all(...mark.params)
     dropContents(copy)
     const known = copy.prepare('select value from meta where key = ?1')
     const meta = (key: string) => (known.all(key)[0]?.value as string | undefined) ?? null
+    // It was marked when it was made. One without its mark was altered, and would send at once.
+    if (meta('release_needed') === null) throw new CopyRefused(`${file} has lost the mark that keeps it from sending`)
     const waiting = waitingFrom(copy.prepare(WAITING_SQL).all()[0])
     return { contents, keyCheck: meta('key_check'), tokenHash: meta('admin_token_hash'), waiting }
   } finally {
     copy.close()
   }
-}
-
-function reasonFor({ made_at }: Manifest, now: Date): string {
-  return `it was restored at ${now.toISOString()} from the backup of ${made_at}, and what waits in it may have been sent since`
 }
 
 interface Placed {

@@ -123,7 +123,7 @@ async function finish(draft: string, contents: BackupContents): Promise<{ waitin
     // One file in the end, with nothing beside it; it is synced as a whole.
     copy.exec('pragma journal_mode = delete; pragma synchronous = off; begin')
     const mark = needReleaseStatement(
-      `it is the backup of ${contents.manifest.made_at}, and what waits in it may have been sent since`,
+      `it was restored from the backup of ${contents.manifest.made_at}, and what waits in it may have been sent since`,
     )
     copy.prepare(mark.sql.replace(/\$(\d)/g, '?$1')).all(...mark.params)
     // The doubt journal does not travel. An epoch that no start has makes every claim of the snapshot one in doubt.

@@ -9,11 +9,11 @@ export async function needRelease(db: Db, reason: string): Promise<void> {
   await db.write([needReleaseStatement(reason)])
 }
 
-/** The same, to go with other statements. */
+/** The same, to go with other statements. A reason that stands already is told behind the new one. */
 export function needReleaseStatement(reason: string): Statement {
   return {
     sql: `insert into meta (key, value) values ('release_needed', $1)
-      on conflict (key) do update set value = excluded.value`,
+      on conflict (key) do update set value = excluded.value || '; before that: ' || meta.value`,
     params: [reason],
   }
 }

@@ -47,10 +47,13 @@ async function insert(target: Side, table: Table, columns: readonly Column[], pa
   // Octets have no form of their own in JSON.
   const given = columns.map(({ name, type }) => `"${name}" ${type === 'bytea' ? 'text' : type}`).join(', ')
   const taken = columns.map(({ name, type }) => (type === 'bytea' ? `decode("${name}", 'base64')` : `"${name}"`))
-  await target.read({
+  const statement = {
     sql: `insert into ${table.name} (${quoted(columns.map(({ name }) => name))})
       select ${taken.join(', ')} from @rows($1: ${given}) page`,
     params: [rowsParam(page.map(row => mapBytes(row, bytes => Buffer.from(bytes).toString('base64'))))],
+  }
+  await target.read(statement).catch(error => {
+    throw new Error(`the rows of ${table.name} were not taken: ${(error as Error).message}`, { cause: error })
   })
 }
 

@@ -8,7 +8,7 @@ import { WAITING_SQL, type Waiting, waitingFrom } from '../backup/waiting.js'
 import type { Db, Row } from '../db/db.js'
 import { migrate, migrationStatus } from '../db/migrate.js'
 import { loadPostgres, type RunStatement } from '../db/postgres-load.js'
-import { needRelease, needReleaseStatement } from '../queue/release-mark.js'
+import { needRelease, needReleaseStatement, releaseNeeded } from '../queue/release-mark.js'
 import { copyTable, type Digest } from './copy-table.js'
 import type { Column, Side } from './read-pages.js'
 import { LEFT_BEHIND, TABLES } from './tables.js'
@@ -34,6 +34,7 @@ export async function transfer(source: Db, target: Db, options: TransferOptions)
   const { to, sourceName, targetName, now } = options
   await checkSource(source, sourceName)
   await migrate(target)
+  const before = await releaseNeeded(source)
   const at = now.toISOString()
   const done = await loadPostgres(to, async run => {
     await lockAndCheckEmpty(run, targetName)
@@ -41,17 +42,22 @@ export async function transfer(source: Db, target: Db, options: TransferOptions)
     await goOnCounting(source, run)
     // Claims that a crash left: the file with the source's doubts does not travel, so all of them are in doubt.
     await run({ sql: "update leases set until = 0, epoch = 'transferred'", params: [] })
-    const reason = `its rows were transferred at ${at} from ${sourceName}, which must not send any more`
-    await run(needReleaseStatement(reason))
+    await run(
+      needReleaseStatement(
+        `its rows were transferred at ${at} from ${sourceName}, which must not send any more${before === null ? '' : `; before that: ${before}`}`,
+      ),
+    )
     const waiting = waitingFrom((await run({ sql: WAITING_SQL, params: [] }))[0])
     await run({ sql: `analyze ${TABLES.map(({ name }) => name).join(', ')}`, params: [] })
     return { tables: digests, ...waiting }
   })
   // In this order: a crash in between leaves the old database as it was and the new one marked, so that one sends.
-  await needRelease(
-    source,
-    `its rows were transferred at ${at} to ${targetName}, which goes on in its place: release this one only when that one is given up`,
-  )
+  const reason = `its rows were transferred at ${at} to ${targetName}, which goes on in its place: release this one only when that one is given up`
+  await needRelease(source, reason).catch(error => {
+    throw new Error(`all rows are in ${targetName}, but ${sourceName} could not be marked: never start it again`, {
+      cause: error,
+    })
+  })
   return { rows: Object.values(done.tables).reduce((sum, { rows }) => sum + rows, 0), ...done }
 }
 

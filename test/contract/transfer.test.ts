@@ -3,7 +3,7 @@ import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Param, Row } from '../../src/db/db.js'
 import { migrate } from '../../src/db/migrate.js'
-import { releaseNeeded } from '../../src/queue/release-mark.js'
+import { needRelease, releaseNeeded } from '../../src/queue/release-mark.js'
 import { LEFT_BEHIND, TABLES } from '../../src/transfer/tables.js'
 import { type TransferOptions, transfer } from '../../src/transfer/transfer.js'
 import { openTempDb, type TempDb } from '../support/temp-db.js'
@@ -158,6 +158,13 @@ describe('a transfer', () => {
     expect(row!.id).toBe(Number(last!.seq) + 1)
   })
 
+  it('does not forget why the old one was marked already', async () => {
+    await needRelease(source.db, 'it was restored')
+    await run()
+    for (const { db } of [source, target])
+      expect(await releaseNeeded(db)).toMatch(/^its rows.*; before that: it was restored$/)
+  })
+
   it('marks both: neither sends before it is released', async () => {
     await run()
     expect(await releaseNeeded(target.db)).toBe(
@@ -223,6 +230,13 @@ describe('a transfer is refused, and changes nothing,', () => {
     expect(await releaseNeeded(source.db)).toBeNull()
     await run()
     expect((await contentsOf(target)).events).toEqual((await contentsOf(source)).events)
+  })
+
+  it('when a value does not fit, and says of which table', async () => {
+    await fill(source)
+    await source.db.write([{ sql: "update rules set interval_minutes = 'soon' where id > 0", params: [] }])
+    await expect(run()).rejects.toThrow('the rows of rules were not taken: invalid input syntax for type bigint')
+    expect((await contentsOf(target)).tenants).toEqual([])
   })
 
   it('when a value arrives altered', async () => {

@@ -10,7 +10,7 @@ import { type SmtpSink, startSink } from '../support/smtp-sink.js'
 import { until } from '../support/world.js'
 
 // Processes start and stop here: on a busy machine that takes its time.
-vi.setConfig({ testTimeout: 120_000 })
+vi.setConfig({ testTimeout: 240_000 })
 
 let sink: SmtpSink
 let client: ReportClient
@@ -132,7 +132,7 @@ describe('a backup that comes back', () => {
     for (const _ of ['at first', 'and after a restart']) {
       const marked = await serve()
       expect(marked.output()).toMatch(
-        /ERROR +Nothing is sent and nothing is reported: it was restored at .* from the backup of .*--release/,
+        /ERROR +Nothing is sent and nothing is reported: it was restored from the backup of .*--release/,
       )
       await marked.call('POST', '/commands/activate', { tenant_id: 'default' })
       await marked.call('POST', '/commands/run-now')
@@ -265,6 +265,11 @@ describe('refused', () => {
     const change = await openDriver(newer, false)
     change.exec("update meta set value = '99' where key = 'schema_version'")
     change.close()
+    const unmarked = join(dir, 'unmarked')
+    await cp(taken.file, unmarked)
+    const unmark = await openDriver(unmarked, false)
+    unmark.exec("delete from meta where key = 'release_needed'")
+    unmark.close()
     const foreign = await openDriver(join(dir, 'foreign'), false)
     foreign.exec('create table backup (x text)')
     foreign.close()
@@ -278,6 +283,7 @@ describe('refused', () => {
       [made('half', octets.subarray(0, octets.length / 2)), 'is damaged'],
       [made('spoiled', spoiled), 'is damaged'],
       [newer, 'newer than this version knows'],
+      [unmarked, 'has lost the mark'],
       [join(dir, 'nothing'), 'there is no file'],
       [join(dir, 'directory'), 'there is no file'],
     ] as const) {

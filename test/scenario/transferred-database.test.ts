@@ -11,7 +11,7 @@ import { startTestService, type TestService, type TestServiceOptions } from '../
 import { startSink } from '../support/smtp-sink.js'
 
 // Processes start and stop here: on a busy machine that takes its time.
-vi.setConfig({ testTimeout: 120_000 })
+vi.setConfig({ testTimeout: 240_000 })
 
 const undo: (() => Promise<unknown>)[] = []
 afterEach(async () => {
