@@ -63,6 +63,7 @@ describe('keepAside', () => {
     await expect(keepAside(path, aside, stop)).rejects.toThrow('killed')
     expect(await rowsOf(path)).toEqual([42])
     expect(text('mail.db-doubt.7.0')).toBe('1\n')
+    expect(readdirSync(dir)).not.toContain('mail.db.aside')
   })
 
   it('refuses while another has the old one open, and changes nothing', async () => {

@@ -2,6 +2,7 @@
 import { existsSync, linkSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { openDriver } from '../db/sqlite-driver.js'
+import { syncPath } from '../lib/private-file.js'
 import { CopyRefused } from './errors.js'
 
 /** The name, or with a number after it where that is taken. */
@@ -31,9 +32,17 @@ export async function keepAside(path: string, aside: string, replace: () => void
     if (isWhole) rmSync(`${aside}-wal`, { force: true })
   }
   linkSync(path, aside)
+  // The old one must have its new name for good before it loses the other.
+  syncPath(dirname(path))
   if (!isWhole) rmSync(`${path}-wal`, { force: true })
   rmSync(`${path}-shm`, { force: true })
-  replace()
+  try {
+    replace()
+  } catch (error) {
+    // A second name of a database that goes on would look like a copy of it.
+    if (isWhole) rmSync(aside)
+    throw error
+  }
   // Of the old one's doubts the new one must know nothing; until here they were still its own.
   const prefix = `${basename(path)}-doubt.`
   for (const name of readdirSync(dirname(path)).filter(each => each.startsWith(prefix))) {

@@ -64,12 +64,14 @@ export async function takeBackup(
   }
 }
 
-const DRAFT = '.partial'
+const DRAFT = '.mail-proxy-partial'
 /** A draft nobody has written to for so long belongs to a process that was killed, ms. */
 const ABANDONED_MS = 3_600_000
 
 function removeAbandoned(dir: string): void {
-  for (const name of readdirSync(dir).filter(each => /^\..+\.[0-9a-f]{12}\.partial(-journal)?$/.test(each))) {
+  for (const name of readdirSync(dir).filter(each =>
+    /^\..+\.[0-9a-f]{12}\.mail-proxy-partial(-journal)?$/.test(each),
+  )) {
     const path = join(dir, name)
     if (Date.now() - statSync(path).mtimeMs > ABANDONED_MS) rmSync(path, { force: true })
   }

@@ -75,7 +75,7 @@ function asText(taken: Taken, holds: readonly FolderFile[], keySource: string): 
     `  ${taken.messages} messages, of which ${taken.waiting} wait and ${taken.in_flight} are being sent`,
   ]
   if (holds.length > 0) lines.push(`  with ${holds.join(', ')}`)
-  if (holds.includes('key')) {
+  if (holds.includes('key') || (keySource === 'config.ini' && holds.includes('config.ini'))) {
     lines.push(
       '  It holds the key that opens the stored passwords: who has this file has them. --without-key leaves it out',
     )
