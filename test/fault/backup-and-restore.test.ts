@@ -2,8 +2,10 @@
 import { execFileSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { openDriver, type SqliteConnection } from '../../src/db/sqlite-driver.js'
+import { createPostgresDatabase } from '../support/postgres-server.js'
 import { runCommand, tempDir } from '../support/process.js'
 import { openWorld, until, type World } from '../support/world.js'
 
@@ -200,6 +202,38 @@ describe('killed or out of room', () => {
     await command(...args)
     expect(await kind(database)).toBe('new')
     expect(readdirSync(data).filter(name => name.includes('restoring'))).toEqual([])
+  })
+
+  it('a transfer leaves an empty PostgreSQL and a source that may still send, or has done all of it', async () => {
+    const counts = async (url: string) => {
+      const client = new pg.Client({ connectionString: url })
+      await client.connect()
+      const { rows } = await client.query(`select (select count(*)::int from contents) as contents,
+        (select count(*)::int from meta where key = 'release_needed') as marked`)
+      await client.end()
+      return rows[0] as { contents: number; marked: number }
+    }
+    const args = (to: string) => ['default', 'transfer', '--to', to]
+    fill(database, 'old', 12)
+    const began = performance.now()
+    await command(...args(await createPostgresDatabase()))
+    const took = performance.now() - began
+    let cut = 0
+    for (const moment of [0.5, 0.65, 0.8]) {
+      fill(database, 'old', 12)
+      const to = await createPostgresDatabase()
+      await runCommand({ dir, args: ['default', 'migrate'], env: { ...env, GMP_DB_PATH: to } })
+      const { code } = await runCommand({ dir, args: args(to), env }, took * moment)
+      const info = JSON.parse(await command('default', 'info', '--json')) as { release_needed?: string }
+      const arrived = await counts(to)
+      if (arrived.contents === 0) {
+        cut += 1
+        expect([code, arrived.marked, info.release_needed]).toEqual([null, 0, undefined])
+        await command(...args(to))
+        expect(await counts(to)).toEqual({ contents: 12, marked: 1 })
+      } else expect(arrived).toEqual({ contents: 12, marked: 1 })
+    }
+    expect(cut).toBeGreaterThan(0)
   })
 
   it('a full disk is said plainly, and leaves neither a half backup nor a changed database', async context => {
