@@ -8,7 +8,7 @@ const LEVELS = [
   ['main'],
   ['cli'],
   ['service'],
-  ['http', 'dashboard', 'delivery', 'reports', 'maintenance'],
+  ['http', 'dashboard', 'delivery', 'reports', 'maintenance', 'backup', 'transfer'],
   ['messages'],
   ['accounts', 'tenants', 'volumes', 'rules', 'queue', 'offloads', 'attachments', 'mime', 'smtp', 'metrics', 'tracing'],
   // Below the queue: counting and claiming are one statement.

@@ -383,7 +383,10 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     await pruneUploads(db, clock.now(), UPLOAD_GRACE_MS)
     return { nextAt: null, again: false }
   })
-  const fileLoop = loop('file', 60_000, fileRemover.step)
+  // A restored database may not know that a file was put into further mails since, and given more time.
+  const fileLoop = loop('file', 60_000, async () =>
+    settings.releaseNeeded === null ? fileRemover.step() : { nextAt: null, again: false },
+  )
   const diskLoop = loop('disk', 5_000, async () => {
     await disk.measure()
     return { nextAt: null, again: false }
