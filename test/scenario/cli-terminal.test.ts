@@ -98,7 +98,7 @@ describe.skipIf(!hasScript)('questions at a terminal', { timeout: 120_000 }, () 
   it('show what a provider fills in, and leave the account out when its login fails and nobody wants it', async () => {
     const shop = await openShop()
     const sink = await opened(startSink({ auth: ['PLAIN'], users: {} }), each => each.close())
-    const flags = `--provider microsoft365 --host 127.0.0.1 --port ${sink.port} --tls never --user me`
+    const flags = `--provider microsoft365 --host 127.0.0.1 --port ${sink.port} --tls never --user me --auth-method password`
     const terminal = atTerminal(shop, `shop acme accounts add ${flags}`)
     await terminal.until('Id of the account')
     terminal.type(`mail${ENTER}`)
