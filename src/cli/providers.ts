@@ -14,6 +14,8 @@ export interface Provider {
   readonly tls: boolean
   /** The user name that all its customers have. */
   readonly user?: string
+  /** Its logins with access tokens, where it has them. */
+  readonly oauth?: 'google' | 'microsoft'
   /** Which login is expected where, shown before the questions for it. */
   readonly login: string
   readonly limits: { readonly perMinute?: number; readonly perHour?: number; readonly perDay?: number }
@@ -42,6 +44,7 @@ export const PROVIDERS: readonly Provider[] = [
     host: 'smtp.gmail.com',
     port: 587,
     tls: true,
+    oauth: 'google',
     login:
       'The whole address and an app password (needs 2-step verification), or OAuth2; the usual password is refused.',
     // 500 a day for a personal account, counted by recipient; 2,000 for a user of Google Workspace. SMTP clients may
@@ -65,6 +68,7 @@ export const PROVIDERS: readonly Provider[] = [
     host: 'smtp.office365.com',
     port: 587,
     tls: true,
+    oauth: 'microsoft',
     login:
       'The whole address, SMTP AUTH enabled for the mailbox. Passwords end by default in December 2026: use OAuth2.',
     // Both are counted for a mailbox; they cannot be raised.

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type CliInstance, openCliInstance } from '../support/cli-instance.js'
 import { MAIN } from '../support/process.js'
-import { hasScript, openTerminal } from '../support/terminal.js'
+import { hasScript, openTerminal, type Terminal } from '../support/terminal.js'
 
 const has = (shell: string) => spawnSync(shell, ['-c', 'exit 0']).status === 0
 const hasZsh = has('zsh')
@@ -139,9 +139,7 @@ describe('shells', { timeout: 60_000 }, () => {
 
   it.skipIf(!hasZsh || !hasScript)('zsh: the word is completed at the key', async () => {
     await openShell()
-    const terminal = openTerminal('exec zsh -f -i', { env: { ...env, PS1: '>> ', HOME: shop.folder } })
-    terminal.type(`cd '${shop.folder}'; autoload -Uz compinit; compinit -u -D; source <(mail-proxy completion zsh)\r`)
-    terminal.type(`print "it "is ready\r`)
+    const terminal = openZsh('compinit -u -D; source <(mail-proxy completion zsh)')
     await terminal.until('it is ready')
     terminal.type('mail-proxy sh\t')
     await terminal.until(/>> .*mail-proxy shop $/)
@@ -157,4 +155,24 @@ describe('shells', { timeout: 60_000 }, () => {
     terminal.type('\x15exit\r')
     expect(await terminal.ended).toBe(0)
   })
+
+  it.skipIf(!hasZsh || !hasScript)('zsh: the script works from a folder in $fpath too', async () => {
+    await openShell()
+    const terminal = openZsh('mail-proxy completion zsh > bin/_mail-proxy; fpath=($PWD/bin $fpath); compinit -u -D')
+    await terminal.until('it is ready')
+    for (const _ of ['loaded', 'called again']) {
+      terminal.type('mail-proxy sh\t')
+      await terminal.until(/mail-proxy shop $/)
+      terminal.type('\x15')
+    }
+    terminal.type('exit\r')
+    expect(await terminal.ended).toBe(0)
+  })
+
+  function openZsh(setup: string): Terminal {
+    const terminal = openTerminal('exec zsh -f -i', { env: { ...env, PS1: '>> ', HOME: shop.folder } })
+    terminal.type(`cd '${shop.folder}'; autoload -Uz compinit; ${setup}\r`)
+    terminal.type('print "it "is ready\r')
+    return terminal
+  }
 })

@@ -61,7 +61,7 @@ function about(text: string, choices: readonly string[] | undefined, fallback = 
 }
 
 function defaultOf({ defaultValue, negate }: Option): string {
-  return defaultValue === undefined || negate ? '' : ` (${JSON.stringify(defaultValue)} unless given)`
+  return defaultValue === undefined || negate ? '' : ` (${defaultValue} unless given)`
 }
 
 /** The names of the examples are placeholders in a heading. */

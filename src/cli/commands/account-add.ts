@@ -16,6 +16,7 @@ import {
   filledBy,
   providerOf,
 } from './account-fields.js'
+import { wantsOAuth } from './account-oauth.js'
 import { type AskedAccount, askAccount } from './account-questions.js'
 import { type Account, type LoginTest, limitsOf, loginText } from './account-text.js'
 
@@ -41,6 +42,7 @@ export function addAccountAdd(accounts: Command, place: TenantPlace): void {
   withExamples(withJson(command), [
     `mail-proxy ${instance} ${tenant} accounts add`,
     `mail-proxy ${instance} ${tenant} accounts add main --provider gmail --user me@gmail.com --password-file secret.txt`,
+    `mail-proxy ${instance} ${tenant} accounts add office --provider microsoft365 --user me@example.com --oauth-tenant example.com --oauth-client-id 11111111-2222-3333-4444-555555555555 --oauth-refresh-token-file token.txt`,
     `mail-proxy ${instance} ${tenant} accounts add bulk --provider ses --region eu-west-1 --user AKIA123 --password-file secret.txt`,
     `mail-proxy ${instance} ${tenant} accounts add local --host 192.0.2.10 --port 25 --tls auto --test`,
   ])
@@ -61,7 +63,8 @@ async function askWhole(ask: Ask, { io, instance, tenant }: TenantPlace, flags: 
 async function complete(ask: Ask, id: string, given: Options): Promise<AskedAccount> {
   const flags = filledBy(providerOf(given), given)
   if (flags.host === undefined) throw new UsageError('--host is missing, or --provider')
-  const needsPassword = flags.user !== undefined && flags.password === undefined && flags.passwordFile === undefined
+  const hasPassword = flags.password !== undefined || flags.passwordFile !== undefined
+  const needsPassword = flags.user !== undefined && !hasPassword && !wantsOAuth(flags)
   const password = needsPassword ? await ask.secret({ flag: '--password-file', label: 'Password' }) : flags.password
   return { id, flags: { ...flags, password }, test: given.test ?? false }
 }

@@ -4,9 +4,10 @@ import { secretFromFile } from '../ask.js'
 import type { CliIo } from '../context.js'
 import { UsageError } from '../errors.js'
 import { findProvider, hostOf, needsRegion, PROVIDERS, type Provider } from '../providers.js'
+import { addOAuth, type OAuthFlags, oauthFields, wantsOAuth } from './account-oauth.js'
 
 /** Flags by their names in camel case; numbers are judged by the API. */
-export interface AccountFlags {
+export interface AccountFlags extends OAuthFlags {
   readonly provider?: string
   readonly region?: string
   readonly host?: string
@@ -67,23 +68,24 @@ export function addAccountFields(command: Command): Command {
   for (const [flags, , about, choices] of PLAIN) {
     const option = new Option(flags, about)
     command.addOption(choices === undefined ? option : option.choices([...choices]))
-    if (flags.startsWith('--user')) addSecrets(command)
+    if (flags.startsWith('--user')) addLogin(command)
   }
   command.option('--imap-password-file <file>', 'file with the password of the mailbox; - is standard input')
   for (const [name, , yes, no] of SWITCHES) command.option(`--${name}`, yes).option(`--no-${name}`, no)
   return command
 }
 
-function addSecrets(command: Command): void {
+/** And TLS, without which neither password nor token should go. */
+function addLogin(command: Command): void {
   command
     .option('--password-file <file>', 'file with the password; - is standard input')
     .option('--password <text>', 'the password; every user of this machine can read it while the command runs')
-    .addOption(
-      new Option(
-        '--tls <when>',
-        'nothing is sent without TLS, or it is used on port 465 and where the server offers it, or never',
-      ).choices(['always', 'auto', 'never']),
-    )
+  addOAuth(command).addOption(
+    new Option(
+      '--tls <when>',
+      'nothing is sent without TLS, or it is used on port 465 and where the server offers it, or never',
+    ).choices(['always', 'auto', 'never']),
+  )
 }
 
 export function addProvider(command: Command): Command {
@@ -102,7 +104,7 @@ export function filledBy(provider: Provider | undefined, flags: AccountFlags): A
   if (needsRegion(provider) && flags.host === undefined && flags.region === undefined) {
     throw new UsageError('--region is missing, as in eu-west-1')
   }
-  const { port, user, tls, limits, recipients, isPec } = provider
+  const { port, user, tls, limits, recipients, isPec, oauth } = provider
   const known: AccountFlags = {
     host: hostOf(provider, flags.region) || undefined,
     port: String(port),
@@ -113,6 +115,7 @@ export function filledBy(provider: Provider | undefined, flags: AccountFlags): A
     limitPerDay: limits.perDay?.toString(),
     maxRecipientsPerTransaction: recipients?.toString(),
     pec: isPec,
+    oauthProvider: wantsOAuth(flags) && flags.oauthTokenUrl === undefined ? oauth : undefined,
   }
   return { ...known, ...flags }
 }
@@ -127,9 +130,8 @@ export async function accountFields(
   io: Pick<CliIo, 'stdin'>,
   flags: AccountFlags,
 ): Promise<Readonly<Record<string, unknown>>> {
-  if (flags.passwordFile === '-' && flags.imapPasswordFile === '-') {
-    throw new UsageError('only one of --password-file and --imap-password-file can be standard input')
-  }
+  const files = Object.entries(flags).filter(([name, value]) => name.endsWith('File') && value === '-')
+  if (files.length > 1) throw new UsageError('only one secret can come from standard input')
   if (flags.passwordFile !== undefined && flags.password !== undefined) {
     throw new UsageError('--password and --password-file exclude each other')
   }
@@ -137,6 +139,7 @@ export async function accountFields(
     use_tls: flags.tls === undefined ? undefined : USE_TLS[flags.tls],
     password: await secret(io, flags.password, flags.passwordFile),
     imap_password: await secret(io, undefined, flags.imapPasswordFile),
+    ...(await oauthFields(io, flags)),
   }
   for (const [names, field] of PLAIN) body[field] = emptyIsNull(flags[attributeOf(names)])
   for (const [name, field] of SWITCHES) body[field] = flags[attributeOf(`--${name}`)]

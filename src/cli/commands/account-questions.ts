@@ -2,6 +2,7 @@
 import type { Ask } from '../ask.js'
 import { needsRegion, PROVIDERS, type Provider } from '../providers.js'
 import { type AccountFlags, filledBy, providerOf, type Tls } from './account-fields.js'
+import { askMethod, askOAuth } from './account-oauth.js'
 
 export interface AskedAccount {
   readonly id: string
@@ -74,16 +75,12 @@ async function askServer(ask: Ask, given: AccountFlags, known: AccountFlags): Pr
   return { host, port, tls }
 }
 
-async function askLogin(
-  ask: Ask,
-  provider: Provider,
-  given: AccountFlags,
-  known: AccountFlags,
-): Promise<Pick<AccountFlags, 'user' | 'password'>> {
+async function askLogin(ask: Ask, provider: Provider, given: AccountFlags, known: AccountFlags): Promise<AccountFlags> {
   if (given.user === undefined) ask.tell(provider.login)
   const user =
     given.user ?? (await ask.text({ flag: '--user', label: 'User', initial: known.user, optional: !known.user }))
   if (user === '') return { user: undefined }
+  if ((await askMethod(ask, provider, given)) === 'oauth2') return { user, ...(await askOAuth(ask, provider, given)) }
   if (given.password !== undefined || given.passwordFile !== undefined) return { user }
   return { user, password: await ask.secret({ flag: '--password-file', label: 'Password' }) }
 }

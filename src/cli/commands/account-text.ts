@@ -10,6 +10,8 @@ export interface Account {
   readonly host: string
   readonly port: number
   readonly user?: string
+  readonly auth_method?: string
+  readonly oauth2?: { readonly provider?: string; readonly token_url?: string; readonly grant_type: string }
   readonly use_tls?: boolean
   readonly tls_verify: boolean
   readonly limit_per_minute?: number
@@ -89,6 +91,7 @@ export function accountText(io: CliIo, account: Account): string {
     ['server', `${account.host}:${account.port}`],
     ['TLS', tlsOf(account)],
     ['user', account.user ?? 'none: no login'],
+    ['login', loginOf(account)],
     ['limits', limitsOf(account) === '' ? 'none' : `${limitsOf(account)}; what is over them ${whenOver}`],
     ['default', account.is_default],
     ['connections', `${account.max_connections}, ${account.max_messages_per_connection} messages each`],
@@ -141,4 +144,10 @@ function pausedBy(kind: string): string {
 function tlsOf({ use_tls: tls, tls_verify: verify }: Account): string {
   const when = tls === undefined ? 'on port 465, else where offered' : tls ? 'always' : 'never'
   return tls === false || verify ? when : `${when}; any certificate is taken`
+}
+
+/** undefined: with a password. */
+function loginOf({ auth_method: method, oauth2 }: Account): string | undefined {
+  if (method !== 'oauth2' || oauth2 === undefined) return undefined
+  return `OAuth2 by ${oauth2.grant_type}, ${oauth2.provider ?? oauth2.token_url}`
 }

@@ -28,7 +28,12 @@ export function addAccounts(program: Command, place: TenantPlace): void {
 
 /** `mail-proxy <instance> accounts list`. */
 export function addAllAccounts(program: Command, place: Place): void {
-  addListing(program.command('accounts').description('the SMTP accounts of all tenants'), place)
+  addListing(
+    program
+      .command('accounts')
+      .description('the SMTP accounts of all tenants; those of one: <instance> <tenant> accounts'),
+    place,
+  )
 }
 
 function addListing(accounts: Command, { io, instance, tenant }: Place): void {
