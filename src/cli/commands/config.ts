@@ -8,7 +8,7 @@ import { type Place, withExamples, withJson } from '../command.js'
 import { showDatabase } from '../database.js'
 import { show } from '../output/show.js'
 import { table } from '../output/table.js'
-import { count, paint, printable } from '../output/text.js'
+import { counted, paint, printable } from '../output/text.js'
 import { findProcess } from '../running.js'
 import { settingsOfKnownInstance } from '../settings.js'
 
@@ -60,7 +60,7 @@ function addCheck(config: Command, { io, instance }: Place): void {
       const volumes = readVolumes({ volumeProblem }, { lines: read.volumes, variables: read.volumeVariables })
       show(io, self.optsWithGlobals<Options>(), { ok: true, volumes: volumes.length, warnings }, () => {
         const hints = warnings.map(each => `Warning: ${printable(each)}\n`).join('')
-        const also = volumes.length === 0 ? '' : `, ${count(volumes.length, 'volume')} in config.ini`
+        const also = volumes.length === 0 ? '' : `, ${counted(volumes.length, 'volume')} in config.ini`
         return `${hints}the configuration of ${instance} can be used${also}\n`
       })
     })

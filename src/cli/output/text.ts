@@ -57,8 +57,8 @@ export function fromNow(seconds: number, now = Date.now()): string {
 }
 
 /** `1 message`, `1,204 messages`. */
-export function count(n: number, noun: string): string {
-  return `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}`
+export function counted(n: number, one: string, many = `${one}s`): string {
+  return `${n.toLocaleString('en')} ${n === 1 ? one : many}`
 }
 
 /** 75 → `1 min 15 s`: the two largest units. */
