@@ -22,8 +22,8 @@ interface Volume {
 interface VolumeFlags {
   readonly backend?: string
   readonly account?: string
-  readonly set: readonly string[]
-  readonly secretFile: readonly string[]
+  readonly set?: readonly string[]
+  readonly secretFile?: readonly string[]
   readonly configFile?: string
   readonly json?: boolean
 }
@@ -95,8 +95,8 @@ function addAdd(volumes: Command, place: Place): void {
     .description('make a volume, or give one of this name a new config')
     .argument('[volume]', 'name, as messages say it in name:path')
     .addOption(new Option('--backend <backend>', 'what the store is').choices(BACKENDS))
-    .option('--set <key=value>', 'a key of its config; auth.user=… goes inside; may be repeated', collect, [])
-    .option('--secret-file <key=file>', 'a key whose value stands in a file, - is standard input', collect, [])
+    .option('--set <key=value>', 'a key of its config; auth.user=… goes inside; may be repeated', collect)
+    .option('--secret-file <key=file>', 'a key whose value stands in a file, - is standard input', collect)
     .option('--config-file <file>', 'the whole config as JSON; - is standard input')
     .option('--account <account>', 'only for messages of this account')
     .action(async (given: string | undefined, flags: VolumeFlags) => {
@@ -146,17 +146,17 @@ function pathOf(name: string): string {
   return `/volume/${encodeURIComponent(name)}`
 }
 
-function collect(value: string, all: readonly string[]): string[] {
+function collect(value: string, all: readonly string[] = []): string[] {
   return [...all, value]
 }
 
 async function configOf(io: CliIo, flags: VolumeFlags): Promise<Readonly<Record<string, unknown>>> {
   const config: Record<string, unknown> = flags.configFile === undefined ? {} : await jsonFrom(io, flags.configFile)
-  for (const each of flags.set) {
+  for (const each of flags.set ?? []) {
     const [key, value] = pairOf('--set', each)
     put(config, key, value)
   }
-  for (const each of flags.secretFile) {
+  for (const each of flags.secretFile ?? []) {
     const [key, file] = pairOf('--secret-file', each)
     put(config, key, await secretFromFile(io, file))
   }
