@@ -37,7 +37,10 @@ export function addMessageList(messages: Command, place: Place): void {
     .option('--batch <code>', 'only those of this batch')
     .option('--active', 'only those that have not ended')
     .option('--search <text>', 'part of the id, the subject or an address')
-    .option('--since <time>', 'submitted from then on: Unix seconds, a date as in 2027-06-30T08:00, or as in 2h ago')
+    .option(
+      '--since <time>',
+      'submitted from then on: Unix seconds, a date as in 2027-06-30T08:00, or 2h for two hours ago',
+    )
     .option('--until <time>', 'submitted before then')
     .option('--limit <n>', 'how many at most', '50')
     .option('--all', 'all of them')

@@ -6,7 +6,7 @@ import { type Place, withExamples, withJson } from '../command.js'
 import { CliError, ExitWith } from '../errors.js'
 import { show } from '../output/show.js'
 import { fields } from '../output/table.js'
-import { count, paint } from '../output/text.js'
+import { counted, paint } from '../output/text.js'
 import { messagePath } from './message-record.js'
 
 interface Told {
@@ -34,7 +34,7 @@ export function addMessageOperations(messages: Command, place: Place): void {
     'delete',
     'delete messages with their history; no report follows',
     async (api, ids, options) => {
-      const question = `Delete ${count(ids.length, 'message')} for good, without a report?`
+      const question = `Delete ${counted(ids.length, 'message')} for good, without a report?`
       if (!options.yes && !(await createAsk(place.io).confirm(question, '--yes'))) {
         throw new CliError('nothing was deleted')
       }

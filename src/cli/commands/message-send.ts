@@ -19,7 +19,7 @@ import { whyOf } from './message-story.js'
 interface SendFlags {
   readonly id?: string
   readonly account?: string
-  readonly to: readonly string[]
+  readonly to?: readonly string[]
   readonly priority?: string
   readonly at?: string
   readonly batch?: string
@@ -36,9 +36,9 @@ export function addMessageSend(messages: Command, place: Place): void {
     .argument('<file.eml>', 'the mail; - is standard input')
     .option('--id <id>', 'id of the message; left out: its Message-ID, else a new one')
     .option('--account <account>', 'through this account; left out: the only one, or the default')
-    .option('--to <address>', 'send to this address in place of its To, Cc and Bcc; may be repeated', collect, [])
+    .option('--to <address>', 'send to this address in place of its To, Cc and Bcc; may be repeated', collect)
     .option('--priority <priority>', 'immediate, high, medium or low')
-    .option('--at <time>', 'not before: Unix seconds, a date as in 2027-06-30T08:00, or as in +2h')
+    .option('--at <time>', 'not before: Unix seconds, a date as in 2027-06-30T08:00, or +2h for in two hours')
     .option('--batch <code>', 'batch it belongs to')
     .option('--wait', 'follow it to its end; exit 1 when it is not sent')
     .option('--timeout <seconds>', 'wait no longer than this')
@@ -71,7 +71,7 @@ export function addMessageSend(messages: Command, place: Place): void {
   ])
 }
 
-function collect(value: string, all: readonly string[]): string[] {
+function collect(value: string, all: readonly string[] = []): string[] {
   return [...all, value]
 }
 
@@ -93,7 +93,7 @@ async function octetsOf({ stdin }: CliIo, file: string): Promise<Uint8Array> {
 type NewMessage = Readonly<Record<string, unknown>> & { readonly id: string; readonly tenant_id: string | null }
 
 function messageOf({ tenant }: Place, mail: ReadMail, flags: SendFlags, file: string): NewMessage {
-  const to = flags.to.length > 0 ? { to: flags.to, cc: undefined, bcc: undefined } : {}
+  const to = flags.to !== undefined ? { to: flags.to, cc: undefined, bcc: undefined } : {}
   const fields: Readonly<Record<string, unknown>> = { ...mail.fields, ...to }
   if ((fields.to as readonly string[]).length === 0) {
     throw new CliError(`${file} has nobody in To: name who gets it with --to`)

@@ -1,7 +1,7 @@
 /** The story of a message as text: state and cause first, then what may be done, then everything that happened to it. */
 import type { Place } from '../command.js'
 import { type Column, type Field, fields, table } from '../output/table.js'
-import { count, duration, fromNow, paint, paintState, printable, time } from '../output/text.js'
+import { counted, duration, fromNow, paint, paintState, printable, time } from '../output/text.js'
 import {
   type Attachment,
   type Attempt,
@@ -94,7 +94,7 @@ export function whyOf({ status, error, code, waiting_detail: detail, recipients 
   if (status === 'error' || status === 'cancelled') return `${error ?? ''}${code ? ` (${code})` : ''}`
   if (status !== 'sent') return detail
   const refused = recipients?.filter(each => each.status !== 'accepted').length ?? 0
-  if (refused > 0) return `accepted for ${count(recipients!.length - refused, 'recipient')}, refused for ${refused}`
+  if (refused > 0) return `accepted for ${counted(recipients!.length - refused, 'recipient')}, refused for ${refused}`
   return 'the server accepted it for every recipient'
 }
 
@@ -105,7 +105,7 @@ function causeOf({ waiting_for: cause, ...message }: WholeMessage, { account, te
       const pause = account?.pause
       if (pause === undefined) return []
       const probe = pause.next_probe_ts === undefined ? '' : `, next probe ${fromNow(pause.next_probe_ts)}`
-      const probes = pause.kind === 'manual' ? '' : `, ${count(pause.probes, 'probe')} so far${probe}`
+      const probes = pause.kind === 'manual' ? '' : `, ${counted(pause.probes, 'probe')} so far${probe}`
       return [['paused', `since ${time(pause.since_ts)}${probes}`]]
     }
     case 'rule': {
@@ -194,7 +194,7 @@ function contentOf(submitted: Submitted, subject: string | undefined): Field[] {
 }
 
 function sizeOf(kind: string, body: string | undefined): string {
-  return body ? `${kind}, ${count(body.length, 'character')}` : ''
+  return body ? `${kind}, ${counted(body.length, 'character')}` : ''
 }
 
 function notYet({ to = [], cc = [], bcc = [] }: Submitted, status: string): Recipient[] {

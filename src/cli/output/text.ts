@@ -41,11 +41,6 @@ const STATE_COLOURS: Readonly<Record<string, Colour>> = {
   stopped: 'gray',
 }
 
-/** `1 message`, `2 messages`. */
-export function counted(n: number, one: string, many = `${one}s`): string {
-  return `${n} ${n === 1 ? one : many}`
-}
-
 /** Unix seconds as local time; '-' for none. */
 export function time(seconds: number | null | undefined): string {
   if (seconds === null || seconds === undefined) return '-'
@@ -62,8 +57,8 @@ export function fromNow(seconds: number, now = Date.now()): string {
 }
 
 /** `1 message`, `1,204 messages`. */
-export function count(n: number, noun: string): string {
-  return `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}`
+export function counted(n: number, one: string, many = `${one}s`): string {
+  return `${n.toLocaleString('en')} ${n === 1 ? one : many}`
 }
 
 /** 75 → `1 min 15 s`: the two largest units. */
