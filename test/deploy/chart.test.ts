@@ -28,6 +28,7 @@ describe('the values', () => {
     ['a number that is text', { ...values, service: { ...values.service, port: 'http' } }],
     ['a setting that the chart gives itself', { ...values, settings: { GMP_ROLE: 'all' } }],
     ['a secret among the settings', { ...values, settings: { GMP_API_TOKEN: 'token' } }],
+    ['a setting that is no variable', { ...values, settings: { 'helo-name': 'mail.test' } }],
     ['no Secret', { ...values, existingSecret: '' }],
   ])('are refused with %s', (_what, wrong) => {
     expect(schema.Check(wrong)).toBe(false)
