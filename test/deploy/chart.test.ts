@@ -28,6 +28,7 @@ describe('the values', () => {
     ['a number that is text', { ...values, service: { ...values.service, port: 'http' } }],
     ['a setting that the chart gives itself', { ...values, settings: { GMP_ROLE: 'all' } }],
     ['a secret among the settings', { ...values, settings: { GMP_API_TOKEN: 'token' } }],
+    ['a setting that is no variable', { ...values, settings: { 'helo-name': 'mail.test' } }],
     ['no Secret', { ...values, existingSecret: '' }],
   ])('are refused with %s', (_what, wrong) => {
     expect(schema.Check(wrong)).toBe(false)
@@ -35,9 +36,9 @@ describe('the values', () => {
 
   it('let no secret stand among the settings', () => {
     const secrets = SETTING_KEYS.filter(key => SETTINGS[key].secret).flatMap(key => SETTINGS[key].env)
-    const through = secrets.filter(name => schema.Check({ ...values, settings: { [name]: 'x' } }))
-    // Those of the one tenant of old installations: rather known than impossible to set.
-    expect(through).toEqual(['GMP_CLIENT_SYNC_PASSWORD', 'GMP_CLIENT_SYNC_TOKEN'])
+    expect(secrets.filter(name => schema.Check({ ...values, settings: { [name]: 'x' } }))).toEqual([])
+    const file = { GMP_CLIENT_SYNC_TOKEN_FILE: '/run/secrets/mail-proxy/client-sync-token' }
+    expect(schema.Check({ ...values, settings: file })).toBe(true)
   })
 })
 
