@@ -14,6 +14,7 @@ import { fetchContext } from './delivery/attachments.js'
 import { failureWords } from './delivery/classify.js'
 import { createDispatcher, type Dispatcher } from './delivery/dispatcher.js'
 import { createDeliveryEvents } from './delivery/events.js'
+import { heldAccounts } from './delivery/held-accounts.js'
 import { createPauses } from './delivery/pauses.js'
 import { createSettings, type Settings } from './delivery/settings.js'
 import { createSettler } from './delivery/settler.js'
@@ -177,6 +178,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   const metrics = createMetrics({
     clock,
     queue: () => readQueueState(db, clock.now()),
+    held: due => heldAccounts({ db, settings }, due, { now: clock.now(), steadyNow: steadyNow() }),
     paused: () => pausedAccounts(db, MOST_PAUSED_NAMED),
     reports: () => owedReports(db),
     sends: () => ({ ...dispatcher.stats(), most: config.queue.maxConcurrentSends }),
