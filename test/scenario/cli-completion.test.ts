@@ -42,7 +42,7 @@ describe.each(['running', 'stopped'])('the candidates of a %s instance', { timeo
     expect(await following('st')).toEqual(['start', 'stop', 'status'])
     expect(await following('stop', '')).toEqual(['shop'])
     expect(await following('shop', 'ten')).toEqual(['tenants'])
-    expect(await following('shop', 'ac')).toEqual(['accounts', 'acme', 'acorn'])
+    expect(await following('shop', 'ac')).toEqual(['accounts', 'activate', 'acme', 'acorn'])
     expect(await following('shop', 'acme', 'accounts', 'a')).toEqual(['add'])
     expect(await following('shop', 'acme', 'accounts', 'show', 'ma')).toEqual(['mail', 'main'])
     expect(await following('shop', 'acorn', 'accounts', 'show', '')).toEqual([])
@@ -65,11 +65,11 @@ it('nothing is said where nothing can be known', async () => {
   const shop = await openShop()
   await shop.stop()
   writeFileSync(join(shop.folder, 'mail_service.db'), 'no database')
-  expect(await candidates(shop, 'shop', 'ac')).toEqual(['accounts'])
+  expect(await candidates(shop, 'shop', 'acc')).toEqual(['accounts'])
   expect(await candidates(shop, 'shop', 'acme', 'accounts', 'show', '')).toEqual([])
-  expect(await candidates(shop, 'nobody', 'ac')).toEqual(['accounts'])
+  expect(await candidates(shop, 'nobody', 'acc')).toEqual(['accounts'])
   writeFileSync(join(shop.folder, 'config.ini'), '[nonsense\n')
-  expect(await candidates(shop, 'shop', 'ac')).toEqual(['accounts'])
+  expect(await candidates(shop, 'shop', 'acc')).toEqual(['accounts'])
 })
 
 describe('shells', { timeout: 60_000 }, () => {
