@@ -11,7 +11,7 @@ import { CliError, ExitWith, UsageError } from '../errors.js'
 import { show } from '../output/show.js'
 import { fields } from '../output/table.js'
 import { duration, paintState } from '../output/text.js'
-import { type ReadMail, readEml } from '../read-eml.js'
+import type { ReadMail } from '../read-eml.js'
 import { timeToCome } from '../times.js'
 import { isOpen, messagePath, PRIORITIES, type WholeMessage } from './message-record.js'
 import { whyOf } from './message-story.js'
@@ -44,6 +44,8 @@ export function addMessageSend(messages: Command, place: Place): void {
     .option('--timeout <seconds>', 'wait no longer than this')
     .action(async (file: string, flags: SendFlags) => {
       const timeoutMs = timeoutOf(flags)
+      // Loaded only here: every other command starts without it.
+      const { readEml } = await import('../read-eml.js')
       const mail = await readEml(await octetsOf(io, file), file)
       const message = messageOf(place, mail, flags, file)
       const ended = await withApi(io, instance, async api => {
