@@ -12,18 +12,21 @@ import type { Account } from '../accounts/account.js'
 import type { Config } from '../config.js'
 import type { NetworkGuard } from '../lib/network-guard.js'
 import { watchAbort } from './abort-watch.js'
-import { createConversation } from './conversation.js'
+import type { AccessToken, AccessTokens } from './access-tokens.js'
+import { BEARER_MECHANISMS, type Bearer, BearerRefused, bearerHandlers, bearerSecrets } from './bearer-auth.js'
+import { createConversation, passwordSecrets } from './conversation.js'
 import { dial } from './dial.js'
 import { parseAuthMechanisms, parseExtensions } from './extensions.js'
 import { LoginRefusedHere, LoginStopped, loginFailure } from './login-failure.js'
 import type { Link } from './session.js'
-import type { SmtpPhase } from './transport.js'
+import { SmtpFailure, type SmtpPhase } from './transport.js'
 
 export interface ConnectionDeps {
   readonly config: Config['smtp']
   readonly guard: NetworkGuard
   /** Shared by all connections: building one costs milliseconds. TLSv1.2 at least. */
   readonly secureContext: SecureContext
+  readonly tokens: AccessTokens
 }
 
 /** A logged-in connection. `lines`, when given, receives the conversation, secrets masked. Throws SmtpFailure. */
@@ -33,12 +36,73 @@ export async function openConnection(
   signal: AbortSignal,
   lines?: string[],
 ): Promise<Link> {
-  const socket = await dial(account, { guard: deps.guard, timeoutMs: deps.config.connectTimeoutMs }, signal)
-  const remote = `${account.host}:${account.port}`
-  const conversation = createConversation(account, isImplicitTls(account), lines)
-  const connection = new SMTPConnection(connectionOptions(account, deps, socket, conversation.logger))
+  if (account.authMethod === 'password') return openWith(null, account, deps, signal, lines)
+  const first = await takeToken(deps.tokens.get(account), account, signal, lines)
   try {
-    const taken = await withinLimits(connection, deps.config.commandTimeoutMs, signal, () => logIn(connection, account))
+    return await openWith(bearerOf(account, first), account, deps, signal, lines)
+  } catch (error) {
+    const refusal = error instanceof SmtpFailure ? error.info.cause : null
+    if (first.isNew || !(refusal instanceof BearerRefused) || !refusal.isAboutToken) throw error
+    // Revoked before its time. On a connection of its own: some servers hang up after a refusal.
+    const second = await takeToken(deps.tokens.renew(account, first.token), account, signal, lines)
+    return openWith(bearerOf(account, second), account, deps, signal, lines)
+  }
+}
+
+type UsableToken = Extract<AccessToken, { ok: true }>
+
+/** Every message behind the account waits for the same token: whatever is in its way, the account is at fault. */
+async function takeToken(
+  asked: Promise<AccessToken>,
+  account: Account,
+  signal: AbortSignal,
+  lines: string[] | undefined,
+): Promise<UsableToken> {
+  const info = { phase: 'auth', reply: null, reachedData: false, afterDot: false, remote: remoteOf(account) } as const
+  const given = await orStopped(asked, signal)
+  if (given === null) throw new SmtpFailure('Stopped while waiting for an access token', { ...info, scope: 'session' })
+  lines?.push(`OAuth: ${given.ok ? given.about : given.words}`)
+  if (!given.ok) throw new SmtpFailure(given.words, { ...info, scope: 'account' })
+  return given
+}
+
+/** null: the signal aborted first. What was asked for goes on for others. */
+function orStopped<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | null> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) resolve(null)
+    const unwatch = watchAbort(signal, () => resolve(null))
+    promise.then(resolve, reject).finally(unwatch)
+  })
+}
+
+function bearerOf({ user, host, port }: Account, { token }: UsableToken): Bearer {
+  return { user: user ?? '', token, host, port }
+}
+
+function remoteOf({ host, port }: Account): string {
+  return `${host}:${port}`
+}
+
+/** `bearer` null: the account logs in with its password, or not at all. */
+async function openWith(
+  bearer: Bearer | null,
+  account: Account,
+  deps: ConnectionDeps,
+  signal: AbortSignal,
+  lines: string[] | undefined,
+): Promise<Link> {
+  const socket = await dial(account, { guard: deps.guard, timeoutMs: deps.config.connectTimeoutMs }, signal)
+  const remote = remoteOf(account)
+  const secrets = bearer === null ? passwordSecrets(account) : bearerSecrets(bearer)
+  const conversation = createConversation(secrets, isImplicitTls(account), lines)
+  const connection = new SMTPConnection({
+    ...connectionOptions(account, deps, socket, conversation.logger),
+    ...(bearer === null ? {} : { customAuth: bearerHandlers(bearer) }),
+  })
+  try {
+    const taken = await withinLimits(connection, deps.config.commandTimeoutMs, signal, () =>
+      logIn(connection, account, bearer),
+    )
     return { socket: taken.socket, extensions: parseExtensions(taken.ehloLines), remote }
   } catch (error) {
     connection.close()
@@ -90,7 +154,7 @@ function ownName(socket: Socket): string {
 }
 
 /** Greeting to AUTH. Resolves with the socket, already out of nodemailer's hands. */
-function logIn(connection: SMTPConnection, account: Account): Promise<Taken> {
+function logIn(connection: SMTPConnection, account: Account, bearer: Bearer | null): Promise<Taken> {
   return new Promise((resolve, reject) => {
     const finish = (error?: Error | null) => {
       if (error) return reject(error)
@@ -103,8 +167,10 @@ function logIn(connection: SMTPConnection, account: Account): Promise<Taken> {
     connection.connect(error => {
       if (error) return reject(error)
       try {
-        const method = chooseMethod(connection, account)
+        const method = bearer === null ? chooseMethod(connection, account) : chooseBearer(connection, account)
         if (method === null) finish()
+        // Without `oauth2` it would put another method in the place of XOAUTH2.
+        else if (bearer !== null) connection.login({ oauth2: {}, user: bearer.user, method } as never, finish)
         else connection.login({ user: account.user!, pass: account.password!, method }, finish)
       } catch (refusal) {
         reject(refusal)
@@ -130,6 +196,26 @@ function chooseMethod(connection: SMTPConnection, account: Account): string | nu
         ? 'no AUTH'
         : `no AUTH mechanism known here (offered: ${[...offered].join(', ').slice(0, 200)})`
     throw new LoginRefusedHere(`the server offers ${what}`, 'auth')
+  }
+  return method
+}
+
+/** As chooseMethod, for a token: that opens the mailbox to whoever reads it, so it takes an explicit word to send it in clear. */
+function chooseBearer(connection: SMTPConnection, account: Account): string {
+  if (!connection.secure && account.useTls !== false) {
+    throw new LoginRefusedHere(
+      'the connection is not encrypted, and an access token goes in clear only with use_tls false',
+      'tls',
+    )
+  }
+  const offered = parseAuthMechanisms(ehloLinesOf(connection))
+  const method = BEARER_MECHANISMS.find(name => offered.has(name))
+  if (method === undefined) {
+    const what = offered.size === 0 ? 'no AUTH' : `only ${[...offered].join(', ').slice(0, 200)}`
+    throw new LoginRefusedHere(
+      `auth_method oauth2 needs ${BEARER_MECHANISMS.join(' or ')}, the server offers ${what}`,
+      'auth',
+    )
   }
   return method
 }
