@@ -6,6 +6,7 @@ import { type Db, type Row, rowsParam, type Statement } from '../db/db.js'
 import type { Refused } from '../lib/refused.js'
 import type { Sealer } from '../lib/sealer.js'
 import { changeOAuth, type OAuthPatch, type OAuthSettings, tokenUrlOf } from '../oauth/settings.js'
+import { forgetToken } from '../oauth/token-store.js'
 import type { Account } from './account.js'
 import { refuseLogin } from './login.js'
 import { refuseMovedSecret } from './moved-secret.js'
@@ -54,7 +55,11 @@ export async function saveAccount(
       const moved = options.trusted ? null : refuseMovedSecret(current, next, patch)
       const refusal = moved ?? refuseLogin(next, patch)
       if (refusal !== null) return refusal
-      const results = await db.write([replace(next, current, sealer, options.now), ...onlyDefault(next)])
+      const results = await db.write([
+        replace(next, current, sealer, options.now),
+        ...onlyDefault(next),
+        ...(current.oauth2 !== null && next.oauth2 === null ? [forgetToken(current.key)] : []),
+      ])
       if (results[0]!.length === 1) return { kind: 'changed', key: current.key }
       continue
     }

@@ -2,7 +2,7 @@
  * Tokens in the database, one row an account, sealed as a whole: instances and restarts share them. Who asks for a new
  * one claims the row first, so that of many instances one uses a refresh token that may be good for a single use.
  */
-import type { Db, Row } from '../db/db.js'
+import type { Db, Row, Statement } from '../db/db.js'
 import type { Sealer } from '../lib/sealer.js'
 
 export interface KeptToken {
@@ -93,6 +93,15 @@ export function createTokenStore(db: Db, sealer: Sealer): TokenStore {
         },
       ])
     },
+  }
+}
+
+/** Removes what was kept for an account whose settings were removed, if the change before it in its unit came about. */
+export function forgetToken(accountKey: number): Statement {
+  return {
+    sql: `delete from access_tokens where account_key = $1
+      and exists (select 1 from accounts where key = $1 and oauth2 is null)`,
+    params: [accountKey],
   }
 }
 

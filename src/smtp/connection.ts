@@ -69,9 +69,10 @@ async function takeToken(
 /** null: the signal aborted first. What was asked for goes on for others. */
 function orStopped<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | null> {
   return new Promise((resolve, reject) => {
-    if (signal.aborted) resolve(null)
+    promise.then(resolve, reject)
+    if (signal.aborted) return resolve(null)
     const unwatch = watchAbort(signal, () => resolve(null))
-    promise.then(resolve, reject).finally(unwatch)
+    promise.then(unwatch, unwatch)
   })
 }
 

@@ -1,6 +1,6 @@
 /** Access tokens of accounts: kept, shared between instances, renewed by one of them. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { deleteAccount, getAccount, saveAccount } from '../../src/accounts/store.js'
+import { type AccountPatch, deleteAccount, getAccount, saveAccount } from '../../src/accounts/store.js'
 import { DatabaseUnavailable, type Db, type Statement } from '../../src/db/db.js'
 import type { Log } from '../../src/lib/log.js'
 import { createSealer } from '../../src/lib/seal.js'
@@ -152,6 +152,33 @@ describe.each(dialects)('access tokens on %s', dialect => {
     expect(await instance().get(owner)).toMatchObject({ ok: true, token: 'access-1' })
   })
 
+  it('what comes back after another instance took over does not replace what that one got', async () => {
+    const store = createTokenStore(temp.db, sealer)
+    const late = await store.claim(owner, clock.now(), clock.now() + 45_000)
+    clock.jump(46_000)
+    expect(await instance().get(owner)).toMatchObject({ token: 'access-1' })
+    if (typeof late === 'string') throw new Error(late)
+    const stale = { accessToken: 'late', obtainedAt: 0, expiresAt: 9e12, refreshToken: null, request: '', origin: '' }
+    expect(await store.put(owner, late.version, stale)).toBe(false)
+    expect((await store.read(owner))?.token?.accessToken).toBe('access-1')
+  })
+
+  it('settings that are removed leave no token behind', async () => {
+    const id = { tenantId: 'default', id: owner.accountId }
+    const options = { now: 1, trusted: true }
+    const set = {
+      user: 'u',
+      authMethod: 'oauth2',
+      oauth2: { tokenUrl: 'https://x/', clientId: 'a', refreshToken: 'r' },
+    }
+    expect(await saveAccount(temp.db, sealer, id, set as AccountPatch, options)).toMatchObject({ kind: 'changed' })
+    await instance().get(owner)
+    await saveAccount(temp.db, sealer, id, { authMethod: 'password' }, options)
+    expect(await storedRow()).toBeDefined()
+    await saveAccount(temp.db, sealer, id, { oauth2: null }, options)
+    expect(await storedRow()).toBeUndefined()
+  })
+
   it('near its end a token is still given, and renewed once beside', async () => {
     const source = instance()
     await source.get(owner)
@@ -280,6 +307,28 @@ describe.each(dialects)('access tokens on %s', dialect => {
     answer = () => token('access-2')
     await instance().renew(owner, 'access-1')
     expect(refreshTokens()).toEqual(['refresh-0', 'the only good one'])
+  })
+
+  it('counts before it is written, and does not come after what was got with it', async () => {
+    const flaky = flakyDb()
+    const source = instance({ db: flaky.db })
+    answer = () => {
+      flaky.away = true
+      return token('access-1', 'the only good one')
+    }
+    await source.get(owner)
+    // Tries after 1, 3, 7, 15 and 31 s; the next would be at 63, and the claim ended at 45.
+    for (const wait of [1, 2, 4, 8, 16, 19]) {
+      await until(() => clock.sleepers() === 1)
+      await clock.advance(wait * 1000)
+    }
+    flaky.away = false
+    answer = () => token('access-2', 'the next')
+    expect(await source.renew(owner, 'access-1')).toMatchObject({ ok: true, token: 'access-2' })
+    await clock.advance(60_000)
+    answer = () => token('access-3')
+    await instance().renew(owner, 'access-2')
+    expect(refreshTokens()).toEqual(['refresh-0', 'the only good one', 'the next'])
   })
 
   it('is written at the latest when the service stops', async () => {
