@@ -12,14 +12,16 @@ import type { Account } from '../accounts/account.js'
 import type { Config } from '../config.js'
 import type { NetworkGuard } from '../lib/network-guard.js'
 import { watchAbort } from './abort-watch.js'
-import type { AccessToken, AccessTokens } from './access-tokens.js'
-import { BEARER_MECHANISMS, type Bearer, BearerRefused, bearerHandlers, bearerSecrets } from './bearer-auth.js'
+import type { AccessTokens } from './access-tokens.js'
+import { type Bearer, bearerHandlers, bearerSecrets } from './bearer-auth.js'
+import { chooseBearerMechanism, chooseMechanism } from './choose-mechanism.js'
 import { createConversation, passwordSecrets } from './conversation.js'
 import { dial } from './dial.js'
 import { parseAuthMechanisms, parseExtensions } from './extensions.js'
-import { LoginRefusedHere, LoginStopped, loginFailure } from './login-failure.js'
+import { LoginStopped, loginFailure } from './login-failure.js'
 import type { Link } from './session.js'
-import { SmtpFailure, type SmtpPhase } from './transport.js'
+import { withToken } from './token-login.js'
+import type { SmtpPhase } from './transport.js'
 
 export interface ConnectionDeps {
   readonly config: Config['smtp']
@@ -36,52 +38,8 @@ export async function openConnection(
   signal: AbortSignal,
   lines?: string[],
 ): Promise<Link> {
-  if (account.authMethod === 'password') return openWith(null, account, deps, signal, lines)
-  const first = await takeToken(deps.tokens.get(account), account, signal, lines)
-  try {
-    return await openWith(bearerOf(account, first), account, deps, signal, lines)
-  } catch (error) {
-    const refusal = error instanceof SmtpFailure ? error.info.cause : null
-    if (first.isNew || !(refusal instanceof BearerRefused) || !refusal.isAboutToken) throw error
-    // Revoked before its time. On a connection of its own: some servers hang up after a refusal.
-    const second = await takeToken(deps.tokens.renew(account, first.token), account, signal, lines)
-    return openWith(bearerOf(account, second), account, deps, signal, lines)
-  }
-}
-
-type UsableToken = Extract<AccessToken, { ok: true }>
-
-/** Every message behind the account waits for the same token: whatever is in its way, the account is at fault. */
-async function takeToken(
-  asked: Promise<AccessToken>,
-  account: Account,
-  signal: AbortSignal,
-  lines: string[] | undefined,
-): Promise<UsableToken> {
-  const info = { phase: 'auth', reply: null, reachedData: false, afterDot: false, remote: remoteOf(account) } as const
-  const given = await orStopped(asked, signal)
-  if (given === null) throw new SmtpFailure('Stopped while waiting for an access token', { ...info, scope: 'session' })
-  lines?.push(`OAuth: ${given.ok ? given.about : given.words}`)
-  if (!given.ok) throw new SmtpFailure(given.words, { ...info, scope: 'account' })
-  return given
-}
-
-/** null: the signal aborted first. What was asked for goes on for others. */
-function orStopped<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | null> {
-  return new Promise((resolve, reject) => {
-    promise.then(resolve, reject)
-    if (signal.aborted) return resolve(null)
-    const unwatch = watchAbort(signal, () => resolve(null))
-    promise.then(unwatch, unwatch)
-  })
-}
-
-function bearerOf({ user, host, port }: Account, { token }: UsableToken): Bearer {
-  return { user: user ?? '', token, host, port }
-}
-
-function remoteOf({ host, port }: Account): string {
-  return `${host}:${port}`
+  const open = (bearer: Bearer | null) => openWith(bearer, account, deps, signal, lines)
+  return account.authMethod === 'password' ? open(null) : withToken(account, deps.tokens, signal, lines, open)
 }
 
 /** `bearer` null: the account logs in with its password, or not at all. */
@@ -93,7 +51,7 @@ async function openWith(
   lines: string[] | undefined,
 ): Promise<Link> {
   const socket = await dial(account, { guard: deps.guard, timeoutMs: deps.config.connectTimeoutMs }, signal)
-  const remote = remoteOf(account)
+  const remote = `${account.host}:${account.port}`
   const secrets = bearer === null ? passwordSecrets(account) : bearerSecrets(bearer)
   const conversation = createConversation(secrets, isImplicitTls(account), lines)
   const connection = new SMTPConnection({
@@ -168,7 +126,8 @@ function logIn(connection: SMTPConnection, account: Account, bearer: Bearer | nu
     connection.connect(error => {
       if (error) return reject(error)
       try {
-        const method = bearer === null ? chooseMethod(connection, account) : chooseBearer(connection, account)
+        const offer = { secure: connection.secure, mechanisms: parseAuthMechanisms(ehloLinesOf(connection)) }
+        const method = bearer === null ? chooseMechanism(account, offer) : chooseBearerMechanism(account, offer)
         if (method === null) finish()
         // Without `oauth2` it would put another method in the place of XOAUTH2.
         else if (bearer !== null) connection.login({ oauth2: {}, user: bearer.user, method } as never, finish)
@@ -178,47 +137,6 @@ function logIn(connection: SMTPConnection, account: Account, bearer: Bearer | nu
       }
     })
   })
-}
-
-/** The AUTH mechanism to use; null: the account has no user. Throws LoginRefusedHere rather than give a secret away. */
-function chooseMethod(connection: SMTPConnection, account: Account): string | null {
-  if (account.useTls === true && !connection.secure)
-    throw new LoginRefusedHere('the connection is not encrypted', 'tls')
-  if (account.user === null || account.user === '') return null
-  if (account.password === null || account.password === '')
-    throw new LoginRefusedHere('the account has a user but no password', 'auth')
-  const offered = parseAuthMechanisms(ehloLinesOf(connection))
-  // In clear, CRAM-MD5 at least keeps the password itself off the wire.
-  const preferred = connection.secure ? ['PLAIN', 'LOGIN', 'CRAM-MD5'] : ['CRAM-MD5', 'PLAIN', 'LOGIN']
-  const method = preferred.find(name => offered.has(name))
-  if (method === undefined) {
-    const what =
-      offered.size === 0
-        ? 'no AUTH'
-        : `no AUTH mechanism known here (offered: ${[...offered].join(', ').slice(0, 200)})`
-    throw new LoginRefusedHere(`the server offers ${what}`, 'auth')
-  }
-  return method
-}
-
-/** As chooseMethod, for a token: that opens the mailbox to whoever reads it, so it takes an explicit word to send it in clear. */
-function chooseBearer(connection: SMTPConnection, account: Account): string {
-  if (!connection.secure && account.useTls !== false) {
-    throw new LoginRefusedHere(
-      'the connection is not encrypted, and an access token goes in clear only with use_tls false',
-      'tls',
-    )
-  }
-  const offered = parseAuthMechanisms(ehloLinesOf(connection))
-  const method = BEARER_MECHANISMS.find(name => offered.has(name))
-  if (method === undefined) {
-    const what = offered.size === 0 ? 'no AUTH' : `only ${[...offered].join(', ').slice(0, 200)}`
-    throw new LoginRefusedHere(
-      `auth_method oauth2 needs ${BEARER_MECHANISMS.join(' or ')}, the server offers ${what}`,
-      'auth',
-    )
-  }
-  return method
 }
 
 /** Ends the login on a time-out, an abort, or an error that nodemailer reports beside its callbacks. */
