@@ -39,6 +39,7 @@ import { pruneUploads } from './queue/uploads.js'
 import { freeAllLeases, owedReports } from './reports/outbox.js'
 import { createReporter } from './reports/reporter.js'
 import { listRules } from './rules/store.js'
+import { createAccessTokens } from './service/access-tokens.js'
 import { createAttachments } from './service/attachments.js'
 import { watchClock } from './service/clock-watch.js'
 import { readDiagnostics } from './service/diagnostics.js'
@@ -157,7 +158,9 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   await disk.measure()
 
   const guard = createNetworkGuard(config.network)
-  const transport = createTransport(config.smtp, { clock, guard, log, ca: overrides.smtpCa })
+  const tokens = createAccessTokens({ db, sealer, clock, log, guard })
+  onStop(() => tokens.close())
+  const transport = createTransport(config.smtp, { clock, guard, log, tokens, ca: overrides.smtpCa })
   onStop(() => transport.close())
   const unreadable = (what: string) => (id: string | number, error: unknown) =>
     log.error(`The secrets of ${what} ${id} cannot be opened: ${(error as Error).message}`)
