@@ -56,7 +56,6 @@ describe('the help', () => {
   })
 
   it('has examples of whole programs that lead to commands', async () => {
-    const exists = (word: string) => all.some(command => command.name() === word)
     const lines = documentedPrograms().flatMap(examplesOf)
     expect(lines.length).toBeGreaterThan(5)
     for (const line of lines) {

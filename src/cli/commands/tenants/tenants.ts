@@ -1,15 +1,15 @@
 /** `mail-proxy <instance> tenants …`: the organisations of an instance and their API keys. */
 import type { Command } from 'commander'
-import { type Api, ApiError, withApi } from '../api.js'
-import { createAsk } from '../ask.js'
-import { type Place, withExamples, withJson } from '../command.js'
-import { CliError } from '../errors.js'
-import { show } from '../output/show.js'
-import { fields, table } from '../output/table.js'
-import { paintState } from '../output/text.js'
-import { unixTime } from '../times.js'
-import { addTenantFields, askTenantFields, type TenantFlags, tenantFields } from './tenant-fields.js'
-import { getTenant, reportsTo, stateOf, type Tenant } from './tenant-record.js'
+import { type Api, ApiError, withApi } from '../../api.js'
+import { createAsk } from '../../ask.js'
+import { type Place, withExamples, withJson } from '../../command.js'
+import { CliError } from '../../errors.js'
+import { show } from '../../output/show.js'
+import { fields, table } from '../../output/table.js'
+import { paintState } from '../../output/text.js'
+import { unixTime } from '../../times.js'
+import { addTenantFields, askTenantFields, type TenantFlags, tenantFields } from './fields.js'
+import { getTenant, reportsTo, stateOf, type Tenant } from './record.js'
 
 interface Json {
   readonly json?: boolean

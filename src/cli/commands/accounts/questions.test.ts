@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream'
 import { expect, it } from 'vitest'
-import type { Ask } from '../ask.js'
-import { accountFields } from './account-fields.js'
-import { askAccount } from './account-questions.js'
+import type { Ask } from '../../ask.js'
+import { accountFields } from './fields.js'
+import { askAccount } from './questions.js'
 
 /** Answers by flag; Enter where none is given. At a real terminal: test/scenario/cli-terminal.test.ts. */
 function answering(answers: Readonly<Record<string, string>>): { ask: Ask; asked: string[] } {

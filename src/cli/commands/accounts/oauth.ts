@@ -1,9 +1,9 @@
 /** The login with access tokens (OAuth2) on the command line: its flags, its questions, and what the API gets. */
 import { type Command, Option } from 'commander'
-import { type Ask, secretFromFile } from '../ask.js'
-import type { CliIo } from '../context.js'
-import type { Provider } from '../providers.js'
-import type { AccountFlags } from './account-fields.js'
+import { type Ask, secretFromFile } from '../../ask.js'
+import type { CliIo } from '../../context.js'
+import type { AccountFlags } from './fields.js'
+import type { Provider } from './providers.js'
 
 /** Flags by their names in camel case. */
 export interface OAuthFlags {

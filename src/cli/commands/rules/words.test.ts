@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { UsageError } from '../errors.js'
-import { parseDays, parseHours, sayDays, sayHours } from './rule-words.js'
+import { UsageError } from '../../errors.js'
+import { parseDays, parseHours, sayDays, sayHours } from './words.js'
 
 describe('days', () => {
   it.each([

@@ -3,14 +3,14 @@
  * lines go out as the pages come, so that a whole year can be exported.
  */
 import { type Command, Option } from 'commander'
-import { type Api, withApi } from '../api.js'
-import { type Place, withExamples, withJson } from '../command.js'
-import { UsageError } from '../errors.js'
-import { csv, show } from '../output/show.js'
-import { type Column, table } from '../output/table.js'
-import { paintState } from '../output/text.js'
-import { unixTime } from '../times.js'
-import { isOpen, type MessageRecord, PRIORITIES, STATUSES } from './message-record.js'
+import { type Api, withApi } from '../../api.js'
+import { type Place, withExamples, withJson } from '../../command.js'
+import { UsageError } from '../../errors.js'
+import { csv, show } from '../../output/show.js'
+import { type Column, table } from '../../output/table.js'
+import { paintState } from '../../output/text.js'
+import { unixTime } from '../../times.js'
+import { isOpen, type MessageRecord, PRIORITIES, STATUSES } from './record.js'
 
 interface ListFlags {
   readonly status?: string

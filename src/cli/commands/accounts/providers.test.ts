@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { filledBy } from './commands/account-fields.js'
+import { filledBy } from './fields.js'
 import { findProvider, hostOf, PROVIDERS } from './providers.js'
 
 it('every provider has a name of its own, and a server unless it is another one', () => {

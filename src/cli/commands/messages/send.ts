@@ -3,18 +3,18 @@ import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { buffer } from 'node:stream/consumers'
 import type { Command } from 'commander'
-import { systemClock } from '../../lib/clock.js'
-import { type Api, ApiError, withApi } from '../api.js'
-import { type Place, withExamples, withJson } from '../command.js'
-import type { CliIo } from '../context.js'
-import { CliError, ExitWith, UsageError } from '../errors.js'
-import { show } from '../output/show.js'
-import { fields } from '../output/table.js'
-import { duration, paintState } from '../output/text.js'
-import type { ReadMail } from '../read-eml.js'
-import { timeToCome } from '../times.js'
-import { isOpen, messagePath, PRIORITIES, type WholeMessage } from './message-record.js'
-import { whyOf } from './message-story.js'
+import { systemClock } from '../../../lib/clock.js'
+import { type Api, ApiError, withApi } from '../../api.js'
+import { type Place, withExamples, withJson } from '../../command.js'
+import type { CliIo } from '../../context.js'
+import { CliError, ExitWith, UsageError } from '../../errors.js'
+import { show } from '../../output/show.js'
+import { fields } from '../../output/table.js'
+import { duration, paintState } from '../../output/text.js'
+import { timeToCome } from '../../times.js'
+import type { ReadMail } from './read-eml.js'
+import { isOpen, messagePath, PRIORITIES, type WholeMessage } from './record.js'
+import { whyOf } from './story.js'
 
 interface SendFlags {
   readonly id?: string
@@ -45,7 +45,7 @@ export function addMessageSend(messages: Command, place: Place): void {
     .action(async (file: string, flags: SendFlags) => {
       const timeoutMs = timeoutOf(flags)
       // Loaded only here: every other command starts without it.
-      const { readEml } = await import('../read-eml.js')
+      const { readEml } = await import('./read-eml.js')
       const mail = await readEml(await octetsOf(io, file), file)
       const message = messageOf(place, mail, flags, file)
       const ended = await withApi(io, instance, async api => {

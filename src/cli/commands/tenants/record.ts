@@ -1,5 +1,5 @@
 /** A tenant as the API tells it, as far as commands look at it, and the words they share. */
-import type { Api } from '../api.js'
+import type { Api } from '../../api.js'
 
 export interface Tenant {
   readonly id: string

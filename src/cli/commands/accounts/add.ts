@@ -1,24 +1,17 @@
 /** `mail-proxy <instance> <tenant> accounts add`: from flags, or asked for step by step; its login tested on demand. */
 import type { Command } from 'commander'
-import { withApi } from '../api.js'
-import { type Ask, createAsk } from '../ask.js'
-import { type TenantPlace, withExamples, withJson } from '../command.js'
-import { CliError, ExitWith, UsageError } from '../errors.js'
-import { show } from '../output/show.js'
-import { printable } from '../output/text.js'
-import type { Provider } from '../providers.js'
-import { accountExists, deleteAccount, getAccount, getAccounts, getTenant, testLogin } from './account-calls.js'
-import {
-  type AccountFlags,
-  accountFields,
-  addAccountFields,
-  addProvider,
-  filledBy,
-  providerOf,
-} from './account-fields.js'
-import { wantsOAuth } from './account-oauth.js'
-import { type AskedAccount, askAccount } from './account-questions.js'
-import { type Account, type LoginTest, limitsOf, loginText } from './account-text.js'
+import { withApi } from '../../api.js'
+import { type Ask, createAsk } from '../../ask.js'
+import { type TenantPlace, withExamples, withJson } from '../../command.js'
+import { CliError, ExitWith, UsageError } from '../../errors.js'
+import { show } from '../../output/show.js'
+import { printable } from '../../output/text.js'
+import { accountExists, deleteAccount, getAccount, getAccounts, getTenant, testLogin } from './calls.js'
+import { type AccountFlags, accountFields, addAccountFields, addProvider, filledBy, providerOf } from './fields.js'
+import { wantsOAuth } from './oauth.js'
+import type { Provider } from './providers.js'
+import { type AskedAccount, askAccount } from './questions.js'
+import { type Account, type LoginTest, limitsOf, loginText } from './text.js'
 
 interface Options extends AccountFlags {
   readonly test?: boolean

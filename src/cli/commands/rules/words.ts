@@ -1,5 +1,5 @@
 /** Sending rules in words: days by name, hours as a span. Both ways, for flags and for tables. */
-import { UsageError } from '../errors.js'
+import { UsageError } from '../../errors.js'
 
 export interface Rule {
   readonly id: number

@@ -1,6 +1,6 @@
 /** What the commands on accounts ask the API for. */
-import { type Api, ApiError } from '../api.js'
-import type { Account, LoginTest } from './account-text.js'
+import { type Api, ApiError } from '../../api.js'
+import type { Account, LoginTest } from './text.js'
 
 /** Rejects when there is none of that id. */
 export function getAccount(api: Api, tenant: string, id: string): Promise<Account> {

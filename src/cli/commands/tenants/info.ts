@@ -1,12 +1,12 @@
 /** `mail-proxy <instance> <tenant> info`: the tenant at a glance, its figures, its accounts and its reports. */
 import type { Command } from 'commander'
-import { withApi } from '../api.js'
-import { type Place, withExamples, withJson } from '../command.js'
-import { show } from '../output/show.js'
-import { fields, table } from '../output/table.js'
-import { duration, fromNow, paint, paintState, time } from '../output/text.js'
-import { type AccountCounts, type Stats, sayCounts } from './stats.js'
-import { getTenant, reportsTo, stateOf, type Tenant } from './tenant-record.js'
+import { withApi } from '../../api.js'
+import { type Place, withExamples, withJson } from '../../command.js'
+import { show } from '../../output/show.js'
+import { fields, table } from '../../output/table.js'
+import { duration, fromNow, paint, paintState, time } from '../../output/text.js'
+import { type AccountCounts, type Stats, sayCounts } from '../stats.js'
+import { getTenant, reportsTo, stateOf, type Tenant } from './record.js'
 
 interface Account {
   readonly id: string

@@ -1,8 +1,8 @@
 /** A tenant's fields on the command line: flags, questions, and what the API gets. */
 import { type Command, Option } from 'commander'
-import { type Ask, secretFromFile } from '../ask.js'
-import type { CliIo } from '../context.js'
-import { UsageError } from '../errors.js'
+import { type Ask, secretFromFile } from '../../ask.js'
+import type { CliIo } from '../../context.js'
+import { UsageError } from '../../errors.js'
 
 export interface TenantFlags {
   readonly name?: string

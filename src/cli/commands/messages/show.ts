@@ -3,11 +3,11 @@
  * not hold, the pause of its account, the rule, the limit, the suspension, is asked for along with it.
  */
 import type { Command } from 'commander'
-import { type Api, ApiError, withApi } from '../api.js'
-import { type Place, withExamples, withJson } from '../command.js'
-import { show } from '../output/show.js'
-import { isOpen, messagePath, type WholeMessage } from './message-record.js'
-import { type Around, storyOf } from './message-story.js'
+import { type Api, ApiError, withApi } from '../../api.js'
+import { type Place, withExamples, withJson } from '../../command.js'
+import { show } from '../../output/show.js'
+import { isOpen, messagePath, type WholeMessage } from './record.js'
+import { type Around, storyOf } from './story.js'
 
 export function addMessageShow(messages: Command, place: Place): void {
   const { io, instance, tenant } = place

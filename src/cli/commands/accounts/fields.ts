@@ -1,10 +1,10 @@
 /** An account's fields on the command line: flags, what a provider fills in, and what the API gets. */
 import { type Command, Option } from 'commander'
-import { secretFromFile } from '../ask.js'
-import type { CliIo } from '../context.js'
-import { UsageError } from '../errors.js'
-import { findProvider, hostOf, needsRegion, PROVIDERS, type Provider } from '../providers.js'
-import { addOAuth, type OAuthFlags, oauthFields, wantsOAuth } from './account-oauth.js'
+import { secretFromFile } from '../../ask.js'
+import type { CliIo } from '../../context.js'
+import { UsageError } from '../../errors.js'
+import { addOAuth, type OAuthFlags, oauthFields, wantsOAuth } from './oauth.js'
+import { findProvider, hostOf, needsRegion, PROVIDERS, type Provider } from './providers.js'
 
 /** Flags by their names in camel case; numbers are judged by the API. */
 export interface AccountFlags extends OAuthFlags {

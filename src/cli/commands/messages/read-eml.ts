@@ -4,7 +4,7 @@
  * out, and named.
  */
 import PostalMime, { type Address, type Attachment, decodeWords, type Email, type Mailbox } from 'postal-mime'
-import { CliError } from './errors.js'
+import { CliError } from '../../errors.js'
 
 export interface ReadMail {
   /** Fields of the API's message, but for its id and account. */

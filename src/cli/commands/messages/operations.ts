@@ -1,13 +1,13 @@
 /** `messages delete|retry|cancel|release|discard`: each takes several ids and tells of each what happened. */
 import type { Command } from 'commander'
-import { type Api, ApiError, withApi } from '../api.js'
-import { createAsk } from '../ask.js'
-import { type Place, withExamples, withJson } from '../command.js'
-import { CliError, ExitWith } from '../errors.js'
-import { show } from '../output/show.js'
-import { fields } from '../output/table.js'
-import { counted, paint } from '../output/text.js'
-import { messagePath } from './message-record.js'
+import { type Api, ApiError, withApi } from '../../api.js'
+import { createAsk } from '../../ask.js'
+import { type Place, withExamples, withJson } from '../../command.js'
+import { CliError, ExitWith } from '../../errors.js'
+import { show } from '../../output/show.js'
+import { fields } from '../../output/table.js'
+import { counted, paint } from '../../output/text.js'
+import { messagePath } from './record.js'
 
 interface Told {
   readonly id: string

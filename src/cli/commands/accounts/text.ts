@@ -1,7 +1,7 @@
 /** Accounts and login tests as people read them. */
-import type { CliIo } from '../context.js'
-import { fields, table } from '../output/table.js'
-import { paint, paintState, printable, time } from '../output/text.js'
+import type { CliIo } from '../../context.js'
+import { fields, table } from '../../output/table.js'
+import { paint, paintState, printable, time } from '../../output/text.js'
 
 /** An account as the API tells it. */
 export interface Account {

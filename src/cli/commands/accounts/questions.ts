@@ -1,8 +1,8 @@
 /** A new account, asked for step by step: provider, server, login, limits. Nothing is kept before the last answer. */
-import type { Ask } from '../ask.js'
-import { needsRegion, PROVIDERS, type Provider } from '../providers.js'
-import { type AccountFlags, filledBy, providerOf, type Tls } from './account-fields.js'
-import { askMethod, askOAuth } from './account-oauth.js'
+import type { Ask } from '../../ask.js'
+import { type AccountFlags, filledBy, providerOf, type Tls } from './fields.js'
+import { askMethod, askOAuth } from './oauth.js'
+import { needsRegion, PROVIDERS, type Provider } from './providers.js'
 
 export interface AskedAccount {
   readonly id: string

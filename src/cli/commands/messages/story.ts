@@ -1,7 +1,8 @@
 /** The story of a message as text: state and cause first, then what may be done, then everything that happened to it. */
-import type { Place } from '../command.js'
-import { type Column, type Field, fields, table } from '../output/table.js'
-import { counted, duration, fromNow, paint, paintState, printable, time } from '../output/text.js'
+import type { Place } from '../../command.js'
+import { type Column, type Field, fields, table } from '../../output/table.js'
+import { counted, duration, fromNow, paint, paintState, printable, time } from '../../output/text.js'
+import { type Rule, sayRule } from '../rules/words.js'
 import {
   type Attachment,
   type Attempt,
@@ -11,8 +12,7 @@ import {
   type Recipient,
   type Submitted,
   type WholeMessage,
-} from './message-record.js'
-import { type Rule, sayRule } from './rule-words.js'
+} from './record.js'
 
 /** What stands around a message and may hold it back. */
 export interface Around {

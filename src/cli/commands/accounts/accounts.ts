@@ -1,14 +1,14 @@
 /** `mail-proxy <instance> <tenant> accounts …`: the SMTP accounts of a tenant; without a tenant, the list of all. */
 import type { Command } from 'commander'
-import { withApi } from '../api.js'
-import { createAsk } from '../ask.js'
-import { type Place, type TenantPlace, withExamples, withJson } from '../command.js'
-import { CliError, ExitWith, UsageError } from '../errors.js'
-import { show } from '../output/show.js'
-import { addAccountAdd } from './account-add.js'
-import { deleteAccount, getAccount, getTenant, testLogin, waitingBehind } from './account-calls.js'
-import { type AccountFlags, accountFields, addAccountFields } from './account-fields.js'
-import { type Account, accountsText, accountText, loginText } from './account-text.js'
+import { withApi } from '../../api.js'
+import { createAsk } from '../../ask.js'
+import { type Place, type TenantPlace, withExamples, withJson } from '../../command.js'
+import { CliError, ExitWith, UsageError } from '../../errors.js'
+import { show } from '../../output/show.js'
+import { addAccountAdd } from './add.js'
+import { deleteAccount, getAccount, getTenant, testLogin, waitingBehind } from './calls.js'
+import { type AccountFlags, accountFields, addAccountFields } from './fields.js'
+import { type Account, accountsText, accountText, loginText } from './text.js'
 
 interface Json {
   readonly json?: boolean

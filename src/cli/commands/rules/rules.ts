@@ -1,12 +1,12 @@
 /** `mail-proxy <instance> rules …`: when mail may be sent. */
 import { type Command, Option } from 'commander'
-import { type Api, withApi } from '../api.js'
-import { type Place, withExamples, withJson } from '../command.js'
-import { CliError, UsageError } from '../errors.js'
-import { show } from '../output/show.js'
-import { table } from '../output/table.js'
-import { paint } from '../output/text.js'
-import { parseDays, parseHours, type Rule, sayDays, sayHours, sayRule, sayScope } from './rule-words.js'
+import { type Api, withApi } from '../../api.js'
+import { type Place, withExamples, withJson } from '../../command.js'
+import { CliError, UsageError } from '../../errors.js'
+import { show } from '../../output/show.js'
+import { table } from '../../output/table.js'
+import { paint } from '../../output/text.js'
+import { parseDays, parseHours, type Rule, sayDays, sayHours, sayRule, sayScope } from './words.js'
 
 interface RuleFlags {
   readonly name?: string
