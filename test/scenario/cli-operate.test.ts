@@ -25,11 +25,8 @@ beforeAll(async () => {
     { tenant_id: 'acme', id: 'b', to: 'unknown@example.net', priority: 0 },
     { tenant_id: 'acme', id: 'c', account_id: 'dead' },
   )
-  await service.until('paused', async () =>
-    (await service.call('GET', '/accounts?tenant_id=acme')).body.accounts.some(
-      (each: { paused: boolean }) => each.paused,
-    ),
-  )
+  // Its account is paused by then, and that was told of it.
+  await service.until('deferred', async () => (await service.message('c', 'acme')).status === 'deferred')
   await service.until('told', async () => (await service.message('b', 'acme')).reported_ts !== undefined)
   // From here on its application takes no more reports.
   client.answer(() => ({ status: 500 }))

@@ -14,7 +14,7 @@ import { duration, paintState } from '../output/text.js'
 import type { ReadMail } from '../read-eml.js'
 import { timeToCome } from '../times.js'
 import { isOpen, messagePath, PRIORITIES, type WholeMessage } from './message-record.js'
-import { whyOf } from './message-story.js'
+import { whyOf } from './message-why.js'
 
 interface SendFlags {
   readonly id?: string
