@@ -14,7 +14,7 @@ import { duration, paintState } from '../../output/text.js'
 import { timeToCome } from '../../times.js'
 import type { ReadMail } from './read-eml.js'
 import { isOpen, messagePath, PRIORITIES, type WholeMessage } from './record.js'
-import { whyOf } from './story.js'
+import { whyOf } from './why.js'
 
 interface SendFlags {
   readonly id?: string

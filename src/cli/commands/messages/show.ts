@@ -7,7 +7,8 @@ import { type Api, ApiError, withApi } from '../../api.js'
 import { type Place, withExamples, withJson } from '../../command.js'
 import { show } from '../../output/show.js'
 import { isOpen, messagePath, type WholeMessage } from './record.js'
-import { type Around, storyOf } from './story.js'
+import { storyOf } from './story.js'
+import type { Around } from './why.js'
 
 export function addMessageShow(messages: Command, place: Place): void {
   const { io, instance, tenant } = place
