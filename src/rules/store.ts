@@ -26,20 +26,7 @@ export async function createRule(db: Db, rule: NewRule, now: number): Promise<Cr
           interval_minutes, timezone, created_at)
         values ($1, $2, $3, $4, coalesce($5, (select coalesce(max(priority), -1) + 1 from rules)), $6, $7, $8, $9, $10, $11, $12)
         returning id`,
-      params: [
-        rule.tenantId,
-        rule.accountId,
-        rule.name,
-        rule.enabled ? 1 : 0,
-        rule.priority,
-        JSON.stringify(rule.days),
-        rule.startHour,
-        rule.endHour,
-        rule.crossMidnight ? 1 : 0,
-        rule.intervalMinutes,
-        rule.timezone,
-        now,
-      ],
+      params: [...columnsOf(rule), now],
     },
   ])
   return { kind: 'created', id: Number(rows![0]!.id) }
@@ -57,20 +44,7 @@ export async function replaceRule(
       sql: `update rules set tenant_id = $2, account_id = $3, name = $4, enabled = $5, priority = $6, days = $7,
           start_hour = $8, end_hour = $9, cross_midnight = $10, interval_minutes = $11, timezone = $12
         where id = $1 returning id`,
-      params: [
-        rule.id,
-        rule.tenantId,
-        rule.accountId,
-        rule.name,
-        rule.enabled ? 1 : 0,
-        rule.priority,
-        JSON.stringify(rule.days),
-        rule.startHour,
-        rule.endHour,
-        rule.crossMidnight ? 1 : 0,
-        rule.intervalMinutes,
-        rule.timezone,
-      ],
+      params: [rule.id, ...columnsOf(rule)],
     },
   ])
   return rows!.length === 1 ? 'replaced' : 'no_rule'
@@ -116,4 +90,21 @@ function ruleFrom(row: Row): Rule {
     timezone: row.timezone as string | null,
     createdAt: Number(row.created_at),
   }
+}
+
+/** Its values in the order of the columns from tenant_id to timezone. */
+function columnsOf(rule: NewRule): (string | number | null)[] {
+  return [
+    rule.tenantId,
+    rule.accountId,
+    rule.name,
+    rule.enabled ? 1 : 0,
+    rule.priority,
+    JSON.stringify(rule.days),
+    rule.startHour,
+    rule.endHour,
+    rule.crossMidnight ? 1 : 0,
+    rule.intervalMinutes,
+    rule.timezone,
+  ]
 }
