@@ -1,7 +1,7 @@
 /** The chapter of docs/cli.md on each command, from the commands themselves. */
 import type { Argument, Command, Option } from 'commander'
 import { examplesOf, pathOf } from '../../src/cli/command.js'
-import { commandsUnder, documentedPrograms, isLeaf } from './cli-tree.js'
+import { acts, commandsUnder, documentedPrograms } from './cli-tree.js'
 
 const TITLES = ['Instances', 'One instance', 'One tenant']
 
@@ -11,7 +11,7 @@ export function cliReference(): string {
     `## ${TITLES[i]}`,
     sentence(program.description()),
     examples(program),
-    ...commandsUnder(program).slice(1).filter(isLeaf).flatMap(section),
+    ...commandsUnder(program).slice(1).filter(acts).flatMap(section),
   ])
   return `${blocks.filter(block => block !== '').join('\n\n')}\n`
 }
@@ -61,7 +61,9 @@ function about(text: string, choices: readonly string[] | undefined, fallback = 
 }
 
 function defaultOf({ defaultValue, negate }: Option): string {
-  return defaultValue === undefined || negate ? '' : ` (${JSON.stringify(defaultValue)} unless given)`
+  // An option that may be repeated begins with none.
+  if (defaultValue === undefined || negate || (Array.isArray(defaultValue) && defaultValue.length === 0)) return ''
+  return ` (${defaultValue} unless given)`
 }
 
 /** The names of the examples are placeholders in a heading. */

@@ -46,8 +46,9 @@ export function commandsUnder(command: Command): readonly Command[] {
   return [command, ...command.createHelp().visibleCommands(command).flatMap(commandsUnder)]
 }
 
-export function isLeaf(command: Command): boolean {
-  return command.commands.length === 0
+/** It does something itself, as `config` does beside its `config check`. Commander keeps that to itself. */
+export function acts(command: Command): boolean {
+  return command.commands.length === 0 || (command as { _actionHandler?: unknown })._actionHandler instanceof Function
 }
 
 /** Takes a line of a shell to its command without running it; answers that command's path, `help` for a --help. */
@@ -56,7 +57,7 @@ export async function parseLine(line: string): Promise<string> {
   const { program, rest } = programFor(argv, nowhere, createService)
   let reached = ''
   for (const command of commandsUnder(program)) {
-    if (isLeaf(command)) {
+    if (acts(command)) {
       command.action(() => {
         reached = command.name()
       })

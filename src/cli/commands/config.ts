@@ -45,7 +45,7 @@ export function addConfig(program: Command, place: Place): void {
       const settings = all.filter(each => !options.onlySet || each.source !== 'default')
       show(io, options, { settings, warnings: loaded.warnings }, () => textOf(place, settings, loaded))
     })
-  withExamples(withJson(command), [`mail-proxy ${instance} config --only-set`, `mail-proxy ${instance} config check`])
+  withExamples(withJson(command), [`mail-proxy ${instance} config`, `mail-proxy ${instance} config --only-set`])
   addCheck(command, place)
 }
 
