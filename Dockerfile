@@ -6,9 +6,10 @@ FROM ${NODE_IMAGE} AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
-COPY tsconfig.json tsconfig.build.json ./
+COPY tsconfig.json tsconfig.build.json LICENSE ./
 COPY src ./src
-RUN npm run build
+# A clone made under umask 077 would be an image that its user cannot read.
+RUN npm run build && chmod 0644 package.json LICENSE
 
 FROM ${NODE_IMAGE} AS dependencies
 WORKDIR /app
@@ -32,8 +33,8 @@ RUN rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx /us
  && chown 10001:10001 /data
 
 WORKDIR /app
-COPY package.json LICENSE ./
 COPY --from=dependencies /app/node_modules ./node_modules
+COPY --from=build /app/package.json /app/LICENSE ./
 COPY --from=build /app/dist ./dist
 
 # HOME: a user without an entry in /etc/passwd has none of its own, and Node asks for it.

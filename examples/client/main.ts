@@ -89,8 +89,8 @@ function readSettings() {
   const { values } = parseArgs({
     options: {
       url: { ...text, default: 'http://127.0.0.1:8000' },
-      token: { ...text, default: process.env.MAIL_PROXY_TOKEN },
-      key: { ...text, default: process.env.MAIL_PROXY_KEY },
+      token: { ...text, default: process.env.MAIL_PROXY_TOKEN || undefined },
+      key: { ...text, default: process.env.MAIL_PROXY_KEY || undefined },
       tenant: { ...text, default: 'example' },
       smtp: text,
       from: { ...text, default: 'shop@example.org' },
@@ -105,14 +105,17 @@ function readSettings() {
   const port = Number(values.port)
   if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new Error('--port should be 1 to 65535')
   if (values.to === undefined) throw new Error('--to: who gets the test mails is missing')
-  if (values.token === undefined && values.key === undefined) throw new Error('Set MAIL_PROXY_TOKEN or MAIL_PROXY_KEY')
+  const token = values.key ?? values.token
+  if (token === undefined) throw new Error('Set MAIL_PROXY_TOKEN or MAIL_PROXY_KEY')
   const { url, db, from, to, tenant } = values
+  // Says what is wrong with the two, if anything is; asks nothing.
+  createClient({ url, token })
   const ownUrl = values['own-url'] ?? `http://127.0.0.1:${port}`
   const registration: Registration = {
     url,
     tenant,
     ownUrl,
-    access: values.key !== undefined ? { key: values.key } : { adminToken: values.token!, smtp: smtpOf(values.smtp) },
+    access: values.key !== undefined ? { key: values.key } : { adminToken: token, smtp: smtpOf(values.smtp) },
   }
   return { url, db, port, from, to, registration }
 }

@@ -193,7 +193,7 @@ export function createAttachmentCache(config: Config['cache'], { clock, log }: C
           if (content !== null) memory.set(`${tenantId} ${held.md5}`, holdBuffer(content, held.md5))
         }
       } catch (error) {
-        log.warning(`An attachment could not be cached (GMP_CACHE_DISK_DIR): ${(error as Error).message}`)
+        log.warning(`An attachment could not be cached: ${(error as Error).message}`)
       }
     },
     forget,

@@ -84,9 +84,23 @@ export function createAsk({ stdin, stderr, terminal }: Pick<CliIo, 'stdin' | 'st
       return answered(await confirm({ ...ends, message: question, initialValue: initial }))
     },
     tell(line) {
-      if (possible) log.info(line, { output: stderr })
+      if (possible) log.info(wrapped(line, (terminal.columns || 80) - MARGIN), { output: stderr })
     },
   }
+}
+
+/** What stands before a line of text between questions. */
+const MARGIN = 3
+
+/** Lines of at most `width` characters, broken between words. */
+function wrapped(text: string, width: number): string {
+  const lines: string[] = []
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1)
+    if (line === undefined || line.length + 1 + word.length > width) lines.push(word)
+    else lines[lines.length - 1] = `${line} ${word}`
+  }
+  return lines.join('\n')
 }
 
 /** A secret that does not stand on the command line, where every user of the machine can read it. `-` is stdin. */

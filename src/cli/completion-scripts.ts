@@ -35,7 +35,7 @@ const ZSH = `#compdef mail-proxy
 #   mail-proxy completion zsh > ~/.zsh/completions/_mail-proxy
 # or this line in ~/.zshrc, behind compinit:
 #   source <(mail-proxy completion zsh)
-_mail_proxy() {
+_mail-proxy() {
   local -a reply described
   local line
   reply=("\${(@f)$("\${words[1]}" complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
@@ -49,10 +49,11 @@ _mail_proxy() {
   done
   _describe mail-proxy described
 }
-if [[ \${funcstack[1]} == _mail_proxy ]]; then
-  _mail_proxy "$@"
+# Loaded from $fpath it is called for the first time; sourced, it has to be made known.
+if [[ \${funcstack[1]} == _mail-proxy ]]; then
+  _mail-proxy "$@"
 else
-  compdef _mail_proxy mail-proxy
+  compdef _mail-proxy mail-proxy
 fi
 `
 

@@ -94,7 +94,7 @@ async function follow(
   const used = new Set<string>()
   for (const word of words) {
     if (waits !== undefined) {
-      at = narrowed(at, placeholder(waits), word)
+      at = narrowed(at, kindOf(waits), word)
       waits = undefined
     } else if (word === '--') {
       onlyArguments = true
@@ -114,12 +114,12 @@ async function follow(
       given += 1
     }
   }
-  if (waits !== undefined) return values(waits.argChoices, placeholder(waits), current, at, ids)
+  if (waits !== undefined) return values(waits.argChoices, kindOf(waits), current, at, ids)
   if (!onlyArguments && current.startsWith('-')) {
     const [name = '', value] = current.split(/=(.*)/s)
     const option = value === undefined ? undefined : findOption(command, name)
     if (option === undefined || value === undefined) return options(command, used)
-    const found = await values(option.argChoices, placeholder(option), value, at, ids)
+    const found = await values(option.argChoices, kindOf(option), value, at, ids)
     return found === FILES ? FILES : found.map(each => ({ ...each, value: `${name}=${each.value}` }))
   }
   const commands = given === 0 ? subcommands(command) : []
@@ -169,10 +169,12 @@ function findOption(command: Command, word: string): Option | undefined {
   return command.options.find(each => each.long === word || each.short === word)
 }
 
-/** `account` of `--account <account>`. */
-function placeholder({ flags }: Option): string | undefined {
-  return /[<[]([^>\].]+)/.exec(flags)?.[1]
+/** What its value is: as its placeholder says, or its name, as in `--account <id>`. */
+function kindOf(option: Option): string | undefined {
+  return KINDS.has(option.name()) ? option.name() : /[<[]([^>\].]+)/.exec(option.flags)?.[1]
 }
+
+const KINDS: ReadonlySet<string> = new Set(['instance', 'tenant', 'account'])
 
 function narrowed(scope: Scope, name: string | undefined, word: string): Scope {
   return name === 'instance' || name === 'tenant' ? { ...scope, [name]: word } : scope

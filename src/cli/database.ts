@@ -27,7 +27,7 @@ export function databaseMayExist({ database }: Config): boolean {
 }
 
 /** The database's address without its password. */
-export function showDatabase({ database }: Config): string {
+export function showDatabase({ database }: Pick<Config, 'database'>): string {
   if (database.dialect === 'sqlite') return database.url
   const url = new URL(database.url)
   if (url.password !== '') url.password = '***'

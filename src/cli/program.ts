@@ -2,7 +2,8 @@
 import type { Command } from 'commander'
 import { VERSION } from '../lib/version.js'
 import { createProgram, type Place, type TenantPlace, withExamples } from './command.js'
-import { addAccounts, addAllAccounts } from './commands/accounts.js'
+import { addAccounts, addAllAccounts } from './commands/accounts/accounts.js'
+import { addBackup } from './commands/backup.js'
 import { addCheckLoop } from './commands/check-loop.js'
 import { addCommandLog } from './commands/command-log.js'
 import { addCompletion } from './commands/completion.js'
@@ -11,10 +12,11 @@ import { addDelete } from './commands/delete.js'
 import { addDiagnose } from './commands/diagnose.js'
 import { addInfo } from './commands/info.js'
 import { addList } from './commands/list.js'
-import { addMessages } from './commands/messages.js'
+import { addMessages } from './commands/messages/messages.js'
 import { addMigrate } from './commands/migrate.js'
 import { addRestart } from './commands/restart.js'
-import { addRules } from './commands/rules.js'
+import { addRestore } from './commands/restore.js'
+import { addRules } from './commands/rules/rules.js'
 import { addRunNow } from './commands/run-now.js'
 import { addServe } from './commands/serve.js'
 import { addStart } from './commands/start.js'
@@ -22,10 +24,11 @@ import { addStats } from './commands/stats.js'
 import { addStatus } from './commands/status.js'
 import { addStop } from './commands/stop.js'
 import { addActivate, addSuspend } from './commands/suspend.js'
-import { addTenantInfo } from './commands/tenant-info.js'
-import { addTenants } from './commands/tenants.js'
+import { addTenantInfo } from './commands/tenants/info.js'
+import { addTenants } from './commands/tenants/tenants.js'
 import { addTestDispatch } from './commands/test-dispatch.js'
 import { addToken } from './commands/token.js'
+import { addTransfer } from './commands/transfer.js'
 import { addVolumes } from './commands/volumes.js'
 import type { CliIo } from './context.js'
 import { UsageError } from './errors.js'
@@ -108,6 +111,9 @@ export function instanceProgram(place: Place): Command {
   addConfig(program, place)
   addToken(program, io, instance)
   addMigrate(program, io, instance)
+  addBackup(program, io, instance)
+  addRestore(program, io, instance)
+  addTransfer(program, io, instance)
   return withExamples(program, [
     `mail-proxy ${instance} tenants list`,
     `mail-proxy ${instance} acme messages list --status error`,

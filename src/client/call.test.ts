@@ -152,7 +152,23 @@ describe('a call', () => {
     },
   )
 
-  it('wants a token', () => {
-    expect(() => clientOf({ token: '' })).toThrow('token is missing')
+  it.each(['', 'two\nlines', 'a-line-end\n', 'with blank', 'größe', undefined])(
+    'is refused for the token %j, without repeating it',
+    token => {
+      let said = ''
+      try {
+        clientOf({ token: token as string })
+      } catch (error) {
+        said = (error as Error).message
+      }
+      expect(said).toMatch(/^createClient: token is missing, or/)
+      if (token) expect(said).not.toContain(token.trim())
+    },
+  )
+
+  it('ends also where an option of the repeats is there and undefined', async () => {
+    answers(failure(503, 'draining'))
+    await failed(clientOf({ retry: { attempts: undefined, firstDelayMs: 1, maxDelayMs: undefined } }).status())
+    expect(sink.requests).toHaveLength(4)
   })
 })

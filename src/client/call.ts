@@ -58,16 +58,16 @@ export interface Request {
 export type Call = <T>(request: Request, options?: CallOptions) => Promise<T>
 
 const TIMEOUT_MS = 60_000
-const RETRY = { attempts: 4, firstDelayMs: 250, maxDelayMs: 30_000 }
 
 export function createCall(client: ClientOptions): Call {
   const base = baseOf(client.url)
-  if (typeof client.token !== 'string' || client.token === '') throw new TypeError('createClient: token is missing')
-  const send = client.fetch ?? globalThis.fetch
-  const { attempts, firstDelayMs, maxDelayMs } = {
-    ...RETRY,
-    ...(client.retry === false ? { attempts: 1 } : client.retry),
+  // Judged here, without repeating it: fetch would, in its complaint about the header.
+  if (!/^[\x21-\x7e]+$/.test(client.token ?? '')) {
+    throw new TypeError('createClient: token is missing, or has a space, a line end or another character no token has')
   }
+  const send = client.fetch ?? globalThis.fetch
+  const retry: RetryOptions = client.retry === false ? { attempts: 1 } : (client.retry ?? {})
+  const { attempts = 4, firstDelayMs = 250, maxDelayMs = 30_000 } = retry
 
   return async <T>(request: Request, options: CallOptions = {}): Promise<T> => {
     for (let attempt = 1; ; attempt++) {

@@ -1,5 +1,5 @@
 /** `genro-mail-proxy/client`: what an application imports to submit mail, and to receive what became of it. */
-export type { Account, AccountInput, AccountTest, Pause } from './accounts.js'
+export type { Account, AccountInput, AccountTest, OAuth, OAuthInput, Pause } from './accounts.js'
 export type { CallOptions, ClientOptions, RetryOptions } from './call.js'
 export { createClient, type MailProxyClient } from './client.js'
 export type { BatchOptions, Stats, Status, Suspension } from './commands.js'

@@ -6,6 +6,9 @@ import { ConfigError } from '../lib/errors.js'
 import type { Db, Statement } from './db.js'
 import { initial } from './migrations/001-initial.js'
 
+/** The table that makes a SQLite file a backup (src/backup/file.ts). */
+export const BACKUP_TABLE = 'backup'
+
 const MIGRATIONS: readonly (readonly string[])[] = [initial]
 
 export interface MigrationStatus {
@@ -13,8 +16,11 @@ export interface MigrationStatus {
   readonly latest: number
 }
 
+/** The schema of this version. */
+export const LATEST_SCHEMA = MIGRATIONS.length
+
 export async function migrationStatus(db: Db): Promise<MigrationStatus> {
-  const latest = MIGRATIONS.length
+  const latest = LATEST_SCHEMA
   const exists = await db.read(
     db.dialect === 'sqlite'
       ? { sql: "select 1 from sqlite_master where type = 'table' and name = 'meta'", params: [] }
@@ -29,6 +35,7 @@ export async function migrationStatus(db: Db): Promise<MigrationStatus> {
 export async function migrate(db: Db): Promise<MigrationStatus> {
   let status = await migrationStatus(db)
   refuseNewer(status)
+  if (await isBackup(db)) throw new ConfigError(BACKUP)
   if (status.current === 0 && (await hasForeignTables(db))) {
     // Unless another process has just made them.
     status = await migrationStatus(db)
@@ -46,6 +53,19 @@ export async function migrate(db: Db): Promise<MigrationStatus> {
     status = next
   }
   return status
+}
+
+/** It holds the key, and it is older than the world: it comes back through `restore`, which takes care of both. */
+const BACKUP =
+  'this file is a backup and no database to serve: bring it back with `mail-proxy <instance> restore <file>`'
+
+async function isBackup(db: Db): Promise<boolean> {
+  if (db.dialect !== 'sqlite') return false
+  const rows = await db.read({
+    sql: "select 1 from sqlite_master where type = 'table' and name = $1",
+    params: [BACKUP_TABLE],
+  })
+  return rows.length > 0
 }
 
 /** The predecessor's tables have the same names: filling in beside them would end in a mixture of both. */

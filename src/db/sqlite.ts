@@ -39,7 +39,7 @@ export async function lockAlone(path: string): Promise<{ release(): void }> {
     connection.exec('pragma locking_mode = exclusive; begin exclusive')
   } catch (cause) {
     connection?.close()
-    throw new DatabaseUnavailable(`${path} is already served by another process`, { cause })
+    throw new DatabaseUnavailable(`${path} is already served by another process: stop that one first`, { cause })
   }
   const held = connection
   return { release: () => held.close() }

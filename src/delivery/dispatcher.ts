@@ -147,7 +147,9 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   const look = async (lease: Lease): Promise<boolean> => {
     const now = clock.monotonic()
     const isDue = scheduled !== null && scheduled <= clock.now()
-    if (!isDue && now < (hinted || sends.isCrowded() ? lookAt : lookAt - LOOK_MS + lookEveryMs)) return false
+    // What others change matters at once to what is being sent.
+    const isBusy = hinted || sends.isCrowded() || (db.dialect !== 'sqlite' && places.used > 0)
+    if (!isDue && now < (isBusy ? lookAt : lookAt - LOOK_MS + lookEveryMs)) return false
     lookAt = now + LOOK_MS
     hinted = false
     const [, next] = await Promise.all([settings.refresh(), isDue ? scheduled : nextDue(db)])

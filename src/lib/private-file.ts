@@ -35,7 +35,7 @@ export function writePrivate(path: string, text: string): void {
     unlinkSync(draft)
     throw error
   }
-  syncDirectory(dirname(path))
+  syncPath(dirname(path))
 }
 
 /** Writes the file unless one is there; false when another was first. Of several at once exactly one gets true. */
@@ -50,13 +50,23 @@ export function createPrivate(path: string, text: string): boolean {
   } finally {
     unlinkSync(draft)
   }
-  syncDirectory(dirname(path))
+  syncPath(dirname(path))
   return true
 }
 
 /** Makes the directory with mode 0700 when it is not there; one that is keeps its mode. */
 export function makePrivateDirectory(dir: string): void {
   mkdirSync(dir, { recursive: true, mode: 0o700 })
+}
+
+/** Makes durable what is in the file, or which names are in the directory. */
+export function syncPath(path: string): void {
+  const handle = openSync(path, 'r')
+  try {
+    fsyncSync(handle)
+  } finally {
+    closeSync(handle)
+  }
 }
 
 function writeDraft(path: string, text: string): string {
@@ -73,13 +83,4 @@ function writeDraft(path: string, text: string): string {
     closeSync(file)
   }
   return draft
-}
-
-function syncDirectory(dir: string): void {
-  const handle = openSync(dir, 'r')
-  try {
-    fsyncSync(handle)
-  } finally {
-    closeSync(handle)
-  }
 }

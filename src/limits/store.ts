@@ -29,13 +29,28 @@ export function lockScopes(limits: readonly Limit[]): Statement[] {
  * @rows parameter of limitRows, `now` one of epoch ms. At most 0 when a window is full.
  */
 export function freeSlotsSql(limits: string, now: string): string {
-  return `(select min(l.lim
+  return `(select min(${freeSql(now)}) from ${limitsSql(limits)})`
+}
+
+/** Of one row of limitsSql. */
+const freeSql = (now: string) => `l.lim
       - coalesce((select sum(b.used) from limit_buckets b
           where b.scope = l.scope and b.span = l.span
             and (b.bucket + 1) * (l.span / ${BUCKETS}) + l.span > @now(${now})), 0)
       - (select count(*) from messages f where f.stage = 3 and f.account_key = l.account_key)
-      - (select count(*) from messages f where f.stage = 3 and f.tenant_id = l.tenant_id))
-    from @rows(${limits}: scope text, span bigint, lim bigint, account_key bigint, tenant_id text) l)`
+      - (select count(*) from messages f where f.stage = 3 and f.tenant_id = l.tenant_id)`
+const limitsSql = (limits: string) =>
+  `@rows(${limits}: scope text, span bigint, lim bigint, account_key bigint, tenant_id text) l`
+
+/** The scopes among these limits that have a full window now; in one statement. */
+export async function fullScopes(db: Db, limits: readonly Limit[], now: number): Promise<ReadonlySet<string>> {
+  if (limits.length === 0) return new Set()
+  const once = new Map(limits.map(limit => [`${limit.scope} ${limit.span}`, limit]))
+  const rows = await db.read({
+    sql: `select distinct l.scope from ${limitsSql('$1')} where ${freeSql('$2')} <= 0`,
+    params: [limitRows([...once.values()]), now],
+  })
+  return new Set(rows.map(row => row.scope as string))
 }
 
 /** The parameter of freeSlotsSql. */

@@ -9,6 +9,10 @@ export interface GaugePorts {
   readonly clock: { now(): number; monotonic(): number }
   // ---- of the whole database ----
   queue(): Promise<Pick<QueueState, 'due' | 'waiting' | 'sending' | 'inDoubt' | 'byAge' | 'oldestDueAt' | 'accounts'>>
+  /** Of those accounts the ones that are held back on purpose, and by what. */
+  held(
+    accounts: readonly DueOfAccount[],
+  ): Promise<readonly { readonly tenantId: string; readonly accountId: string; readonly by: string }[]>
   /** Accounts that are paused: some of them by name, and how many there are. */
   paused(): Promise<{
     readonly count: number
@@ -43,6 +47,7 @@ export function addGauges(registry: InstanceType<typeof Registry>, ports: GaugeP
   const queue = remembered(ports.queue, clock)
   const paused = remembered(ports.paused, clock)
   const reports = remembered(ports.reports, clock)
+  const held = remembered(async () => ports.held((await queue()).accounts.slice(0, MOST_NAMED)), clock)
 
   /** One whose values stand in the database. */
   const told = <T, L extends string>(
@@ -66,7 +71,10 @@ export function addGauges(registry: InstanceType<typeof Registry>, ports: GaugeP
       },
     })
   const ageSeconds = (since: number | null) => (since === null ? 0 : Math.max(0, clock.now() - since) / 1000)
-  const of = (each: DueOfAccount) => ({ tenant_id: each.tenantId, account_id: each.accountId })
+  const of = (each: Pick<DueOfAccount, 'tenantId' | 'accountId'>) => ({
+    tenant_id: each.tenantId,
+    account_id: each.accountId,
+  })
 
   told(queue, 'gmp_pending_messages', `Messages not yet ended, ${DATABASE_WIDE}`, [], (gauge, state) =>
     gauge.set(state.due + state.waiting + state.sending),
@@ -114,6 +122,15 @@ export function addGauges(registry: InstanceType<typeof Registry>, ports: GaugeP
     ACCOUNT,
     (gauge, { accounts }) => {
       for (const each of accounts.slice(0, MOST_NAMED)) gauge.set(of(each), ageSeconds(each.oldestDueAt))
+    },
+  )
+  told(
+    held,
+    'gmp_account_held',
+    `1 for each of those that is held back on purpose, by pause, suspension, rule or limit, ${DATABASE_WIDE}`,
+    [...ACCOUNT, 'by'] as const,
+    (gauge, accounts) => {
+      for (const each of accounts) gauge.set({ ...of(each), by: each.by }, 1)
     },
   )
   told(queue, 'gmp_in_doubt_messages', `Messages held in doubt, ${DATABASE_WIDE}`, [], (gauge, { inDoubt }) =>

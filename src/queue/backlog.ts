@@ -3,9 +3,7 @@
  * to be sent, so it is read on demand and by nothing that runs often.
  */
 import type { Db, Row } from '../db/db.js'
-
-/** Upper bounds in seconds; what is older stands last. */
-export const AGES = [60, 300, 3600, 86_400] as const
+import { AGES } from './state.js'
 
 export interface AccountBacklog {
   readonly accountKey: number
@@ -13,7 +11,7 @@ export interface AccountBacklog {
   readonly accountId: string
   /** Due and waiting for their turn. */
   readonly ready: number
-  /** Those by how long they have been due: up to each of AGES, and older. */
+  /** Those by how long they have been due, as AGES has it. */
   readonly readyByAge: readonly number[]
   /** When the longest due of them became due, epoch ms. */
   readonly oldestDueAt: number | null
@@ -31,11 +29,14 @@ export async function readBacklog(
   db: Db,
   { now, steadyNow, limit }: { readonly now: number; readonly steadyNow: number; readonly limit: number },
 ): Promise<AccountBacklog[]> {
-  const due = '(case when m.due_at > m.created_at then m.due_at else m.created_at end)'
-  const ages = AGES.map((bound, i) => `sum(case when $1 - ${due} < ${bound * 1000} then 1 else 0 end) as upto_${i}`)
+  const ages = AGES.map(({ below }, i) =>
+    Number.isFinite(below)
+      ? `sum(case when $1 - m.due_at < ${below * 1000} then 1 else 0 end) as upto${i}`
+      : `count(*) as upto${i}`,
+  )
   const [ready, waiting, sending, doubt] = await Promise.all([
     db.read({
-      sql: `select m.account_key, m.tenant_id, m.account_id, count(*) as n, min(${due}) as oldest, ${ages.join(', ')}
+      sql: `select m.account_key, m.tenant_id, m.account_id, count(*) as n, min(m.due_at) as oldest, ${ages.join(', ')}
         from messages m where m.stage = 1 group by m.account_key, m.tenant_id, m.account_id`,
       params: [now],
     }),
@@ -67,7 +68,7 @@ export async function readBacklog(
       tenantId: row.tenant_id as string,
       accountId: row.account_id as string,
       ready: 0,
-      readyByAge: [...AGES.map(() => 0), 0],
+      readyByAge: AGES.map(() => 0),
       oldestDueAt: null,
       waiting: 0,
       nextDueAt: null,
@@ -79,11 +80,11 @@ export async function readBacklog(
     return blank
   }
   for (const row of ready) {
-    const upTo = AGES.map((_, i) => Number(row[`upto_${i}`]))
+    const upTo = AGES.map((_, i) => Number(row[`upto${i}`]))
     const each = of(row)
     each.ready = Number(row.n)
     each.oldestDueAt = Number(row.oldest)
-    each.readyByAge = [...upTo, each.ready].map((n, i) => n - (i === 0 ? 0 : upTo[i - 1]!))
+    each.readyByAge = upTo.map((n, i) => n - (i === 0 ? 0 : upTo[i - 1]!))
   }
   for (const row of waiting) Object.assign(of(row), { waiting: Number(row.n), nextDueAt: Number(row.due) })
   for (const row of sending) Object.assign(of(row), { sending: Number(row.n), orphaned: Number(row.orphaned) })

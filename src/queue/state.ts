@@ -31,6 +31,7 @@ export interface QueueState {
 }
 
 export interface DueOfAccount {
+  readonly accountKey: number
   readonly tenantId: string
   readonly accountId: string
   readonly due: number
@@ -84,6 +85,7 @@ function dueByAccount(rows: readonly Row[]): DueOfAccount[] {
   for (const row of rows) {
     const known = found.get(Number(row.account_key))
     found.set(Number(row.account_key), {
+      accountKey: Number(row.account_key),
       // An account that is being deleted has no name any more, and its messages are about to end.
       tenantId: (row.tenant_id as string | null) ?? '',
       accountId: (row.id as string | null) ?? '',

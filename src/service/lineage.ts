@@ -2,8 +2,8 @@
  * Notices a database that was put back to an earlier state: a restored backup, or a standby that had not received the
  * last moments. What waits in it may have gone out since, so nothing is sent until an operator has looked and released
  * it (`--release`). The folder of an instance remembers how far it has seen its database grow; a database that has
- * grown less is older. A copy that comes with a copy of the folder, or without any folder, cannot be told from the
- * original.
+ * grown less is older. A copy made by other tools that comes with a copy of the folder, or without any folder, cannot be
+ * told from the original; our own backups and transfers bring their mark along (queue/release-mark.ts).
  */
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
@@ -11,6 +11,7 @@ import type { Db } from '../db/db.js'
 import type { Log } from '../lib/log.js'
 import type { Step } from '../lib/loop.js'
 import { readIfThere, writePrivate } from '../lib/private-file.js'
+import { endRelease, needRelease, releaseNeeded } from '../queue/release-mark.js'
 
 export interface Lineage {
   /** Called at the start, before anything is sent. `release`: the operator says that this database may send. */
@@ -65,9 +66,12 @@ export function createLineage(db: Db, dir: string | null, log: Log): Lineage {
     async begin(release) {
       const before = remembered()
       const { id, growth } = await grow()
-      // Of another database the folder remembers nothing: it was pointed to a new one.
-      if (before !== null && before.id === id && growth <= before.growth && !release) await needRelease(db, REASON)
       if (release) await endRelease(db)
+      // Of another database the folder remembers nothing: it was pointed to a new one.
+      else if (before !== null && before.id === id && growth <= before.growth && (await releaseNeeded(db)) === null) {
+        // A reason that stands already is kept: whoever restored or transferred it knows more.
+        await needRelease(db, REASON)
+      }
       const reason = await releaseNeeded(db)
       if (reason !== null) {
         log.error(
@@ -86,25 +90,4 @@ export function createLineage(db: Db, dir: string | null, log: Log): Lineage {
       return { nextAt: null, again: false }
     },
   }
-}
-
-/** Stops all sending and reporting of every process on this database until it is released. */
-export async function needRelease(db: Db, reason: string): Promise<void> {
-  await db.write([
-    {
-      sql: `insert into meta (key, value) values ('release_needed', $1)
-        on conflict (key) do update set value = excluded.value`,
-      params: [reason],
-    },
-  ])
-}
-
-/** Why nothing may be sent; null: it may. */
-export async function releaseNeeded(db: Db): Promise<string | null> {
-  const [row] = await db.read({ sql: "select value from meta where key = 'release_needed'", params: [] })
-  return (row?.value as string | undefined) ?? null
-}
-
-async function endRelease(db: Db): Promise<void> {
-  await db.write([{ sql: "delete from meta where key = 'release_needed'", params: [] }])
 }

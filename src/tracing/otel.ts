@@ -112,10 +112,9 @@ export async function createOtelTracer(protocol: 'http/protobuf' | 'http/json', 
         end(outcome) {
           span.setAttributes(attributesOf(outcome))
           const { failure } = outcome
+          const refusal = outcome.verdicts.find(({ verdict }) => verdict === 'refused' || verdict === 'transient')
           if (failure !== null) fail(span, failure.code ?? failure.scope)
-          else if (outcome.verdicts.some(({ verdict }) => verdict === 'refused' || verdict === 'transient')) {
-            fail(span, outcome.verdicts.find(({ verdict }) => verdict !== 'accepted')?.code ?? 'refused')
-          }
+          else if (refusal !== undefined) fail(span, refusal.code ?? refusal.verdict)
           span.end()
         },
       }
@@ -173,7 +172,9 @@ export async function createOtelTracer(protocol: 'http/protobuf' | 'http/json', 
 
 function attributesOf({ verdicts, failure, attempt, inDoubt, interrupted, reachedData }: Outcome): Attributes {
   const count = (wanted: string) => verdicts.filter(({ verdict }) => verdict === wanted).length
-  const code = attempt?.final?.code ?? failure?.code ?? verdicts.find(each => each.code !== null)?.code
+  const codes = [attempt?.final?.code, failure?.code, ...verdicts.map(each => each.code)]
+  // Codes of our own, as of an attachment that could not be had, are the error's type and no reply.
+  const code = codes.find(each => each != null && /^\d{3}$/.test(each))
   const enhanced = attempt?.final?.enhanced
   return {
     'gmp.recipients.accepted': count('accepted'),

@@ -14,6 +14,8 @@ const INTERFACES: readonly (readonly [file: string, name: string, operation: str
   ['accounts', 'AccountInput', 'post /account', 'body'],
   ['accounts', 'Account', 'get /accounts', 'answer', 'accounts', 'items'],
   ['accounts', 'AccountTest', 'post /account/{account_id}/test', 'answer'],
+  ['accounts', 'OAuth', 'get /accounts', 'answer', 'accounts', 'items', 'oauth2'],
+  ['accounts', 'OAuthInput', 'post /account', 'body', 'oauth2'],
   ['accounts', 'Pause', 'get /accounts', 'answer', 'accounts', 'items', 'pause'],
   ['commands', 'Status', 'get /status', 'answer'],
   ['commands', 'Stats', 'get /stats', 'answer'],

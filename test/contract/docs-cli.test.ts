@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { examplesOf, pathOf } from '../../src/cli/command.js'
 import { cliReference } from '../support/cli-reference.js'
-import { acts, commandsUnder, documentedPrograms, parseLine } from '../support/cli-tree.js'
+import { commandsUnder, documentedPrograms, isLeaf, parseLine } from '../support/cli-tree.js'
 
 const BEGIN = '<!-- Written by npm run docs:cli from here on. -->\n'
 
@@ -22,7 +22,7 @@ const WITHOUT_JSON = ['mail-proxy serve', 'mail-proxy completion']
 
 describe('the help', () => {
   const all = documentedPrograms().flatMap(commandsUnder)
-  const leaves = all.filter(acts).map(command => ({ path: pathOf(command), command }))
+  const leaves = all.filter(isLeaf).map(command => ({ path: pathOf(command), command }))
 
   it('reaches commands at every level', () => {
     expect(leaves.map(({ path }) => path)).toEqual(
@@ -56,11 +56,9 @@ describe('the help', () => {
   })
 
   it('has examples of whole programs that lead to commands', async () => {
-    const exists = (word: string) => all.some(command => command.name() === word)
     const lines = documentedPrograms().flatMap(examplesOf)
     expect(lines.length).toBeGreaterThan(5)
     for (const line of lines) {
-      if (line.includes(' messages ') && !exists('messages')) continue
       expect([line, await parseLine(line)]).toEqual([line, expect.stringMatching(/\w/)])
     }
   })

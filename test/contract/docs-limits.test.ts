@@ -1,7 +1,7 @@
 /** docs/rate-limiting.md: what it says of providers is what `accounts add --provider` fills in. */
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
-import { PROVIDERS } from '../../src/cli/providers.js'
+import { PROVIDERS } from '../../src/cli/commands/accounts/providers.js'
 
 it('docs/rate-limiting.md lists the limits of every provider', () => {
   const rows = PROVIDERS.filter(({ name }) => name !== 'other').map(({ name, limits, limitsFrom }) => {

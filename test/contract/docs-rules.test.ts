@@ -1,7 +1,7 @@
 /** docs/priorities-and-rules.md: the times in its table are those that the rules give. */
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { parseDays, parseHours } from '../../src/cli/commands/rule-words.js'
+import { parseDays, parseHours } from '../../src/cli/commands/rules/words.js'
 import { openingAt, type RuleWindow } from '../../src/rules/schedule.js'
 
 const ROME = 'Europe/Rome'

@@ -10,6 +10,7 @@ function metricsWith(ports: Partial<GaugePorts> = {}) {
   return createMetrics({
     clock: { now: () => 60_000, monotonic: () => 0 },
     queue: async () => STATE,
+    held: async () => [],
     paused: async () => ({ count: 0, accounts: [] }),
     reports: async () => [],
     sends: () => ({ inFlight: 0, buffered: 0, most: 1 }),
@@ -94,6 +95,7 @@ describe('metrics', () => {
 
   it('names at most a thousand accounts, and counts all', async () => {
     const accounts = Array.from({ length: 1_001 }, (_, i) => ({
+      accountKey: i,
       tenantId: 't',
       accountId: `a${i}`,
       due: 1,

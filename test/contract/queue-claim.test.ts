@@ -1,23 +1,19 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { Priority } from '../../src/messages/message.js'
 import { claimDue, loadContents } from '../../src/queue/claim.js'
 import { Stage } from '../../src/queue/stage.js'
-import { INTERRUPTED, openQueueRig, type QueueRig, type TestAccount } from '../support/queue-rig.js'
+import { INTERRUPTED, type QueueRig, type TestAccount, useQueueRig } from '../support/queue-rig.js'
 import { dialects } from '../support/temp-db.js'
 
 describe.each(dialects)('claimDue on %s', dialect => {
   let rig: QueueRig
   let account: TestAccount
   let lease: number
-  beforeAll(async () => {
-    rig = await openQueueRig(dialect)
-  })
-  beforeEach(async () => {
-    await rig.clear()
+  useQueueRig(dialect, async given => {
+    rig = given
     account = await rig.account()
     lease = await rig.lease()
   })
-  afterAll(() => rig.temp.drop())
 
   const addPriorities = async (...priorities: Priority[]) => {
     const messages = priorities.map(priority => rig.message(account, { priority }))

@@ -1,24 +1,20 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { type Db, rowsParam } from '../../src/db/db.js'
 import { failAccountQueue, orphanedAccountKeys } from '../../src/queue/account-deleted.js'
 import { readyAccounts } from '../../src/queue/discover.js'
 import { expireDue, nextDue, readyDue } from '../../src/queue/due.js'
 import { type Ended, endOpen } from '../../src/queue/end.js'
 import { Stage } from '../../src/queue/stage.js'
-import { LATER, openQueueRig, type QueueRig, SENT, type TestAccount } from '../support/queue-rig.js'
+import { LATER, type QueueRig, SENT, type TestAccount, useQueueRig } from '../support/queue-rig.js'
 import { dialects } from '../support/temp-db.js'
 
 describe.each(dialects)('what time and operators move on %s', dialect => {
   let rig: QueueRig
   let account: TestAccount
-  beforeAll(async () => {
-    rig = await openQueueRig(dialect)
-  })
-  beforeEach(async () => {
-    await rig.clear()
+  useQueueRig(dialect, async given => {
+    rig = given
     account = await rig.account()
   })
-  afterAll(() => rig.temp.drop())
 
   /** The database, with something happening between the first look of what runs on it and its write. */
   const racing = (meanwhile: () => Promise<unknown>): Db => {

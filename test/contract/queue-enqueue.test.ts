@@ -1,22 +1,18 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { Db } from '../../src/db/db.js'
 import { loadContents } from '../../src/queue/claim.js'
 import { enqueue } from '../../src/queue/enqueue.js'
 import { Stage } from '../../src/queue/stage.js'
-import { LATER, openQueueRig, type QueueRig, REFUSED, SENT, type TestAccount } from '../support/queue-rig.js'
+import { LATER, type QueueRig, REFUSED, SENT, type TestAccount, useQueueRig } from '../support/queue-rig.js'
 import { dialects } from '../support/temp-db.js'
 
 describe.each(dialects)('enqueue on %s', dialect => {
   let rig: QueueRig
   let account: TestAccount
-  beforeAll(async () => {
-    rig = await openQueueRig(dialect)
-  })
-  beforeEach(async () => {
-    await rig.clear()
+  useQueueRig(dialect, async given => {
+    rig = given
     account = await rig.account()
   })
-  afterAll(() => rig.temp.drop())
 
   const contentOf = async (id: string) => {
     const seq = Number((await rig.row(id)).seq)

@@ -1,7 +1,7 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { declareDead, type Lease, orphanedLeases, takeLease } from '../../src/queue/lease.js'
 import { createFakeClock } from '../support/fake-clock.js'
-import { openQueueRig, type QueueRig } from '../support/queue-rig.js'
+import { type QueueRig, useQueueRig } from '../support/queue-rig.js'
 import { dialects } from '../support/temp-db.js'
 
 const LEASE = 60_000
@@ -9,14 +9,10 @@ const LEASE = 60_000
 describe.each(dialects)('leases on %s', dialect => {
   let rig: QueueRig
   let clock: ReturnType<typeof createFakeClock>
-  beforeAll(async () => {
-    rig = await openQueueRig(dialect)
-  })
-  beforeEach(async () => {
-    await rig.clear()
+  useQueueRig(dialect, async given => {
+    rig = given
     clock = createFakeClock()
   })
-  afterAll(() => rig.temp.drop())
 
   const take = (holder = 'host process 1'): Promise<Lease> =>
     takeLease({ db: rig.db, clock, leaseMs: LEASE, holder, epoch: 'boot 1' }, clock.now())

@@ -1,6 +1,6 @@
 /** Limits end to end: claims reserve, settles count, time frees. The server's own view is kept beside, as the judge. */
 import fc from 'fast-check'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Db } from '../../src/db/db.js'
 import { openPostgres } from '../../src/db/postgres.js'
 import { systemClock } from '../../src/lib/clock.js'
@@ -21,6 +21,7 @@ import {
   REFUSED,
   SENT,
   type TestAccount,
+  useQueueRig,
 } from '../support/queue-rig.js'
 import { silentLog } from '../support/silent-log.js'
 import { dialects } from '../support/temp-db.js'
@@ -32,15 +33,11 @@ describe.each(dialects)('limits on %s', dialect => {
   let rig: QueueRig
   let account: TestAccount
   let lease: number
-  beforeAll(async () => {
-    rig = await openQueueRig(dialect)
-  })
-  beforeEach(async () => {
-    await rig.clear()
+  useQueueRig(dialect, async given => {
+    rig = given
     account = await rig.account()
     lease = await rig.lease()
   })
-  afterAll(() => rig.temp.drop())
 
   const perMinute = (limit: number): Limit[] => [{ scope: `a:${account.key}`, span: MINUTE, limit }]
   const claim = (limits: readonly Limit[], limit = 100, from = account) => rig.claim(from, lease, { limits, limit })

@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { Db } from '../../src/db/db.js'
 import { cancelMessage, deleteMessages, discardMessage, releaseMessage, retryMessage } from '../../src/queue/operate.js'
 import { cleanupMessages } from '../../src/queue/prune.js'
 import { Stage } from '../../src/queue/stage.js'
-import { LATER, openQueueRig, type QueueRig, REFUSED, SENT, type TestAccount } from '../support/queue-rig.js'
+import { LATER, type QueueRig, REFUSED, SENT, type TestAccount, useQueueRig } from '../support/queue-rig.js'
 import { dialects } from '../support/temp-db.js'
 
 /** Rows as they stand in each state of a message's life. */
@@ -32,14 +32,10 @@ const table = (Object.keys(VERBS) as Verb[]).flatMap(verb => states.map(state =>
 describe.each(dialects)('operators on %s', dialect => {
   let rig: QueueRig
   let account: TestAccount
-  beforeAll(async () => {
-    rig = await openQueueRig(dialect)
-  })
-  beforeEach(async () => {
-    await rig.clear()
+  useQueueRig(dialect, async given => {
+    rig = given
     account = await rig.account()
   })
-  afterAll(() => rig.temp.drop())
 
   const inState = async (state: State, from = account) => {
     const { stage, status, accepted } = STATES[state]

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Db, rowsParam, type Statement } from '../../src/db/db.js'
-import { projectTurns } from '../../src/limits/store.js'
+import { fullScopes, projectTurns } from '../../src/limits/store.js'
 import { limitsOf } from '../../src/limits/windows.js'
 import { failAccountQueue, orphanedAccountKeys } from '../../src/queue/account-deleted.js'
 import { claimDue } from '../../src/queue/claim.js'
@@ -202,6 +202,7 @@ describe.each(dialects)('query plans on %s', dialect => {
     expect(plans[0]).toMatch(
       dialect === 'sqlite' ? /USING COVERING INDEX messages_ready/ : /Index Only Scan using messages_ready/,
     )
+    expectCheap(await plansOf(db => fullScopes(db, limits(), rig.now)))
     const owed = await plansOf(owedReports)
     expectCheap(owed)
     expect(owed[0]).toMatch(/events_pending/)

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { Limit } from '../../src/limits/windows.js'
 import { settle } from '../../src/queue/settle.js'
 import { Stage } from '../../src/queue/stage.js'
@@ -6,12 +6,12 @@ import { nextTransition } from '../../src/queue/transition.js'
 import {
   INTERRUPTED,
   LATER,
-  openQueueRig,
   POLICY,
   type QueueRig,
   REFUSED,
   SENT,
   type TestAccount,
+  useQueueRig,
 } from '../support/queue-rig.js'
 import { dialects } from '../support/temp-db.js'
 
@@ -20,16 +20,12 @@ describe.each(dialects)('settle on %s', dialect => {
   let account: TestAccount
   let lease: number
   let limits: Limit[]
-  beforeAll(async () => {
-    rig = await openQueueRig(dialect)
-  })
-  beforeEach(async () => {
-    await rig.clear()
+  useQueueRig(dialect, async given => {
+    rig = given
     account = await rig.account()
     lease = await rig.lease()
     limits = [{ scope: `a:${account.key}`, span: 60_000, limit: 10 }]
   })
-  afterAll(() => rig.temp.drop())
 
   const events = async () =>
     (await rig.rows('select seq, type, at, entry, attempt, pending from events order by id')).map(row => ({

@@ -45,8 +45,20 @@ describe.each(dialects)('the queue’s state on %s', dialect => {
       '1-6h': 0,
       '6h+': 3,
     })
-    expect(state.accounts).toContainEqual({ tenantId: 'acme', accountId: old.id, due: 2, oldestDueAt: start })
-    expect(state.accounts).toContainEqual({ tenantId: 'beta', accountId: young.id, due: 1, oldestDueAt: start })
+    expect(state.accounts).toContainEqual({
+      accountKey: old.key,
+      tenantId: 'acme',
+      accountId: old.id,
+      due: 2,
+      oldestDueAt: start,
+    })
+    expect(state.accounts).toContainEqual({
+      accountKey: young.key,
+      tenantId: 'beta',
+      accountId: young.id,
+      due: 1,
+      oldestDueAt: start,
+    })
   })
 
   it('puts an age at a boundary into the older class', async () => {

@@ -1,9 +1,9 @@
 /** Large contents inside a message: stored apart in pieces, tied to it in its unit, gone with it. */
 import { randomBytes } from 'node:crypto'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { deleteMessages } from '../../src/queue/operate.js'
 import { dropUploads, openUpload, pruneUploads, storeUpload } from '../../src/queue/uploads.js'
-import { openQueueRig, type QueueRig, type TestAccount } from '../support/queue-rig.js'
+import { type QueueRig, type TestAccount, useQueueRig } from '../support/queue-rig.js'
 import { dialects } from '../support/temp-db.js'
 
 const HOUR = 3_600_000
@@ -11,15 +11,11 @@ const HOUR = 3_600_000
 describe.each(dialects)('uploads on %s', dialect => {
   let rig: QueueRig
   let account: TestAccount
-  beforeAll(async () => {
-    rig = await openQueueRig(dialect)
-  })
-  beforeEach(async () => {
-    await rig.clear()
+  useQueueRig(dialect, async given => {
+    rig = given
     await rig.exec('delete from uploads')
     account = await rig.account()
   })
-  afterAll(() => rig.temp.drop())
 
   const parts = () => [randomBytes(500_000), randomBytes(500_000), randomBytes(7)]
   const uploads = async () => (await rig.rows('select id from uploads')).map(row => Number(row.id))

@@ -28,6 +28,7 @@ describe('the values', () => {
     ['a number that is text', { ...values, service: { ...values.service, port: 'http' } }],
     ['a setting that the chart gives itself', { ...values, settings: { GMP_ROLE: 'all' } }],
     ['a secret among the settings', { ...values, settings: { GMP_API_TOKEN: 'token' } }],
+    ['a setting that is no variable', { ...values, settings: { 'helo-name': 'mail.test' } }],
     ['no Secret', { ...values, existingSecret: '' }],
   ])('are refused with %s', (_what, wrong) => {
     expect(schema.Check(wrong)).toBe(false)
@@ -35,9 +36,9 @@ describe('the values', () => {
 
   it('let no secret stand among the settings', () => {
     const secrets = SETTING_KEYS.filter(key => SETTINGS[key].secret).flatMap(key => SETTINGS[key].env)
-    const through = secrets.filter(name => schema.Check({ ...values, settings: { [name]: 'x' } }))
-    // Those of the one tenant of old installations: rather known than impossible to set.
-    expect(through).toEqual(['GMP_CLIENT_SYNC_PASSWORD', 'GMP_CLIENT_SYNC_TOKEN'])
+    expect(secrets.filter(name => schema.Check({ ...values, settings: { [name]: 'x' } }))).toEqual([])
+    const file = { GMP_CLIENT_SYNC_TOKEN_FILE: '/run/secrets/mail-proxy/client-sync-token' }
+    expect(schema.Check({ ...values, settings: file })).toBe(true)
   })
 })
 
@@ -69,7 +70,7 @@ describe.skipIf(!canRender)('the chart', () => {
     image: { repository: 'registry.example.com/mail-proxy', tag: '1.2.3' },
     settings: { GMP_HELO_NAME: 'mail.test', GMP_MAX_RETRIES: 7, GMP_TEST_MODE: true, LOG_LEVEL: 'debug' },
     api: { podAnnotations: { team: 'mail' }, nodeSelector: { disk: 'ssd' }, tolerations: [{ operator: 'Exists' }] },
-    autoscaling: { kind: 'keda', pendingPerWorker: 2_000_000, prometheusAddress: 'http://prometheus.test:9090' },
+    autoscaling: { kind: 'keda', duePerWorker: 2_000_000, prometheusAddress: 'http://prometheus.test:9090' },
     service: { type: 'LoadBalancer', port: 80, annotations: { internal: 'true' } },
     ingress: { enabled: true, className: 'nginx', host: 'mail.test', tlsSecret: 'mail-tls', annotations: { a: 'b' } },
     networkPolicy: { extraPorts: [8443] },
@@ -121,7 +122,7 @@ describe.skipIf(!canRender)('the chart', () => {
     expect(template.spec.containers[0].image).toBe('registry.example.com/mail-proxy:1.2.3')
     expect(one('ScaledObject', 'mail-proxy-worker').spec.triggers[0].metadata).toEqual({
       serverAddress: 'http://prometheus.test:9090',
-      query: 'max(gmp_pending_messages{namespace="mail"})',
+      query: 'max(gmp_queue_messages{namespace="mail",state="due"})',
       threshold: '2000000',
     })
     expect(one('HorizontalPodAutoscaler', 'mail-proxy-worker')).toBe(undefined)

@@ -30,11 +30,8 @@ describe('compose.yaml', () => {
     for (const [name, service] of Object.entries(services)) {
       for (const secret of service.secrets ?? []) expect(compose.secrets, name).toHaveProperty(secret)
       for (const network of service.networks ?? []) expect(compose.networks, name).toHaveProperty(network)
-      for (const other of Object.keys(service.depends_on ?? {})) {
-        expect(Array.isArray(service.depends_on) ? service.depends_on : Object.keys(services), name).toContain(
-          Array.isArray(service.depends_on) ? service.depends_on[0] : other,
-        )
-      }
+      const others = Array.isArray(service.depends_on) ? service.depends_on : Object.keys(service.depends_on ?? {})
+      for (const other of others) expect(services, name).toHaveProperty(other)
       for (const volume of service.volumes ?? []) {
         const [source = ''] = volume.split(':')
         if (!source.startsWith('.')) expect(compose.volumes, name).toHaveProperty(source)

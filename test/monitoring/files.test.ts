@@ -25,8 +25,8 @@ describe('every metric that is named exists, with its labels', () => {
   const named = [
     ...queries().map(({ title, expr }) => [`panel ${title}`, expr] as const),
     ...alerts().map(({ alert, expr }) => [`alert ${alert}`, expr] as const),
-    ...dashboard().templating.list.flatMap(({ name, definition }) =>
-      definition === undefined ? [] : [[`variable ${name}`, definition] as const],
+    ...dashboard().templating.list.flatMap(({ name, query }) =>
+      typeof query === 'string' ? [] : [[`variable ${name}`, query.query] as const],
     ),
   ]
   it.each(named)('%s', (_where, expr) => {

@@ -2,11 +2,14 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { opened } from '../support/scene.js'
 import { deadPort } from '../support/story.js'
 import { startTraceCollector, type TraceCollector } from '../support/trace-collector.js'
 import { openWorld, until, type World } from '../support/world.js'
+
+// Each test starts a process or two, which a busy machine takes its time for.
+vi.setConfig({ testTimeout: 120_000 })
 
 const SECRETS = /example\.|Subject of|Body of|admin-token|secret-of/
 const CLIENT_TRACE = '4bf92f3577b34da6a3ce929d0e0e4736'

@@ -139,12 +139,12 @@ describe('info', () => {
   })
 
   it('says when the database needs to be released, running and stopped', async () => {
-    expect((await world.run(['info'])).out).not.toContain('release')
+    expect((await world.run(['info'])).out).not.toContain('sending')
     const service = await world.start()
     await service.service.db!.write([
       { sql: "insert into meta (key, value) values ('release_needed', 'it was restored')", params: [] },
     ])
-    const told = /^release +needed: it was restored\nto do +mail-proxy restart shop --release/m
+    const told = /^sending +no: it was restored\. Look at what waits, then start once with --release$/m
     expect((await world.run(['info'])).out).toMatch(told)
     await world.stop()
     expect((await world.run(['info'])).out).toMatch(told)

@@ -98,13 +98,13 @@ describe.skipIf(!hasScript)('questions at a terminal', { timeout: 120_000 }, () 
   it('show what a provider fills in, and leave the account out when its login fails and nobody wants it', async () => {
     const shop = await openShop()
     const sink = await opened(startSink({ auth: ['PLAIN'], users: {} }), each => each.close())
-    const flags = `--provider microsoft365 --host 127.0.0.1 --port ${sink.port} --tls never --user me`
+    const flags = `--provider microsoft365 --host 127.0.0.1 --port ${sink.port} --tls never --user me --auth-method password`
     const terminal = atTerminal(shop, `shop acme accounts add ${flags}`)
     await terminal.until('Id of the account')
     terminal.type(`mail${ENTER}`)
     await terminal.until('Password')
     terminal.type(`wrong-one${ENTER}`)
-    await terminal.until('30 messages a minute, 10000 recipients a day')
+    await terminal.until('30 messages a minute,')
     for (const limit of ['minute', 'hour', 'day']) {
       await terminal.until(`Messages a${limit === 'hour' ? 'n' : ''} ${limit} (0: no limit)`)
       if (limit === 'minute') await terminal.until('30')
@@ -186,6 +186,21 @@ describe.skipIf(!hasScript)('what is shown at a terminal', { timeout: 60_000 }, 
     expect((await shown('shop acme accounts list', { NO_COLOR: '1' })).raw()).not.toMatch(coloured)
     expect((await shown('shop acme accounts list', { TERM: 'dumb' })).raw()).not.toMatch(coloured)
     expect((await shown('shop acme accounts list | cat')).raw()).not.toMatch(coloured)
+  })
+
+  it('has hints between the questions broken between words', async () => {
+    const shop = await openShop()
+    const asking = atTerminal(shop, 'shop acme accounts add --provider postmark --host h --port 25 --tls auto', {
+      columns: 60,
+    })
+    await asking.until('Id of the account')
+    asking.type(`second${ENTER}`)
+    const hint = await asking.until('User')
+    const lines = hint.slice(hint.indexOf('The server API token')).split('\n')
+    expect(lines[0]).toBe('The server API token twice: as user and as password.')
+    for (const line of lines) expect([...line].length).toBeLessThanOrEqual(60)
+    asking.type(CTRL_C)
+    expect(await asking.ended).toBe(130)
   })
 
   it('is cut to its width, and whole in a pipe', async () => {

@@ -106,6 +106,12 @@ describe('the example application', () => {
   it.each([
     ['without --to', ['--token', 'x'], 2, '--to'],
     ['without a token', ['--to', 'a@example.net'], 2, 'Set MAIL_PROXY_TOKEN or MAIL_PROXY_KEY'],
+    [
+      'with a url that is none',
+      ['--to', 'a@example.net', '--token', 'x', '--url', 'localhost'],
+      2,
+      'url must be an http://',
+    ],
     ['with an unknown flag', ['--colour'], 2, 'Usage: npm run example'],
     [
       'where no proxy is',

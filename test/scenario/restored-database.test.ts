@@ -1,8 +1,9 @@
 /** A database put back to an earlier state sends and reports nothing until an operator has looked and released it. */
-import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { cp, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { needReleaseStatement } from '../../src/queue/release-mark.js'
 import { startReportClient } from '../support/report-client.js'
 import { startTestService, type TestService, type TestServiceOptions } from '../support/service.js'
 import { type SmtpSink, startSink } from '../support/smtp-sink.js'
@@ -81,6 +82,37 @@ describe('a SQLite file restored from a backup', () => {
     const later = await start()
     expect((await later.call('GET', '/status')).body).toMatchObject({ active: true })
   })
+})
+
+it('a database that waits for its release removes no large file either: others may link to it by now', async () => {
+  const store = await mkdtemp(join(tmpdir(), 'gmp-store-'))
+  undo.push(() => rm(store, { recursive: true }))
+  const files = async () => (await readdir(store, { recursive: true })).filter(name => name.endsWith('big.bin'))
+  const first = await start()
+  await first.account(sink)
+  const large_file_config = {
+    enabled: true,
+    max_size_mb: 1,
+    action: 'rewrite',
+    storage_url: `file://${store}`,
+    public_base_url: `${first.url}/files`,
+  }
+  await first.call('PUT', '/tenant/default', { large_file_config })
+  const storage_path = `base64:${Buffer.alloc(2_000_000, 7).toString('base64')}`
+  await first.send({ attachments: [{ filename: 'big.bin', storage_path }] })
+  await sink.waitFor(1)
+  await first.service.db!.write([
+    { sql: 'update offloads set expires_at = 1', params: [] },
+    needReleaseStatement('for the test'),
+  ])
+  await first.stop()
+  const marked = await start()
+  await marked.call('POST', '/commands/run-now')
+  expect((await marked.call('GET', '/status')).body.release_needed).toBe('for the test')
+  await marked.stop()
+  expect(await files()).toHaveLength(1)
+  const released = await start({ flags: { 'database.release': 'true' } })
+  await released.until('the file is removed', async () => (await files()).length === 0)
 })
 
 it('a folder pointed to another database remembers nothing of it', async () => {

@@ -1,7 +1,7 @@
 /** The chapter of docs/cli.md on each command, from the commands themselves. */
 import type { Argument, Command, Option } from 'commander'
 import { examplesOf, pathOf } from '../../src/cli/command.js'
-import { acts, commandsUnder, documentedPrograms } from './cli-tree.js'
+import { commandsUnder, documentedPrograms, isLeaf } from './cli-tree.js'
 
 const TITLES = ['Instances', 'One instance', 'One tenant']
 
@@ -11,7 +11,7 @@ export function cliReference(): string {
     `## ${TITLES[i]}`,
     sentence(program.description()),
     examples(program),
-    ...commandsUnder(program).slice(1).filter(acts).flatMap(section),
+    ...commandsUnder(program).slice(1).filter(isLeaf).flatMap(section),
   ])
   return `${blocks.filter(block => block !== '').join('\n\n')}\n`
 }

@@ -46,9 +46,8 @@ export function commandsUnder(command: Command): readonly Command[] {
   return [command, ...command.createHelp().visibleCommands(command).flatMap(commandsUnder)]
 }
 
-/** It does something itself, as `config` does beside its `config check`. Commander keeps that to itself. */
-export function acts(command: Command): boolean {
-  return command.commands.length === 0 || (command as { _actionHandler?: unknown })._actionHandler instanceof Function
+export function isLeaf(command: Command): boolean {
+  return command.commands.length === 0
 }
 
 /** Takes a line of a shell to its command without running it; answers that command's path, `help` for a --help. */
@@ -57,7 +56,7 @@ export async function parseLine(line: string): Promise<string> {
   const { program, rest } = programFor(argv, nowhere, createService)
   let reached = ''
   for (const command of commandsUnder(program)) {
-    if (acts(command)) {
+    if (isLeaf(command)) {
       command.action(() => {
         reached = command.name()
       })

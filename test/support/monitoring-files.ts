@@ -35,7 +35,12 @@ export interface Dashboard {
   readonly schemaVersion: number
   readonly panels: readonly Panel[]
   readonly templating: {
-    readonly list: readonly { readonly name: string; readonly type: string; readonly definition?: string }[]
+    /** `query` of a query variable is an object, of others text. */
+    readonly list: readonly {
+      readonly name: string
+      readonly type: string
+      readonly query: string | { query: string }
+    }[]
   }
 }
 

@@ -35,7 +35,7 @@ export async function startProcess({
   within,
   startTimeoutMs = 30_000,
 }: ProcessOptions): Promise<ServiceProcess> {
-  const child = spawnServe({ dir, env, args, within })
+  const child = spawnMain({ dir, env, args: ['serve', ...args], within })
   let text = ''
   const exited = new Promise<number | null>(done => child.once('exit', code => done(code)))
   const url = await new Promise<string>((resolve, reject) => {
@@ -62,13 +62,28 @@ export async function startProcess({
 
 /** Runs `mail-proxy serve` that is expected to end by itself; answers exit code and all it wrote. */
 export async function runToEnd(options: ProcessOptions): Promise<{ code: number | null; output: string }> {
-  const child = spawnServe(options)
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', chunk => (output += String(chunk)))
-  const timer = setTimeout(() => child.kill('SIGKILL'), options.startTimeoutMs ?? 15_000)
+  const { args = [], startTimeoutMs = 15_000 } = options
+  const { code, out, err } = await runCommand({ ...options, args: ['serve', ...args] }, startTimeoutMs)
+  return { code, output: out + err }
+}
+
+export interface CommandEnd {
+  /** null: killed. */
+  readonly code: number | null
+  readonly out: string
+  readonly err: string
+}
+
+/** Runs any command of `mail-proxy` to its end, or kills it after `killAfterMs`. */
+export async function runCommand(options: ProcessOptions, killAfterMs = 60_000): Promise<CommandEnd> {
+  const child = spawnMain(options)
+  const heard = { out: '', err: '' }
+  child.stdout.on('data', chunk => (heard.out += String(chunk)))
+  child.stderr.on('data', chunk => (heard.err += String(chunk)))
+  const timer = setTimeout(() => child.kill('SIGKILL'), killAfterMs)
   const code = await new Promise<number | null>(done => child.once('close', ended => done(ended)))
   clearTimeout(timer)
-  return { code, output }
+  return { code, ...heard }
 }
 
 export async function tempDir(): Promise<{ dir: string; remove(): Promise<void> }> {
@@ -77,10 +92,10 @@ export async function tempDir(): Promise<{ dir: string; remove(): Promise<void> 
 }
 
 /** Its environment is this and nothing of ours. */
-function spawnServe({ dir, env, args = [], within = [] }: ProcessOptions) {
+function spawnMain({ dir, env, args = [], within = [] }: ProcessOptions) {
   const home = { PATH: process.env.PATH, HOME: dir, GMP_INSTANCES_DIR: join(dir, 'instances') }
   const [program = process.execPath, ...before] = [...within, process.execPath]
-  return spawn(program, [...before, MAIN, 'serve', ...args], {
+  return spawn(program, [...before, MAIN, ...args], {
     env: { ...home, GMP_HOST: '127.0.0.1', GMP_PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

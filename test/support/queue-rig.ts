@@ -1,4 +1,5 @@
 /** The queue on a real database with a time that the test moves: accounts, messages, leases, claims and looks at rows. */
+import { afterAll, beforeAll, beforeEach } from 'vitest'
 import { type Db, type Row, rowsParam } from '../../src/db/db.js'
 import type { Limit } from '../../src/limits/windows.js'
 import type { Message } from '../../src/messages/message.js'
@@ -44,6 +45,19 @@ export interface QueueRig {
 }
 
 let counter = 0
+
+/** For a describe: one rig for its tests, emptied before each and then given to `prepare`. */
+export function useQueueRig(dialect: (typeof dialects)[number], prepare: (rig: QueueRig) => Promise<void>): void {
+  let rig: QueueRig
+  beforeAll(async () => {
+    rig = await openQueueRig(dialect)
+  })
+  beforeEach(async () => {
+    await rig.clear()
+    await prepare(rig)
+  })
+  afterAll(() => rig.temp.drop())
+}
 
 export async function openQueueRig(dialect: (typeof dialects)[number]): Promise<QueueRig> {
   const temp = await openTempDb(dialect)

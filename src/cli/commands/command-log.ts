@@ -34,7 +34,7 @@ export function addCommandLog(program: Command, place: Place): void {
 
 function addSpan(command: Command): Command {
   return command
-    .option('--since <time>', 'from then on: Unix seconds, a date as in 2027-06-30T08:00, or as in 2h ago')
+    .option('--since <time>', 'from then on: Unix seconds, a date as in 2027-06-30T08:00, or 2h for two hours ago')
     .option('--until <time>', 'up to then')
     .option('--tenant <tenant>', 'only those of this tenant')
 }

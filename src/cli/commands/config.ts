@@ -2,13 +2,11 @@
 import type { Command } from 'commander'
 import { defaultAsText, SETTING_KEYS, SETTINGS, type Setting, type SettingKey } from '../../config-schema.js'
 import type { LoadedConfig } from '../../load-config.js'
-import { volumeProblem } from '../../service/volume-problem.js'
-import { readVolumes } from '../../volumes/seed.js'
 import { type Place, withExamples, withJson } from '../command.js'
 import { showDatabase } from '../database.js'
 import { show } from '../output/show.js'
 import { table } from '../output/table.js'
-import { count, paint, printable } from '../output/text.js'
+import { counted, paint, printable } from '../output/text.js'
 import { findProcess } from '../running.js'
 import { settingsOfKnownInstance } from '../settings.js'
 
@@ -34,10 +32,16 @@ interface Options {
 }
 
 export function addConfig(program: Command, place: Place): void {
+  const config = program.command('config').description('what the instance is set to')
+  addShow(config, place)
+  addCheck(config, place)
+}
+
+function addShow(config: Command, place: Place): void {
   const { io, instance } = place
-  const command = program
-    .command('config')
-    .description('every setting with its value and where it comes from')
+  const command = config
+    .command('show', { isDefault: true })
+    .description('every setting with its value and where it comes from; what `config` alone does')
     .option('--only-set', 'only those that have not their default')
     .action((options: Options) => {
       const loaded = settingsOfKnownInstance(io, instance)
@@ -45,22 +49,25 @@ export function addConfig(program: Command, place: Place): void {
       const settings = all.filter(each => !options.onlySet || each.source !== 'default')
       show(io, options, { settings, warnings: loaded.warnings }, () => textOf(place, settings, loaded))
     })
-  withExamples(withJson(command), [`mail-proxy ${instance} config`, `mail-proxy ${instance} config --only-set`])
-  addCheck(command, place)
+  withExamples(withJson(command), [`mail-proxy ${instance} config`, `mail-proxy ${instance} config show --only-set`])
 }
 
 /** What is wrong is told as a start would tell it: one line, exit 1. */
 function addCheck(config: Command, { io, instance }: Place): void {
   const command = config
     .command('check')
-    .description('would a start take this configuration? exit 1 and one line when not')
-    // Also the command above knows --json, and takes it from its words first.
-    .action((_: Options, self: Command) => {
+    .description('whether a start would take this configuration; exit 1 and one line when not')
+    .action(async (options: Options) => {
       const { config: read, warnings } = settingsOfKnownInstance(io, instance)
+      // Loaded only here: they know every store.
+      const [{ volumeProblem }, { readVolumes }] = await Promise.all([
+        import('../../service/volume-problem.js'),
+        import('../../volumes/seed.js'),
+      ])
       const volumes = readVolumes({ volumeProblem }, { lines: read.volumes, variables: read.volumeVariables })
-      show(io, self.optsWithGlobals<Options>(), { ok: true, volumes: volumes.length, warnings }, () => {
+      show(io, options, { ok: true, volumes: volumes.length, warnings }, () => {
         const hints = warnings.map(each => `Warning: ${printable(each)}\n`).join('')
-        const also = volumes.length === 0 ? '' : `, ${count(volumes.length, 'volume')} in config.ini`
+        const also = volumes.length === 0 ? '' : `, ${counted(volumes.length, 'volume')} in config.ini`
         return `${hints}the configuration of ${instance} can be used${also}\n`
       })
     })

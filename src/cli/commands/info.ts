@@ -5,7 +5,7 @@ import type { Command } from 'commander'
 import type { Config } from '../../config.js'
 import { migrationStatus } from '../../db/migrate.js'
 import { VERSION } from '../../lib/version.js'
-import { releaseNeeded } from '../../service/lineage.js'
+import { releaseNeeded } from '../../queue/release-mark.js'
 import { logPath } from '../background.js'
 import { withExamples, withJson } from '../command.js'
 import type { CliIo } from '../context.js'
@@ -28,8 +28,8 @@ interface Info {
   readonly version: string
   readonly schema_version: number | null
   readonly schema_latest: number | null
-  /** Why nothing may be sent before a start with --release; null: it may, or it cannot be told. */
-  readonly release_needed: string | null
+  /** Why nothing is sent before `--release`; absent: nothing is in the way. */
+  readonly release_needed?: string
   readonly problem?: string
   /** Paths of what is there; null: there is no such file. */
   readonly files: Readonly<Record<'config_ini' | 'key' | 'token' | 'log', string | null>>
@@ -66,16 +66,13 @@ async function gather(io: CliIo, name: string): Promise<Info> {
 async function stateOf(
   config: Config,
 ): Promise<Pick<Info, 'schema_version' | 'schema_latest' | 'release_needed' | 'problem'>> {
-  const unknown = { schema_version: null, schema_latest: null, release_needed: null }
+  const unknown = { schema_version: null, schema_latest: null }
   if (!databaseMayExist(config)) return { ...unknown, problem: 'no database yet' }
   try {
     return await withInstanceDatabase(config, { exclusive: false }, async db => {
       const { current, latest } = await migrationStatus(db)
-      return {
-        schema_version: current,
-        schema_latest: latest,
-        release_needed: current === 0 ? null : await releaseNeeded(db),
-      }
+      const reason = current === 0 ? null : await releaseNeeded(db)
+      return { schema_version: current, schema_latest: latest, ...(reason === null ? {} : { release_needed: reason }) }
     })
   } catch (error) {
     // The rest is worth showing without it.
@@ -105,12 +102,11 @@ function asText(io: CliIo, info: Info): string {
     ['running', info.running ? `yes, pid ${info.pid}` : 'no'],
     ['version', info.version],
     ['schema', schema],
-    ['release', info.release_needed === null ? undefined : `needed: ${info.release_needed}`],
     [
-      'to do',
-      info.release_needed === null
+      'sending',
+      info.release_needed === undefined
         ? undefined
-        : `mail-proxy restart ${info.name} --release, once you have looked at what waits`,
+        : `no: ${info.release_needed}. Look at what waits, then start once with --release`,
     ],
     ['config.ini', configIni],
     ['key', key],

@@ -6,10 +6,10 @@ import { CliError } from '../errors.js'
 import { show } from '../output/show.js'
 
 export function addRunNow(program: Command, { io, instance, tenant }: Place): void {
-  const whose = tenant === null ? '' : " of this tenant, which ends its application's do-not-disturb too"
+  const quiet = tenant === null ? '' : "; also ends the do-not-disturb of the tenant's application"
   const command = program
     .command('run-now')
-    .description(`look at the queue and the reports${whose} now, whatever rules say`)
+    .description(`look at the queue and the reports now, whatever rules say${quiet}`)
     .action(async (options: { json?: boolean }) => {
       const via = await withApi(io, instance, async api => {
         if (api.via === 'database' && api.config.database.dialect === 'sqlite') {

@@ -4,8 +4,8 @@ import { withApi } from '../api.js'
 import { type Place, withExamples, withJson } from '../command.js'
 import { show } from '../output/show.js'
 import { type Column, fields, table } from '../output/table.js'
-import { count, paint } from '../output/text.js'
-import { PRIORITIES, STATUSES } from './message-record.js'
+import { counted, paint } from '../output/text.js'
+import { PRIORITIES, STATUSES } from './messages/record.js'
 
 export interface Stats {
   readonly complete: boolean
@@ -89,7 +89,7 @@ function hourBars(hours: Stats['by_hour']): string {
     const most = Math.max(1, ...values)
     const bars = values.map(value => BARS[value === 0 ? 0 : Math.max(1, Math.round((value / most) * 8))]).join('')
     const sum = values.reduce((all, value) => all + value, 0)
-    return `${label}  ${bars}  ${sum.toLocaleString('en')}${sum === 0 ? '' : `, at most ${count(most, 'message')} an hour`}\n`
+    return `${label}  ${bars}  ${sum.toLocaleString('en')}${sum === 0 ? '' : `, at most ${counted(most, 'message')} an hour`}\n`
   }
   const scale = hours.reduce((text, { hour_ts }, i) => {
     const hour = String(new Date(hour_ts * 1000).getHours()).padStart(2, '0')

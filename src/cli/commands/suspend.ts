@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { withApi } from '../api.js'
 import { type Place, withExamples, withJson } from '../command.js'
 import { show } from '../output/show.js'
-import { count } from '../output/text.js'
+import { counted } from '../output/text.js'
 
 interface Suspension {
   readonly active: boolean
@@ -46,7 +46,7 @@ function addSwitch(program: Command, place: Place, verb: 'suspend' | 'activate',
 
 function tell({ instance, tenant }: Place, verb: string, batch: string | undefined, answer: Suspension): string {
   const what = `${tenant ?? instance}${batch === undefined ? '' : `, batch ${batch},`}`
-  const waiting = `${count(answer.pending_messages, 'message')} waiting`
+  const waiting = `${counted(answer.pending_messages, 'message')} waiting`
   if (verb === 'suspend') return `${what} is suspended, ${waiting}\n`
   // The list of all is that of the tenant: only the switch above it is left.
   if (answer.active) return `${what} may send, ${waiting}\n`

@@ -1,8 +1,9 @@
 /** `mail-proxy <instance> [tenant] volumes …`: attachment stores, the shared ones or a tenant's own. */
 import { readFileSync } from 'node:fs'
 import { type Command, Option } from 'commander'
+import { KEYS } from '../../attachments/stores/settings.js'
 import { withApi } from '../api.js'
-import { createAsk, secretFromFile } from '../ask.js'
+import { type Ask, createAsk, secretFromFile } from '../ask.js'
 import { type Place, withExamples, withJson } from '../command.js'
 import type { CliIo } from '../context.js'
 import { CliError, UsageError } from '../errors.js'
@@ -20,15 +21,16 @@ interface Volume {
 }
 
 interface VolumeFlags {
-  readonly backend?: string
+  readonly backend?: Backend
   readonly account?: string
-  readonly set: readonly string[]
-  readonly secretFile: readonly string[]
+  readonly set?: readonly string[]
+  readonly secretFile?: readonly string[]
   readonly configFile?: string
   readonly json?: boolean
 }
 
 const BACKENDS = ['s3', 'gcs', 'azure', 'http', 'webdav', 'local'] as const
+type Backend = (typeof BACKENDS)[number]
 
 export function addVolumes(program: Command, place: Place): void {
   const whose = place.tenant === null ? 'shared by all tenants, or of one' : 'of this tenant'
@@ -95,8 +97,8 @@ function addAdd(volumes: Command, place: Place): void {
     .description('make a volume, or give one of this name a new config')
     .argument('[volume]', 'name, as messages say it in name:path')
     .addOption(new Option('--backend <backend>', 'what the store is').choices(BACKENDS))
-    .option('--set <key=value>', 'a key of its config; auth.user=… goes inside; may be repeated', collect, [])
-    .option('--secret-file <key=file>', 'a key whose value stands in a file, - is standard input', collect, [])
+    .option('--set <key=value>', 'a key of its config; auth.user=… goes inside; may be repeated', collect)
+    .option('--secret-file <key=file>', 'a key whose value stands in a file, - is standard input', collect)
     .option('--config-file <file>', 'the whole config as JSON; - is standard input')
     .option('--account <account>', 'only for messages of this account')
     .action(async (given: string | undefined, flags: VolumeFlags) => {
@@ -108,7 +110,9 @@ function addAdd(volumes: Command, place: Place): void {
           { flag: '--backend', label: 'What is the store?', initial: 's3' },
           BACKENDS.map(value => ({ value, label: value })),
         ))
-      const body = { name, backend, config: await configOf(io, flags), tenant_id: tenant, account_id: flags.account }
+      const config =
+        isConfigured(flags) || !ask.possible ? await configOf(io, flags) : await askConfig(io, ask, backend)
+      const body = { name, backend, config, tenant_id: tenant, account_id: flags.account }
       await withApi(io, instance, api => api.call('POST', '/volume', { body }))
       const owner = { tenant_id: tenant ?? undefined, account_id: flags.account }
       show(io, flags, { name, backend, ...owner }, () => `volume ${name} is there for ${ownerOf(owner)}\n`)
@@ -146,17 +150,35 @@ function pathOf(name: string): string {
   return `/volume/${encodeURIComponent(name)}`
 }
 
-function collect(value: string, all: readonly string[]): string[] {
+function collect(value: string, all: readonly string[] = []): string[] {
   return [...all, value]
+}
+
+function isConfigured({ set, secretFile, configFile }: VolumeFlags): boolean {
+  return set !== undefined || secretFile !== undefined || configFile !== undefined
+}
+
+/** What a store of this kind cannot do without, and what it may need to let us in. The rest has its flag. */
+async function askConfig(io: CliIo, ask: Ask, backend: Backend): Promise<Readonly<Record<string, unknown>>> {
+  const config: Record<string, unknown> = {}
+  for (const [key, { kind, required = false }] of Object.entries(KEYS[backend])) {
+    const question = { flag: `--set ${key}=…`, label: key, optional: !required }
+    if (kind === 'secret') config[key] = await ask.secret({ ...question, label: `${key} (may stay empty)` })
+    else if (kind === 'object') {
+      const file = await ask.text({ ...question, label: `${key}: a file with JSON` })
+      if (file !== '') config[key] = await jsonFrom(io, file)
+    } else if (required || key === 'region') config[key] = await ask.text(question)
+  }
+  return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== ''))
 }
 
 async function configOf(io: CliIo, flags: VolumeFlags): Promise<Readonly<Record<string, unknown>>> {
   const config: Record<string, unknown> = flags.configFile === undefined ? {} : await jsonFrom(io, flags.configFile)
-  for (const each of flags.set) {
+  for (const each of flags.set ?? []) {
     const [key, value] = pairOf('--set', each)
     put(config, key, value)
   }
-  for (const each of flags.secretFile) {
+  for (const each of flags.secretFile ?? []) {
     const [key, file] = pairOf('--secret-file', each)
     put(config, key, await secretFromFile(io, file))
   }

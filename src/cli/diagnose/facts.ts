@@ -81,7 +81,7 @@ export interface AccountQueue {
   readonly tenant_id: string
   readonly account_id: string
   readonly ready: number
-  readonly ready_by_age: readonly { readonly up_to_seconds: number | null; readonly n: number }[]
+  readonly ready_by_age: Readonly<Record<string, number>>
   readonly oldest_due_ts: number | null
   readonly waiting: number
   readonly next_due_ts: number | null

@@ -8,7 +8,7 @@ const idle: AccountQueue = {
   tenant_id: 'acme',
   account_id: 'main',
   ready: 0,
-  ready_by_age: [],
+  ready_by_age: {},
   oldest_due_ts: null,
   waiting: 0,
   next_due_ts: null,

@@ -41,11 +41,6 @@ const STATE_COLOURS: Readonly<Record<string, Colour>> = {
   stopped: 'gray',
 }
 
-/** `1 message`, `2 messages`. */
-export function counted(n: number, one: string, many = `${one}s`): string {
-  return `${n} ${n === 1 ? one : many}`
-}
-
 /** Unix seconds as local time; '-' for none. */
 export function time(seconds: number | null | undefined): string {
   if (seconds === null || seconds === undefined) return '-'
@@ -55,6 +50,11 @@ export function time(seconds: number | null | undefined): string {
   return `${date} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`
 }
 
+/** As a shell takes it for one word: ids may hold spaces and signs that mean something there. */
+export function shellWord(text: string): string {
+  return /^[\w@.+:=/-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
+}
+
 /** `in 5 min` or `5 min ago`. */
 export function fromNow(seconds: number, now = Date.now()): string {
   const ahead = seconds - now / 1000
@@ -62,8 +62,8 @@ export function fromNow(seconds: number, now = Date.now()): string {
 }
 
 /** `1 message`, `1,204 messages`. */
-export function count(n: number, noun: string): string {
-  return `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}`
+export function counted(n: number, one: string, many = `${one}s`): string {
+  return `${n.toLocaleString('en')} ${n === 1 ? one : many}`
 }
 
 /** 75 → `1 min 15 s`: the two largest units. */

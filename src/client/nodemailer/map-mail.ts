@@ -21,7 +21,7 @@ export async function mapMail(mail: Mail, defaults: ProxyFields): Promise<Mapped
   const header = headerLines(mail.message.buildHeaders())
   const data = await normalized(mail)
   const { envelope, to, cc, bcc } = recipients(data)
-  const importance = PRIORITIES[data.priority?.toLowerCase() ?? '']
+  const importance = PRIORITIES[String(data.priority ?? '').toLowerCase()]
   const { id, ...fields } = { ...defaults, ...(importance && { priority: importance }), ...data.mailProxy }
   const messageId = data.messageId ?? ''
   const html = bodyOf(data.html)

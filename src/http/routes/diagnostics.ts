@@ -2,7 +2,7 @@
 import { type Static, Type } from '@fastify/type-provider-typebox'
 import { AppError } from '../../lib/errors.js'
 import type { LoopProgress } from '../../lib/loop.js'
-import { AGES } from '../../queue/backlog.js'
+import { AGES } from '../../queue/state.js'
 import { getTenant } from '../../tenants/store.js'
 import type { Routes } from '../app.js'
 import type { Diagnostics } from '../deps.js'
@@ -113,7 +113,7 @@ function onTheWire({ now, database, workers, backlog, reports }: Diagnostics) {
       tenant_id: each.tenantId,
       account_id: each.accountId,
       ready: each.ready,
-      ready_by_age: each.readyByAge.map((n, i) => ({ up_to_seconds: AGES[i] ?? null, n })),
+      ready_by_age: Object.fromEntries(AGES.map(({ name }, i) => [name, each.readyByAge[i]])),
       oldest_due_ts: seconds(each.oldestDueAt),
       waiting: each.waiting,
       next_due_ts: seconds(each.nextDueAt),
