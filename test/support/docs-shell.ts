@@ -120,14 +120,14 @@ export function isAsWritten(given: string, written: string): boolean {
   return skip || at === lines.length
 }
 
-/** Lines without what another run gives anew. That a message was seen on its way is chance. */
+/** Lines without what another run gives anew. At what moments a message was seen on its way is chance. */
 function alike(text: string): string[] {
   return text
     .trim()
     .replace(/[0-9a-f]{8}-[0-9a-f-]{27}/g, 'ID')
     .replace(NEW_KEY, 'KEY')
     .split('\n')
-    .filter(line => !/\d ms +sending$/.test(line))
+    .filter(line => !/^ +\d+ ms {2}(?!accepted|sent|reported)/.test(line))
     .map(line => line.replace(/\d+/g, '0').replace(/ +/g, ' ').trim())
 }
 
