@@ -22,7 +22,9 @@ it('the quick start leads from nothing to a mail that was sent and reported', { 
 
 it('an answer that differs is noticed', () => {
   expect(isAsWritten('a 12 ms\nb\nc\nd\n', 'a 7 ms\n…\nd\n')).toBe(true)
-  expect(isAsWritten('  0 ms  accepted\n  3 ms  pending: …\n  9 ms  sent\n', '0 ms  accepted\n   7 ms  sent\n')).toBe(true)
+  expect(isAsWritten('  0 ms  accepted\n  3 ms  pending: …\n  9 ms  sent\n', '0 ms  accepted\n   7 ms  sent\n')).toBe(
+    true,
+  )
   expect(isAsWritten('a 12 ms\nb\n', 'a 7 ms\n…\nd\n')).toBe(false)
   expect(isAsWritten('Error: no\na\n', 'a\n')).toBe(false)
   expect(isAsWritten('a\nmore\n', 'a\n')).toBe(false)
