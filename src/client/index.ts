@@ -28,6 +28,6 @@ export {
 } from './receive-reports.js'
 export type { ReplayOptions, ReportAnswer, ReportEntry, ReportsPage } from './reports.js'
 export type { Rejected, Submission, SubmitOptions, Warning } from './submit.js'
-export type { KeyOptions, LargeFileConfig, SyncStatus, Tenant, TenantFields, TenantInput } from './tenants.js'
+export type { KeyOptions, LargeFileConfig, SyncStatus, SyncTest, Tenant, TenantFields, TenantInput } from './tenants.js'
 export { type HeadersGiven, type VerifyOptions, verifyReport } from './verify-report.js'
 export type { Volume, VolumeInput, VolumeListed, VolumeOptions } from './volumes.js'
