@@ -1,14 +1,6 @@
-/** docs/operations.md: its tables of settings and metrics are those of the sources, word for word. */
+/** docs/operations.md quotes the log as it is written. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import {
-  defaultAsText,
-  OTHER_VARIABLES,
-  RETIRED_VARIABLES,
-  SETTING_KEYS,
-  SETTINGS,
-  type Setting,
-} from '../../src/config-schema.js'
 
 const document = readFileSync('docs/operations.md', 'utf8')
 
@@ -20,15 +12,6 @@ function tableOf(heading: string): string[] {
 }
 
 describe('docs/operations.md', () => {
-  it('lists every setting with its names, default, values and meaning', () => {
-    expect(tableOf('Settings')).toEqual(SETTING_KEYS.map(key => settingRow(SETTINGS[key])))
-  })
-
-  it('names the other variables and those that are read no more', () => {
-    for (const [name, about] of Object.entries(OTHER_VARIABLES)) expect(document).toContain(`\`${name}\`: ${about}`)
-    for (const name of Object.keys(RETIRED_VARIABLES)) expect(document).toContain(`\`${name}\``)
-  })
-
   it('quotes log lines as they are written', () => {
     const sources = readdirSync('src', { recursive: true, encoding: 'utf8' })
       .filter(path => path.endsWith('.ts') && !path.endsWith('.test.ts'))
@@ -46,14 +29,3 @@ describe('docs/operations.md', () => {
     }
   })
 })
-
-function settingRow(setting: Setting): string {
-  const { env, ini, flag, secret, kind, about, defaultText } = setting
-  const names = [
-    ...env.map(name => `\`${name}\`${secret === true ? ' (or `_FILE`)' : ''}`),
-    ...(flag === undefined ? [] : [`\`${flag}\``]),
-  ]
-  const place = ini === null ? '' : `\`[${ini[0]}] ${ini[1]}\``
-  const fallback = defaultAsText(setting) === '' ? (defaultText ?? 'none') : `\`${defaultAsText(setting)}\``
-  return `| ${names.join(', ')} | ${place} | ${fallback} | ${kind.expects} | ${about} |`
-}

@@ -61,7 +61,9 @@ function about(text: string, choices: readonly string[] | undefined, fallback = 
 }
 
 function defaultOf({ defaultValue, negate }: Option): string {
-  return defaultValue === undefined || negate ? '' : ` (${defaultValue} unless given)`
+  // An option that may be repeated begins with none.
+  if (defaultValue === undefined || negate || (Array.isArray(defaultValue) && defaultValue.length === 0)) return ''
+  return ` (${defaultValue} unless given)`
 }
 
 /** The names of the examples are placeholders in a heading. */
