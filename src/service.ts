@@ -4,6 +4,7 @@
  */
 import { hostname } from 'node:os'
 import type { FastifyInstance } from 'fastify'
+import type { Account } from './accounts/account.js'
 import { pausedAccounts } from './accounts/pause.js'
 import { loadAccounts } from './accounts/store.js'
 import type { Config } from './config.js'
@@ -19,7 +20,7 @@ import { createPauses } from './delivery/pauses.js'
 import { createSettings, type Settings } from './delivery/settings.js'
 import { createSettler } from './delivery/settler.js'
 import { buildApp } from './http/app.js'
-import type { HttpDeps } from './http/deps.js'
+import type { AccountTest, HttpDeps } from './http/deps.js'
 import { listen } from './http/listen.js'
 import { systemRoutes } from './http/routes/system.js'
 import { type Clock, systemClock } from './lib/clock.js'
@@ -47,6 +48,7 @@ import { createWake } from './service/hints.js'
 import { openKeys } from './service/key.js'
 import { createLineage, GROW_EVERY_MS } from './service/lineage.js'
 import { type Boot, openSteadyClock, systemBoot } from './service/steady-clock.js'
+import { createTestRoom } from './service/test-room.js'
 import { volumeProblem } from './service/volume-problem.js'
 import { createTransport } from './smtp/pool.js'
 import { SmtpFailure } from './smtp/transport.js'
@@ -418,6 +420,17 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   })
 
   // ---- HTTP ----
+  const testRoom = createTestRoom()
+  const probe = async (account: Account): Promise<AccountTest> => {
+    const conversation: string[] = []
+    try {
+      await transport.probe(account, AbortSignal.timeout(60_000), conversation)
+      return { ok: true, conversation }
+    } catch (error) {
+      const why = error instanceof SmtpFailure ? failureWords(error) : (error as Error).message
+      return { ok: false, conversation, error: why }
+    }
+  }
   const deps: HttpDeps = {
     config,
     db,
@@ -445,19 +458,10 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     volumeProblem,
     loops: () => loops.map(each => each.progress()),
     diagnostics: () => readDiagnostics({ db, clock, settings, steadyNow }),
-    testSync: tenant => reporter.test(tenant),
+    testSync: tenant => testRoom.during(tenant.id, () => reporter.test(tenant)),
     tenantDeleted: id => attachments.cache.forget(id),
     nextOpening: (accountKey, now) => nextOpening(settings, accountKey, now),
-    probeAccount: async account => {
-      const conversation: string[] = []
-      try {
-        await transport.probe(account, AbortSignal.timeout(60_000), conversation)
-        return { ok: true, conversation }
-      } catch (error) {
-        const why = error instanceof SmtpFailure ? failureWords(error) : (error as Error).message
-        return { ok: false, conversation, error: why }
-      }
-    },
+    probeAccount: account => testRoom.during(account.tenantId, () => probe(account)),
   }
   // A worker tells how it is and takes no messages.
   const app = config.server.role === 'worker' ? buildApp(deps, [systemRoutes]) : buildApp(deps)
