@@ -11,8 +11,8 @@ const LEVELS = [
   ['http', 'dashboard', 'delivery', 'reports', 'maintenance', 'backup', 'transfer'],
   ['messages'],
   ['accounts', 'tenants', 'volumes', 'rules', 'queue', 'offloads', 'attachments', 'mime', 'smtp', 'metrics', 'tracing'],
-  // Below the queue: counting and claiming are one statement.
-  ['limits'],
+  // limits: below the queue, counting and claiming are one statement. oauth: below the accounts, which judge a grant by it.
+  ['limits', 'oauth'],
   ['db'],
   ['lib'],
 ]

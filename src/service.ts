@@ -4,70 +4,37 @@
  */
 import { hostname } from 'node:os'
 import type { FastifyInstance } from 'fastify'
-import type { Account } from './accounts/account.js'
-import { pausedAccounts } from './accounts/pause.js'
-import { loadAccounts } from './accounts/store.js'
 import type { Config } from './config.js'
 import type { Db } from './db/db.js'
-import { migrate, migrationStatus } from './db/migrate.js'
-import { openDatabase } from './db/open.js'
 import { fetchContext } from './delivery/attachments.js'
-import { failureWords } from './delivery/classify.js'
 import { createDispatcher, type Dispatcher } from './delivery/dispatcher.js'
 import { createDeliveryEvents } from './delivery/events.js'
-import { heldAccounts } from './delivery/held-accounts.js'
 import { createPauses } from './delivery/pauses.js'
-import { createSettings, type Settings } from './delivery/settings.js'
 import { createSettler } from './delivery/settler.js'
 import { buildApp } from './http/app.js'
-import type { AccountTest, HttpDeps } from './http/deps.js'
 import { listen } from './http/listen.js'
 import { systemRoutes } from './http/routes/system.js'
-import { type Clock, systemClock } from './lib/clock.js'
 import type { Log } from './lib/log.js'
 import { createLoop, type Loop } from './lib/loop.js'
-import { createNetworkGuard } from './lib/network-guard.js'
-import { VERSION } from './lib/version.js'
 import { createFileRemover } from './maintenance/file-remover.js'
 import { createJanitor } from './maintenance/janitor.js'
 import { createLeaseKeeper } from './maintenance/lease-keeper.js'
-import { createMetrics } from './metrics/metrics.js'
 import { createFileJournal, createTableJournal, currentEpoch } from './queue/doubt-journal.js'
 import { pullBackRetries } from './queue/due.js'
-import { readQueueState } from './queue/state.js'
-import { beginScheduler } from './queue/suspension.js'
 import { pruneUploads } from './queue/uploads.js'
-import { freeAllLeases, owedReports } from './reports/outbox.js'
+import { freeAllLeases } from './reports/outbox.js'
 import { createReporter } from './reports/reporter.js'
-import { listRules } from './rules/store.js'
-import { createAttachments } from './service/attachments.js'
-import { watchClock } from './service/clock-watch.js'
-import { readDiagnostics } from './service/diagnostics.js'
-import { createDisk } from './service/disk.js'
+import { type GroundOptions, openGround } from './service/ground.js'
 import { createWake } from './service/hints.js'
-import { openKeys } from './service/key.js'
-import { createLineage, GROW_EVERY_MS } from './service/lineage.js'
-import { type Boot, openSteadyClock, systemBoot } from './service/steady-clock.js'
-import { createTestRoom } from './service/test-room.js'
-import { volumeProblem } from './service/volume-problem.js'
-import { createTransport } from './smtp/pool.js'
-import { SmtpFailure } from './smtp/transport.js'
-import { ensureDefaultTenant, loadTenants } from './tenants/store.js'
+import { httpDeps } from './service/http-deps.js'
+import { GROW_EVERY_MS } from './service/lineage.js'
+import { createServiceMetrics } from './service/own-metrics.js'
 import { NO_TRACING, type Tracer } from './tracing/tracer.js'
-import { createKnownVolumes } from './volumes/known.js'
-import { seedVolumes } from './volumes/seed.js'
 
-export interface Overrides {
-  readonly clock?: Clock
+export interface Overrides extends GroundOptions {
   readonly random?: () => number
-  /** In place of the machine's boot, with a clock of which it knows nothing. */
-  readonly boot?: Boot
   /** None unless given. */
   readonly tracer?: Tracer
-  /** Certificate authorities (PEM) trusted for SMTP in place of the system's. */
-  readonly smtpCa?: string
-  /** Nothing listens and no loop runs; see openOffline. */
-  readonly offline?: boolean
 }
 
 export interface Service {
@@ -129,84 +96,18 @@ export async function openOffline(
 }
 
 async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo: () => Promise<void>) => void) {
-  const clock = watchClock(overrides.clock ?? systemClock)
   const random = overrides.random ?? Math.random
   const tracer = overrides.tracer ?? NO_TRACING
-  const startedAt = clock.now()
   const works = config.server.role !== 'api'
   const state = { draining: false }
-
-  // A clock put in place of the system's moves the database's time too, or its leases and limits would stand still.
-  const db = await openDatabase(config, {
-    log,
-    exclusive: true,
-    clock: overrides.clock === undefined ? 'database' : 'process',
-  })
-  onStop(() => db.close())
-  await migrate(db)
-  // Leases and limits on SQLite run on a clock that cannot jump; PostgreSQL uses its own.
-  const unknownBoot = { id: null, uptimeMs: 0 }
-  const boot = overrides.boot ?? (overrides.clock === undefined ? systemBoot() : unknownBoot)
-  const steadyNow = await openSteadyClock(db, clock, boot)
-  const { sealer, linkKey } = await openKeys(db, config)
-  await beginScheduler(db, config.scheduler.active)
-  await ensureDefaultTenant(db, clock.now())
-  const volumeLines = { lines: config.volumes, variables: config.volumeVariables }
-  await seedVolumes({ db, sealer, log, volumeProblem }, volumeLines, clock.now())
-  const lineage = createLineage(db, config.instance.dir, log)
-  if (overrides.offline !== true) await lineage.begin(config.database.release)
-  const disk = createDisk(config)
-  await disk.measure()
-
-  const guard = createNetworkGuard(config.network)
-  const transport = createTransport(config.smtp, { clock, guard, log, ca: overrides.smtpCa })
-  onStop(() => transport.close())
-  const unreadable = (what: string) => (id: string | number, error: unknown) =>
-    log.error(`The secrets of ${what} ${id} cannot be opened: ${(error as Error).message}`)
-  const accountsOf = async (keys: readonly number[]) => [
-    ...(await loadAccounts(db, sealer, keys, unreadable('account'))).values(),
-  ]
-  const tenantsOf = (ids: readonly string[]) => loadTenants(db, sealer, ids, unreadable('tenant'))
-  const settings = createSettings({
-    db,
-    clock,
-    timezone: config.scheduler.timezone,
-    loadAccounts: accountsOf,
-    loadTenants: tenantsOf,
-    loadRules: () => listRules(db),
-  })
-  await settings.refresh()
-
-  const metrics = createMetrics({
-    clock,
-    queue: () => readQueueState(db, clock.now()),
-    held: due => heldAccounts({ db, settings }, due, { now: clock.now(), steadyNow: steadyNow() }),
-    paused: () => pausedAccounts(db, MOST_PAUSED_NAMED),
-    reports: () => owedReports(db),
-    sends: () => ({ ...dispatcher.stats(), most: config.queue.maxConcurrentSends }),
-    connections: () => transport.stats(),
-    cache: () => attachments.cache.stats(),
-    loops: () => loops.filter(each => each.isRunning).map(each => each.progress()),
-    diskFreeBytes: () => disk.freeBytes(),
-    diskReserveBytes: config.queue.minFreeMb * 1024 * 1024,
-    schedulerActive: () => settings.schedulerActive,
-    releaseNeeded: () => settings.releaseNeeded !== null,
-    startedAt,
-    version: VERSION,
+  const ground = await openGround(config, log, overrides, onStop)
+  const { clock, db, steadyNow, sealer, guard, transport, settings, disk, lineage, attachments } = ground
+  const { accountsOf, tenantsOf } = ground
+  const metrics = createServiceMetrics(config, ground, {
+    sends: () => dispatcher.stats(),
+    loops: () => loops,
   })
   onStop(async () => metrics.stop())
-  let lastAccountKey = 0
-  /** Counters of accounts made since the last scrape appear, from 0, whichever instance made them. */
-  const metricsText = async () => {
-    const rows = await db
-      .read({ sql: 'select key, tenant_id, id from accounts where key > $1 order by key', params: [lastAccountKey] })
-      .catch(() => [])
-    for (const row of rows) {
-      metrics.account(row.tenant_id as string, row.id as string)
-      lastAccountKey = Number(row.key)
-    }
-    return metrics.text()
-  }
 
   // ---- the loops ----
   const loops: Loop[] = []
@@ -217,8 +118,6 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   }
   const journal = db.dialect === 'sqlite' ? createFileJournal(config.database.url) : createTableJournal(db, steadyNow)
   onStop(async () => journal.close())
-  const attachments = createAttachments(config, { db, sealer, clock, log, guard, linkKey })
-  onStop(() => attachments.close())
   const settler = createSettler({ db, clock, log, journal, steadyNow })
   const reporter = createReporter({
     db,
@@ -420,49 +319,14 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   })
 
   // ---- HTTP ----
-  const testRoom = createTestRoom()
-  const probe = async (account: Account): Promise<AccountTest> => {
-    const conversation: string[] = []
-    try {
-      await transport.probe(account, AbortSignal.timeout(60_000), conversation)
-      return { ok: true, conversation }
-    } catch (error) {
-      const why = error instanceof SmtpFailure ? failureWords(error) : (error as Error).message
-      return { ok: false, conversation, error: why }
-    }
-  }
-  const deps: HttpDeps = {
-    config,
-    db,
-    clock,
-    log,
-    sealer,
+  const deps = httpDeps(config, log, ground, {
     wake,
     tracer,
-    version: VERSION,
-    startedAt,
-    status: () => ({
-      schedulerActive: settings.schedulerActive,
-      releaseNeeded: settings.releaseNeeded,
-      draining: state.draining,
-    }),
-    ready: () => readiness(db, state.draining),
-    metricsText,
-    accepted({ queued, rejected }) {
-      metrics.accepted(queued)
-      for (const { code } of rejected) metrics.rejected(code, 1)
-    },
-    freeDiskMb: () => disk.freeMb(),
-    files: attachments.files,
-    knownVolumes: createKnownVolumes({ db, clock, forgotten: attachments.forgetOrigins }),
-    volumeProblem,
-    loops: () => loops.map(each => each.progress()),
-    diagnostics: () => readDiagnostics({ db, clock, settings, steadyNow }),
-    testSync: tenant => testRoom.during(tenant.id, () => reporter.test(tenant)),
-    tenantDeleted: id => attachments.cache.forget(id),
-    nextOpening: (accountKey, now) => nextOpening(settings, accountKey, now),
-    probeAccount: account => testRoom.during(account.tenantId, () => probe(account)),
-  }
+    metrics,
+    loops: () => loops,
+    isDraining: () => state.draining,
+    testSync: tenant => reporter.test(tenant),
+  })
   // A worker tells how it is and takes no messages.
   const app = config.server.role === 'worker' ? buildApp(deps, [systemRoutes]) : buildApp(deps)
 
@@ -501,8 +365,6 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   return { app, db, url }
 }
 
-/** A scrape names no more paused accounts than this; it counts them all. */
-const MOST_PAUSED_NAMED = 1_000
 /** How long results that waited for the database have to be written before what is left counts as doubtful, ms. */
 const FLUSH_MS = 3_000
 /** How long a large content may wait for its message to be accepted, ms. */
@@ -516,23 +378,4 @@ function patience({ queue }: Config): number {
   for (let i = 0; i < queue.maxRetries; i += 1)
     sum += queue.retryDelaysMs[Math.min(i, queue.retryDelaysMs.length - 1)] ?? 0
   return sum
-}
-
-async function readiness(db: Db, draining: boolean) {
-  const problems: string[] = []
-  if (draining) problems.push('stopping')
-  try {
-    const { current, latest } = await migrationStatus(db)
-    if (current !== latest) problems.push(`the database has schema ${current}, this version needs ${latest}`)
-  } catch {
-    problems.push('the database cannot be reached')
-  }
-  return { ok: problems.length === 0, problems }
-}
-
-async function nextOpening(settings: Settings, accountKey: number, now: number): Promise<number | null> {
-  const lookup = (await settings.get([accountKey])).get(accountKey)
-  const opening = lookup?.opening(now)
-  if (opening === undefined || opening.kind === 'continuous') return null
-  return opening.kind === 'open' ? opening.nextTick : opening.opensAt
 }

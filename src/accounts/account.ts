@@ -1,6 +1,10 @@
 /** An account: one SMTP login of a tenant with its limits. The record as code sees it; passwords are open here only. */
 
+import type { OAuthSettings } from '../oauth/settings.js'
+
 export type UseTls = boolean | null
+/** What an account with a user logs in with. */
+export type AuthMethod = 'password' | 'oauth2'
 export type LimitBehavior = 'defer' | 'error'
 
 /** What delivery needs of an account. Secrets are unsealed; the object never leaves the process. */
@@ -13,6 +17,11 @@ export interface Account {
   readonly port: number
   readonly user: string | null
   readonly password: string | null
+  readonly authMethod: AuthMethod
+  /** How access tokens are got; kept also while the password is used. */
+  readonly oauth2: OAuthSettings | null
+  /** True when an admin set the token endpoint: it may then be a private address. */
+  readonly oauth2Trusted: boolean
   /** null: implicit TLS on 465, else STARTTLS when offered; true: TLS or fail; false: never. */
   readonly useTls: UseTls
   readonly tlsVerify: boolean

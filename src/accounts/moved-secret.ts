@@ -1,24 +1,46 @@
 /**
  * May a secret go where a change sends it? A tenant's key may move an account to another server and may weaken its
  * TLS, and must not learn by it the password that somebody else has set: then the change has to bring the password.
+ * The same for the secrets of OAuth, which go to the token endpoint, and whose tokens go to the server.
  */
 import { type Refused, refused } from '../lib/refused.js'
+import { type OAuthPatch, tokenUrlOf } from '../oauth/settings.js'
 import type { AccountSettings } from './row.js'
+
+interface GivenSecrets extends Partial<Pick<AccountSettings, 'password' | 'imapPassword'>> {
+  readonly oauth2?: OAuthPatch | null
+}
 
 /** `given`: what the change brings; undefined: the secret there is stays. Null: nothing is in the way. */
 export function refuseMovedSecret(
   current: AccountSettings,
   next: AccountSettings,
-  given: Partial<Pick<AccountSettings, 'password' | 'imapPassword'>>,
+  given: GivenSecrets,
 ): Refused | null {
-  if (current.password !== null && given.password === undefined) {
-    const moved = movedBy(current, next)
-    if (moved !== null) return refused('password', `the password must be given again when ${moved}`)
-  }
+  const moved = movedBy(current, next)
+  if (moved !== null && current.password !== null && given.password === undefined)
+    return refused('password', `the password must be given again when ${moved}`)
   if (current.imapPassword !== null && given.imapPassword === undefined) {
-    const moved = imapMovedBy(current, next)
-    if (moved !== null) return refused('imap_password', `the password must be given again when ${moved}`)
+    const imapMoved = imapMovedBy(current, next)
+    if (imapMoved !== null) return refused('imap_password', `the password must be given again when ${imapMoved}`)
   }
+  return refuseMovedGrant(current, next, given.oauth2, moved)
+}
+
+/** Also of a grant that is not in use: the next change could bring it into use. */
+function refuseMovedGrant(
+  { oauth2: before }: AccountSettings,
+  { oauth2: after }: AccountSettings,
+  given: OAuthPatch | null | undefined,
+  hostMoved: string | null,
+): Refused | null {
+  if (before === null || after === null) return null
+  const moved = tokenUrlOf(after) === tokenUrlOf(before) ? hostMoved : 'the token endpoint changes'
+  if (moved === null) return null
+  if (before.clientSecret !== null && given?.clientSecret === undefined)
+    return refused('oauth2.client_secret', `the client secret must be given again when ${moved}`)
+  if (before.refreshToken !== null && given?.refreshToken === undefined)
+    return refused('oauth2.refresh_token', `the refresh token must be given again when ${moved}`)
   return null
 }
 

@@ -1,4 +1,4 @@
-/** Between the accounts table and the record: snake_case to camelCase, 0/1 to booleans, the password sealed and opened. */
+/** Between the accounts table and the record: snake_case to camelCase, 0/1 to booleans, secrets sealed and opened. */
 import type { Row } from '../db/db.js'
 import type { Sealer } from '../lib/sealer.js'
 import type { Account, AccountPause, AccountTrial } from './account.js'
@@ -9,6 +9,9 @@ export const ACCOUNT_FIELDS = [
   'port bigint',
   'username text',
   'password text',
+  'auth_method text',
+  'oauth2 text',
+  'oauth2_trusted smallint',
   'use_tls smallint',
   'tls_verify smallint',
   'limit_per_minute bigint',
@@ -36,7 +39,7 @@ export const ACCOUNT_FIELDS = [
 export type AccountSettings = Omit<Account, 'key' | 'pause' | 'trial'>
 
 export function accountRow(account: AccountSettings, sealer: Sealer): Record<string, string | number | null> {
-  const { tenantId, id, password } = account
+  const { tenantId, id, password, oauth2 } = account
   return {
     tenant_id: tenantId,
     id,
@@ -44,6 +47,9 @@ export function accountRow(account: AccountSettings, sealer: Sealer): Record<str
     port: account.port,
     username: account.user,
     password: password === null ? null : sealer.seal(password, passwordContext(tenantId, id)),
+    auth_method: account.authMethod,
+    oauth2: oauth2 === null ? null : sealer.seal(JSON.stringify(oauth2), oauth2Context(tenantId, id)),
+    oauth2_trusted: flag(account.oauth2Trusted),
     use_tls: flag(account.useTls),
     tls_verify: flag(account.tlsVerify),
     limit_per_minute: account.limitPerMinute,
@@ -70,7 +76,7 @@ export function accountRow(account: AccountSettings, sealer: Sealer): Record<str
   }
 }
 
-/** Throws when the password cannot be opened with this process's key. The IMAP password stays sealed. */
+/** Throws when the password or the OAuth settings cannot be opened with this process's key. The IMAP password stays sealed. */
 export function accountFrom(row: Row, sealer: Sealer): Account {
   const tenantId = row.tenant_id as string
   const id = row.id as string
@@ -82,6 +88,9 @@ export function accountFrom(row: Row, sealer: Sealer): Account {
     port: Number(row.port),
     user: row.username as string | null,
     password: row.password === null ? null : sealer.open(row.password as string, passwordContext(tenantId, id)),
+    authMethod: row.auth_method as Account['authMethod'],
+    oauth2: row.oauth2 === null ? null : JSON.parse(sealer.open(row.oauth2 as string, oauth2Context(tenantId, id))),
+    oauth2Trusted: Number(row.oauth2_trusted) === 1,
     useTls: boolOrNull(row.use_tls),
     tlsVerify: Number(row.tls_verify) === 1,
     limitPerMinute: numberOrNull(row.limit_per_minute),
@@ -132,6 +141,7 @@ function trialFrom(row: Row): AccountTrial | null {
 }
 
 const passwordContext = (tenantId: string, id: string) => `account:${tenantId}/${id}:password`
+const oauth2Context = (tenantId: string, id: string) => `account:${tenantId}/${id}:oauth2`
 
 function flag(value: boolean | null): number | null {
   return value === null ? null : value ? 1 : 0

@@ -5,7 +5,10 @@
 import { type Db, type Row, rowsParam, type Statement } from '../db/db.js'
 import type { Refused } from '../lib/refused.js'
 import type { Sealer } from '../lib/sealer.js'
+import { changeOAuth, type OAuthPatch, type OAuthSettings, tokenUrlOf } from '../oauth/settings.js'
+import { forgetToken } from '../oauth/token-store.js'
 import type { Account } from './account.js'
+import { refuseLogin } from './login.js'
 import { refuseMovedSecret } from './moved-secret.js'
 import { ACCOUNT_FIELDS, type AccountSettings, accountFrom, accountRow, sealImapPassword } from './row.js'
 
@@ -13,8 +16,11 @@ import { ACCOUNT_FIELDS, type AccountSettings, accountFrom, accountRow, sealImap
 export type AccountPatch = {
   -readonly [K in Exclude<
     keyof AccountSettings,
-    'tenantId' | 'id' | 'hostTrusted' | 'createdAt' | 'updatedAt'
+    'tenantId' | 'id' | 'hostTrusted' | 'oauth2' | 'oauth2Trusted' | 'createdAt' | 'updatedAt'
   >]?: Account[K]
+} & {
+  /** Changes only what is given in it; null removes it. */
+  oauth2?: OAuthPatch | null
 }
 
 export interface SaveOptions {
@@ -46,15 +52,22 @@ export async function saveAccount(
     const current = await getAccount(db, sealer, tenantId, id)
     if (current !== null) {
       const next = changed(current, patch, options)
-      const refusal = options.trusted ? null : refuseMovedSecret(current, next, patch)
+      const moved = options.trusted ? null : refuseMovedSecret(current, next, patch)
+      const refusal = moved ?? refuseLogin(next, patch)
       if (refusal !== null) return refusal
-      const results = await db.write([replace(next, current, sealer, options.now), ...onlyDefault(next)])
+      const results = await db.write([
+        replace(next, current, sealer, options.now),
+        ...onlyDefault(next),
+        ...(current.oauth2 !== null && next.oauth2 === null ? [forgetToken(current.key)] : []),
+      ])
       if (results[0]!.length === 1) return { kind: 'changed', key: current.key }
       continue
     }
     if (patch.host === undefined) return { kind: 'host_missing' }
     const blank = { ...BLANK, tenantId, id, host: patch.host, createdAt: options.now, updatedAt: options.now - 1 }
     const next = changed(blank, patch, options)
+    const refusal = refuseLogin(next, patch)
+    if (refusal !== null) return refusal
     const [rows] = await db.write([insert(next, sealer), ...onlyDefault(next)])
     if (rows!.length === 1) return { kind: 'created', key: Number(rows![0]!.key) }
     // Nothing inserted: the tenant is not there, or somebody was faster and the account is.
@@ -130,6 +143,7 @@ export async function deleteAccount(db: Db, tenantId: string, id: string): Promi
 
 export const ACCOUNT_DEFAULTS = {
   port: 587,
+  authMethod: 'password',
   useTls: null,
   tlsVerify: true,
   limitBehavior: 'defer',
@@ -147,6 +161,8 @@ const BLANK: Omit<AccountSettings, 'tenantId' | 'id' | 'host' | 'createdAt' | 'u
   ...ACCOUNT_DEFAULTS,
   user: null,
   password: null,
+  oauth2: null,
+  oauth2Trusted: false,
   limitPerMinute: null,
   limitPerHour: null,
   limitPerDay: null,
@@ -175,17 +191,32 @@ function readable(
 }
 
 function changed<T extends AccountSettings>(current: T, patch: AccountPatch, { now, trusted }: SaveOptions): T {
-  const given = Object.fromEntries(Object.entries(patch).filter(([, value]) => value !== undefined)) as AccountPatch
-  const next = { ...current, ...given }
+  const { oauth2: oauth2Patch, ...fields } = patch
+  const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as typeof fields
+  const oauth2 = changeOAuth(current.oauth2, oauth2Patch)
+  const next = { ...current, ...given, oauth2 }
   // Host and port name the endpoint together: a tenant who may move the port could talk to anything on a trusted host.
   // Old clients send the whole record: naming the same endpoint again takes no trust away.
   const sameEndpoint = next.host === current.host && next.port === current.port
   return {
     ...next,
+    oauth2Trusted: isTokenEndpointTrusted(current, next.oauth2, oauth2Patch, trusted),
     hostTrusted: trusted ? current.hostTrusted || given.host !== undefined : current.hostTrusted && sameEndpoint,
     // Always later than before: it tells one version of the record from the next.
     updatedAt: Math.max(now, current.updatedAt + 1),
   }
+}
+
+/** As of the host: an admin who names it vouches for it, a tenant who moves it ends that. */
+function isTokenEndpointTrusted(
+  current: AccountSettings,
+  next: OAuthSettings | null,
+  given: OAuthPatch | null | undefined,
+  trusted: boolean,
+): boolean {
+  if (next === null) return false
+  if (trusted && (given?.tokenUrl != null || given?.provider != null)) return true
+  return current.oauth2Trusted && current.oauth2 !== null && tokenUrlOf(next) === tokenUrlOf(current.oauth2)
 }
 
 function insert(account: AccountSettings, sealer: Sealer): Statement {

@@ -64,16 +64,13 @@ async function fromDatabase(
   prefix: string,
   { kind, tenant }: Wanted,
 ): Promise<string[]> {
-  const begins = 'substr(id, 1, length($1)) = $1'
+  const own = tenant === null ? [] : [tenant]
   const rows = await withInstanceDatabase(config, { exclusive: false }, db =>
-    db.read(
-      kind === 'tenants'
-        ? { sql: `select id from tenants where ${begins} order by id limit ${MOST}`, params: [prefix] }
-        : {
-            sql: `select distinct id from accounts where ${begins} and ($2 is null or tenant_id = $2) order by id limit ${MOST}`,
-            params: [prefix, tenant],
-          },
-    ),
+    db.read({
+      sql: `select distinct id from ${kind} where substr(id, 1, length($1)) = $1
+        ${own.length === 0 ? '' : 'and tenant_id = $2'} order by id limit ${MOST}`,
+      params: [prefix, ...own],
+    }),
   )
   return rows.map(row => String(row.id))
 }

@@ -9,6 +9,8 @@ export interface AccountInput {
   port?: number | null
   user?: string | null
   password?: string | null
+  auth_method?: 'password' | 'oauth2' | null
+  oauth2?: OAuthInput | null
   use_tls?: boolean | null
   tls_verify?: boolean | null
   limit_per_minute?: number | null
@@ -31,6 +33,31 @@ export interface AccountInput {
   imap_ssl?: boolean | null
 }
 
+export interface OAuthInput {
+  provider?: 'google' | 'microsoft' | null
+  tenant?: string | null
+  token_url?: string | null
+  grant_type?: 'refresh_token' | 'client_credentials' | null
+  client_id?: string | null
+  client_secret?: string | null
+  refresh_token?: string | null
+  scope?: string | null
+  client_auth_method?: 'client_secret_post' | 'client_secret_basic' | null
+}
+
+/** Secrets are `***`. */
+export interface OAuth {
+  provider?: string
+  tenant?: string
+  token_url?: string
+  grant_type: string
+  client_id?: string
+  client_secret?: string
+  refresh_token?: string
+  scope?: string
+  client_auth_method: string
+}
+
 export interface Pause {
   /** manual: an operator said so; failure: the server refused the account. */
   kind: string
@@ -47,6 +74,8 @@ export interface Account {
   host: string
   port: number
   user?: string
+  auth_method: string
+  oauth2?: OAuth
   use_tls?: boolean
   tls_verify: boolean
   limit_per_minute?: number

@@ -1,5 +1,5 @@
 /** `genro-mail-proxy/client`: what an application imports to submit mail, and to receive what became of it. */
-export type { Account, AccountInput, AccountTest, Pause } from './accounts.js'
+export type { Account, AccountInput, AccountTest, OAuth, OAuthInput, Pause } from './accounts.js'
 export type { CallOptions, ClientOptions, RetryOptions } from './call.js'
 export { createClient, type MailProxyClient } from './client.js'
 export type { BatchOptions, Stats, Status, Suspension } from './commands.js'
@@ -28,6 +28,6 @@ export {
 } from './receive-reports.js'
 export type { ReplayOptions, ReportAnswer, ReportEntry, ReportsPage } from './reports.js'
 export type { Rejected, Submission, SubmitOptions, Warning } from './submit.js'
-export type { KeyOptions, LargeFileConfig, SyncStatus, Tenant, TenantFields, TenantInput } from './tenants.js'
+export type { KeyOptions, LargeFileConfig, SyncStatus, SyncTest, Tenant, TenantFields, TenantInput } from './tenants.js'
 export { type HeadersGiven, type VerifyOptions, verifyReport } from './verify-report.js'
 export type { Volume, VolumeInput, VolumeListed, VolumeOptions } from './volumes.js'

@@ -87,6 +87,10 @@ export const instanceCalls = (call: Call) => {
     setRuleEnabled: (id: number, enabled: boolean, options?: CallOptions): Promise<Rule[]> =>
       rules(call({ method: 'PATCH', path: `${RULES}/${id}`, body: { enabled }, repeatable: true }, options)),
 
+    /** Changes the fields given; null sets one back. */
+    updateRule: (id: number, fields: RuleInput, options?: CallOptions): Promise<Rule[]> =>
+      rules(call({ method: 'PATCH', path: `${RULES}/${id}`, body: fields, repeatable: true }, options)),
+
     /** Answers the rules that are left. */
     deleteRule: (id: number, options?: CallOptions): Promise<Rule[]> =>
       rules(call({ method: 'DELETE', path: `${RULES}/${id}`, repeatable: true }, options)),

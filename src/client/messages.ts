@@ -49,6 +49,8 @@ export interface MessageInput {
   /** Unix seconds. */
   expires_ts?: number | null
   batch_code?: string | null
+  /** The SMTP conversation of each attempt is kept in its attempt_log. */
+  keep_conversation?: boolean | null
 }
 
 export interface RecipientState {

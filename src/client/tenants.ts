@@ -59,6 +59,14 @@ export interface SyncStatus {
   in_dnd: boolean
 }
 
+export interface SyncTest {
+  /** It answered as one that acknowledges reports. */
+  ok: boolean
+  url?: string
+  duration_ms: number
+  error?: string
+}
+
 export interface KeyOptions extends CallOptions {
   /** Unix seconds at which the new key ends. */
   readonly expiresAt?: number
@@ -99,6 +107,10 @@ export const tenantCalls = (call: Call) => {
     async updateTenant(id: string, fields: TenantFields, options?: CallOptions): Promise<void> {
       await call({ method: 'PUT', path: at(id), body: fields, repeatable: true }, options)
     },
+
+    /** Calls the tenant's report endpoint with an empty report and tells how it answered. */
+    testSync: (id: string, options?: CallOptions): Promise<SyncTest> =>
+      call({ method: 'POST', path: `${at(id)}/test-sync`, body: {}, repeatable: true, atLeastMs: 90_000 }, options),
 
     /** With its accounts, messages, rules and reports, also those still owed. */
     async deleteTenant(id: string, options?: CallOptions): Promise<void> {

@@ -3,6 +3,7 @@ import { type Static, Type } from '@fastify/type-provider-typebox'
 import type { Account, AccountPause } from '../accounts/account.js'
 import { ACCOUNT_DEFAULTS, type AccountPatch } from '../accounts/store.js'
 import { MASK } from './mask.js'
+import { OAuthInfo, OAuthPayload, oauthInfo, oauthPatch } from './oauth-record.js'
 import { AnyId, Flag, Given, Int, Line, Matching, NewId, Nullable } from './schemas.js'
 import { isoTime, unixSeconds, withoutNulls } from './wire-time.js'
 
@@ -22,6 +23,8 @@ export const AccountPayload = Type.Object(
     port: Given(Port),
     user: Given(Line(320)),
     password: Given(Line(4096)),
+    auth_method: Given(Type.Union([Type.Literal('password'), Type.Literal('oauth2')])),
+    oauth2: Given(OAuthPayload),
     use_tls: Given(Flag),
     tls_verify: Given(Flag),
     limit_per_minute: Limit,
@@ -62,6 +65,8 @@ export const AccountInfo = Type.Object(
     host: Type.String(),
     port: Type.Integer(),
     user: Type.Optional(Type.String()),
+    auth_method: Type.String(),
+    oauth2: Type.Optional(OAuthInfo),
     use_tls: Type.Optional(Type.Boolean()),
     tls_verify: Type.Boolean(),
     limit_per_minute: Type.Optional(Type.Integer()),
@@ -98,6 +103,8 @@ export function accountPatch(given: Static<typeof AccountPayload>): AccountPatch
     port: or(given.port, ACCOUNT_DEFAULTS.port),
     user: given.user,
     password: given.password === MASK ? undefined : given.password,
+    authMethod: or(given.auth_method, ACCOUNT_DEFAULTS.authMethod),
+    oauth2: oauthPatch(given.oauth2),
     useTls: given.use_tls,
     tlsVerify: or(given.tls_verify, ACCOUNT_DEFAULTS.tlsVerify),
     limitPerMinute: noZero(given.limit_per_minute),
@@ -129,6 +136,8 @@ export function accountInfo(account: Account): Static<typeof AccountInfo> {
     host: account.host,
     port: account.port,
     user: account.user,
+    auth_method: account.authMethod,
+    oauth2: account.oauth2 === null ? null : oauthInfo(account.oauth2),
     use_tls: account.useTls,
     tls_verify: account.tlsVerify,
     limit_per_minute: account.limitPerMinute,

@@ -5,7 +5,8 @@
 import { Agent, type Dispatcher, request } from 'undici'
 import type { Clock } from '../lib/clock.js'
 import { guardedConnector } from '../lib/guarded-http.js'
-import { GuardError, type NetworkGuard } from '../lib/network-guard.js'
+import { causeOf, readBounded } from '../lib/http-answer.js'
+import type { NetworkGuard } from '../lib/network-guard.js'
 import type { Endpoint } from '../tenants/endpoint.js'
 import { signWebhook } from './sign.js'
 
@@ -96,27 +97,8 @@ async function exchange(
     answer.body.on('error', () => {}).destroy()
     return { answered: true, status, body: '' }
   }
-  const text = await readBounded(answer.body)
+  const text = await readBounded(answer.body, MAX_ANSWER_BYTES)
   return text === null
     ? { answered: false, cause: `HTTP ${status} with an answer over ${MAX_ANSWER_BYTES} bytes` }
     : { answered: true, status, body: text }
-}
-
-async function readBounded(body: Dispatcher.ResponseData['body']): Promise<string | null> {
-  const chunks: Buffer[] = []
-  let sizeBytes = 0
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    sizeBytes += chunk.length
-    // Leaving the loop destroys the body and with it the connection.
-    if (sizeBytes > MAX_ANSWER_BYTES) return null
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
-}
-
-/** A code and no text: messages of the network stack may quote what they were given. */
-function causeOf(error: unknown): string {
-  if (error instanceof GuardError) return 'the endpoint has no address this service may connect to'
-  const { code, name, cause } = error as { code?: unknown; name?: unknown; cause?: { code?: unknown } }
-  return String(code ?? cause?.code ?? name ?? 'unknown failure')
 }

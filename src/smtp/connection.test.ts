@@ -367,9 +367,12 @@ describe('probe', () => {
   })
 
   it('ends with its signal', async () => {
-    const sink = await sinkWith({ behave: { ehlo: () => ({ silent: true }) } })
     const stop = new AbortController()
-    setTimeout(() => stop.abort(), 20)
+    const ehlo = () => {
+      stop.abort()
+      return { silent: true } as const
+    }
+    const sink = await sinkWith({ behave: { ehlo } })
     await expect(transportWith().probe(testAccount(sink), stop.signal)).rejects.toMatchObject({
       info: { scope: 'session', phase: 'ehlo' },
     })

@@ -12,11 +12,15 @@ import type { Account } from '../accounts/account.js'
 import type { Config } from '../config.js'
 import type { NetworkGuard } from '../lib/network-guard.js'
 import { watchAbort } from './abort-watch.js'
-import { createConversation } from './conversation.js'
+import type { AccessTokens } from './access-tokens.js'
+import { type Bearer, bearerHandlers, bearerSecrets } from './bearer-auth.js'
+import { chooseBearerMechanism, chooseMechanism } from './choose-mechanism.js'
+import { createConversation, passwordSecrets } from './conversation.js'
 import { dial } from './dial.js'
 import { parseAuthMechanisms, parseExtensions } from './extensions.js'
-import { LoginRefusedHere, LoginStopped, loginFailure } from './login-failure.js'
+import { LoginStopped, loginFailure } from './login-failure.js'
 import type { Link } from './session.js'
+import { withToken } from './token-login.js'
 import type { SmtpPhase } from './transport.js'
 
 export interface ConnectionDeps {
@@ -24,6 +28,7 @@ export interface ConnectionDeps {
   readonly guard: NetworkGuard
   /** Shared by all connections: building one costs milliseconds. TLSv1.2 at least. */
   readonly secureContext: SecureContext
+  readonly tokens: AccessTokens
 }
 
 /** A logged-in connection. `lines`, when given, receives the conversation, secrets masked. Throws SmtpFailure. */
@@ -33,12 +38,30 @@ export async function openConnection(
   signal: AbortSignal,
   lines?: string[],
 ): Promise<Link> {
+  const open = (bearer: Bearer | null) => openWith(bearer, account, deps, signal, lines)
+  return account.authMethod === 'password' ? open(null) : withToken(account, deps.tokens, signal, lines, open)
+}
+
+/** `bearer` null: the account logs in with its password, or not at all. */
+async function openWith(
+  bearer: Bearer | null,
+  account: Account,
+  deps: ConnectionDeps,
+  signal: AbortSignal,
+  lines: string[] | undefined,
+): Promise<Link> {
   const socket = await dial(account, { guard: deps.guard, timeoutMs: deps.config.connectTimeoutMs }, signal)
   const remote = `${account.host}:${account.port}`
-  const conversation = createConversation(account, isImplicitTls(account), lines)
-  const connection = new SMTPConnection(connectionOptions(account, deps, socket, conversation.logger))
+  const secrets = bearer === null ? passwordSecrets(account) : bearerSecrets(bearer)
+  const conversation = createConversation(secrets, isImplicitTls(account), lines)
+  const connection = new SMTPConnection({
+    ...connectionOptions(account, deps, socket, conversation.logger),
+    ...(bearer === null ? {} : { customAuth: bearerHandlers(bearer) }),
+  })
   try {
-    const taken = await withinLimits(connection, deps.config.commandTimeoutMs, signal, () => logIn(connection, account))
+    const taken = await withinLimits(connection, deps.config.commandTimeoutMs, signal, () =>
+      logIn(connection, account, bearer),
+    )
     return { socket: taken.socket, extensions: parseExtensions(taken.ehloLines), remote }
   } catch (error) {
     connection.close()
@@ -90,7 +113,7 @@ function ownName(socket: Socket): string {
 }
 
 /** Greeting to AUTH. Resolves with the socket, already out of nodemailer's hands. */
-function logIn(connection: SMTPConnection, account: Account): Promise<Taken> {
+function logIn(connection: SMTPConnection, account: Account, bearer: Bearer | null): Promise<Taken> {
   return new Promise((resolve, reject) => {
     const finish = (error?: Error | null) => {
       if (error) return reject(error)
@@ -103,35 +126,17 @@ function logIn(connection: SMTPConnection, account: Account): Promise<Taken> {
     connection.connect(error => {
       if (error) return reject(error)
       try {
-        const method = chooseMethod(connection, account)
+        const offer = { secure: connection.secure, mechanisms: parseAuthMechanisms(ehloLinesOf(connection)) }
+        const method = bearer === null ? chooseMechanism(account, offer) : chooseBearerMechanism(account, offer)
         if (method === null) finish()
+        // Without `oauth2` it would put another method in the place of XOAUTH2.
+        else if (bearer !== null) connection.login({ oauth2: {}, user: bearer.user, method } as never, finish)
         else connection.login({ user: account.user!, pass: account.password!, method }, finish)
       } catch (refusal) {
         reject(refusal)
       }
     })
   })
-}
-
-/** The AUTH mechanism to use; null: the account has no user. Throws LoginRefusedHere rather than give a secret away. */
-function chooseMethod(connection: SMTPConnection, account: Account): string | null {
-  if (account.useTls === true && !connection.secure)
-    throw new LoginRefusedHere('the connection is not encrypted', 'tls')
-  if (account.user === null || account.user === '') return null
-  if (account.password === null || account.password === '')
-    throw new LoginRefusedHere('the account has a user but no password', 'auth')
-  const offered = parseAuthMechanisms(ehloLinesOf(connection))
-  // In clear, CRAM-MD5 at least keeps the password itself off the wire.
-  const preferred = connection.secure ? ['PLAIN', 'LOGIN', 'CRAM-MD5'] : ['CRAM-MD5', 'PLAIN', 'LOGIN']
-  const method = preferred.find(name => offered.has(name))
-  if (method === undefined) {
-    const what =
-      offered.size === 0
-        ? 'no AUTH'
-        : `no AUTH mechanism known here (offered: ${[...offered].join(', ').slice(0, 200)})`
-    throw new LoginRefusedHere(`the server offers ${what}`, 'auth')
-  }
-  return method
 }
 
 /** Ends the login on a time-out, an abort, or an error that nodemailer reports beside its callbacks. */

@@ -13,9 +13,10 @@ export interface Conversation {
   mask(text: string): string
 }
 
-export function createConversation(account: Account, implicitTls: boolean, lines?: string[]): Conversation {
+/** `secrets`: what must not be shown, whoever says it. */
+export function createConversation(secrets: readonly string[], implicitTls: boolean, lines?: string[]): Conversation {
   let phase: SmtpPhase = implicitTls ? 'tls' : 'greeting'
-  const mask = maskFor(account)
+  const mask = (text: string) => secrets.reduce((masked, secret) => masked.replaceAll(secret, '***'), text)
 
   function onClient(line: string): void {
     const verb = /^[A-Za-z]+/.exec(line)?.[0]?.toUpperCase()
@@ -33,7 +34,15 @@ export function createConversation(account: Account, implicitTls: boolean, lines
   }
 
   function onServer(text: string): void {
-    for (const line of text.split('\n')) lines?.push(`S: ${mask(clean(line)).slice(0, 1000)}`)
+    for (const line of text.split('\n')) lines?.push(`S: ${maskChallenge(mask(clean(line))).slice(0, 1000)}`)
+  }
+
+  /** What a server asks during AUTH is base64: a secret may be in it without its own base64 being there. */
+  function maskChallenge(line: string): string {
+    const [, base64] = /^334[ -](\S+)$/.exec(line) ?? []
+    if (base64 === undefined) return line
+    const text = Buffer.from(base64, 'base64').toString('utf8')
+    return mask(text) === text ? line : '334 ***'
   }
 
   function log(entry: { tnx?: string } | undefined, text: unknown): void {
@@ -49,15 +58,10 @@ export function createConversation(account: Account, implicitTls: boolean, lines
   }
 }
 
-/** Very short passwords stay: they occur in any text, and give nothing away by it. */
-function maskFor(account: Account): (text: string) => string {
-  const { user, password } = account
-  if (password === null || password.length < 4) return text => text
-  const secrets = [
-    Buffer.from(`\0${user ?? ''}\0${password}`).toString('base64'),
-    Buffer.from(password).toString('base64'),
-    Buffer.from(password).toString('base64').replace(/=+$/, ''),
-    password,
-  ]
-  return text => secrets.reduce((masked, secret) => masked.replaceAll(secret, '***'), text)
+/** In each form in which a server may repeat it. Very short passwords stay: they occur in any text, and give nothing away. */
+export function passwordSecrets({ user, password }: Account): string[] {
+  if (password === null || password.length < 4) return []
+  const base64 = Buffer.from(password).toString('base64')
+  const plain = Buffer.from(`\0${user ?? ''}\0${password}`).toString('base64')
+  return [plain, base64, base64.replace(/=+$/, ''), password]
 }

@@ -3,6 +3,7 @@
  * refused the greeting, EHLO, STARTTLS or AUTH, or TLS does not fit: every message would fail alike. Session: time-outs,
  * broken connections, and what is no SMTP.
  */
+import { BearerRefused } from './bearer-auth.js'
 import { phaseWords } from './failures.js'
 import { parseReply, replyLine } from './reply.js'
 import { type Reply, SmtpFailure, type SmtpPhase } from './transport.js'
@@ -61,6 +62,15 @@ export function loginFailure(
     if (error.why === 'timeout') return make('session', `Timed out ${phaseWords(phase)} of ${remote} (${timeoutMs} ms)`)
     return make('session', `While ${phaseWords(phase)} of ${remote}: ${stopWords[error.why]}`)
   }
+  if (error instanceof BearerRefused) {
+    // What nodemailer has written into the error since is not masked.
+    const refusal = new BearerRefused(maskReply(error.reply, mask), error.challenge && mask(error.challenge))
+    const reply = withChallenge(refusal)
+    if (reply === null || reply.code < 400)
+      return make('session', `While ${phaseWords(phase)} of ${remote}: the server is out of step`, reply)
+    const { info, message } = make('account', `Login refused by ${remote}: ${replyLine(reply)}`, reply)
+    return new SmtpFailure(message, { ...info, cause: refusal })
+  }
   if (!(error instanceof Error) || error instanceof TypeError) {
     return new SmtpFailure(`While ${phaseWords(phase)} of ${remote}: internal error`, {
       ...make('session', '').info,
@@ -96,6 +106,11 @@ const refusedWords: Partial<Record<SmtpPhase, string>> = {
   ehlo: 'EHLO',
   tls: 'STARTTLS',
   auth: 'Login',
+}
+
+/** What the server said why, behind its reply: the reply alone may be no more than «not accepted». */
+function withChallenge({ reply, challenge }: BearerRefused): Reply | null {
+  return reply === null || !challenge ? reply : { ...reply, text: `${reply.text} (${challenge})`.trim() }
 }
 
 function maskReply(reply: Reply | null, mask: (text: string) => string): Reply | null {

@@ -9,6 +9,7 @@ import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 import type { NetworkGuard } from '../lib/network-guard.js'
 import type { Envelope } from '../messages/message.js'
+import type { AccessTokens } from './access-tokens.js'
 import { openConnection } from './connection.js'
 import { replyLine } from './reply.js'
 import { Session } from './session.js'
@@ -26,6 +27,7 @@ export interface TransportDeps {
   readonly clock: Clock
   readonly guard: NetworkGuard
   readonly log: Log
+  readonly tokens: AccessTokens
   /** Certificate authorities (PEM) in place of the system's. */
   readonly ca?: string
   /** How often idle connections are looked over, milliseconds. */
@@ -36,8 +38,13 @@ export interface TransportDeps {
 const quitWithinMs = 1000
 
 export function createTransport(config: Config['smtp'], deps: TransportDeps): MailTransport {
-  const { clock, guard, log } = deps
-  const connecting = { config, guard, secureContext: createSecureContext({ minVersion: 'TLSv1.2', ca: deps.ca }) }
+  const { clock, guard, log, tokens } = deps
+  const connecting = {
+    config,
+    guard,
+    tokens,
+    secureContext: createSecureContext({ minVersion: 'TLSv1.2', ca: deps.ca }),
+  }
   const stations = new Map<number, Station>()
   let sweeper: NodeJS.Timeout | null = null
   let open = 0
@@ -180,7 +187,13 @@ function retire({ session }: Pooled): void {
 /** Everything of an account that a connection depends on. */
 function shapeOf(account: Account): string {
   const { host, port, user, password, useTls, tlsVerify, hostTrusted } = account
-  return `${host}\0${port}\0${useTls}\0${tlsVerify}\0${hostTrusted}\0${user === null ? '' : `u${user}`}\0${password === null ? '' : `p${password}`}`
+  const grant = account.authMethod === 'password' ? '' : grantShape(account)
+  return `${host}\0${port}\0${useTls}\0${tlsVerify}\0${hostTrusted}\0${user === null ? '' : `u${user}`}\0${password === null ? '' : `p${password}`}${grant}`
+}
+
+/** What was set, not the tokens that come and go: a connection that is logged in does not end with its token. */
+function grantShape({ authMethod, oauth2 }: Account): string {
+  return `\0${authMethod}\0${JSON.stringify(oauth2)}`
 }
 
 /** Broken before any reply to MAIL: nothing was handed over, and an idle time-out at the server's side is no failure. */

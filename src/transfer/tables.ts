@@ -13,6 +13,7 @@ export const TABLES: readonly Table[] = [
   { name: 'api_keys', key: ['hash'] },
   { name: 'sync_state', key: ['tenant_id'] },
   { name: 'accounts', key: ['key'] },
+  { name: 'access_tokens', key: ['account_key'] },
   { name: 'messages', key: ['seq'] },
   { name: 'contents', key: ['seq'] },
   { name: 'uploads', key: ['id'] },

@@ -43,6 +43,7 @@ describe.each(dialects)('accounts on %s', dialect => {
       host: 'smtp.test',
       port: 587,
       user: 'u',
+      auth_method: 'password',
       tls_verify: true,
       limit_behavior: 'defer',
       ttl: 300,

@@ -14,6 +14,8 @@ const INTERFACES: readonly (readonly [file: string, name: string, operation: str
   ['accounts', 'AccountInput', 'post /account', 'body'],
   ['accounts', 'Account', 'get /accounts', 'answer', 'accounts', 'items'],
   ['accounts', 'AccountTest', 'post /account/{account_id}/test', 'answer'],
+  ['accounts', 'OAuth', 'get /accounts', 'answer', 'accounts', 'items', 'oauth2'],
+  ['accounts', 'OAuthInput', 'post /account', 'body', 'oauth2'],
   ['accounts', 'Pause', 'get /accounts', 'answer', 'accounts', 'items', 'pause'],
   ['commands', 'Status', 'get /status', 'answer'],
   ['commands', 'Stats', 'get /stats', 'answer'],
@@ -32,6 +34,7 @@ const INTERFACES: readonly (readonly [file: string, name: string, operation: str
   ['submit', 'Rejected', 'post /commands/add-messages', 'answer', 'rejected', 'items'],
   ['submit', 'Warning', 'post /commands/add-messages', 'answer', 'warnings', 'items'],
   ['tenants', 'SyncStatus', 'get /tenants/sync-status', 'answer', 'tenants', 'items'],
+  ['tenants', 'SyncTest', 'post /tenant/{tenant_id}/test-sync', 'answer'],
   ['tenants', 'Tenant', 'get /tenant/{tenant_id}', 'answer'],
   ['tenants', 'TenantFields', 'put /tenant/{tenant_id}', 'body'],
   ['tenants', 'LargeFileConfig', 'put /tenant/{tenant_id}', 'body', 'large_file_config'],
@@ -47,6 +50,8 @@ const LEFT_OUT: Readonly<Record<string, string>> = {
 
 /** Operations that no client calls, and why. */
 const WITHOUT_METHOD: Readonly<Record<string, string>> = {
+  'get /diagnostics': 'for an operator, who has `mail-proxy <instance> diagnose`',
+  'get /loops': 'for an operator, who has `mail-proxy <instance> check-loop`',
   'get /files/{id}/{filename}': 'followed by the recipients of mails, by links with a signature',
 }
 
@@ -192,10 +197,16 @@ describe('the client and the description of the API', () => {
     expect(await shop.suspend({ batchCode: 'news' })).toMatchObject({ active: false, suspended_batches: ['news'] })
     expect(await admin.activate({ tenantId: 'shop', batchCode: 'news' })).toMatchObject({ suspended_batches: [] })
 
+    expect(await shop.testSync('shop')).toMatchObject({
+      ok: false,
+      error: expect.stringContaining('no report endpoint'),
+    })
+
     // The instance.
     const rules = await admin.addRule({ name: 'Office', days: [0, 1], start_hour: 8, end_hour: 18, tenant_id: 'shop' })
     const { id } = rules[0]!
     expect(await admin.setRuleEnabled(id, false)).toMatchObject([{ id, enabled: false }])
+    expect(await admin.updateRule(id, { end_hour: 17 })).toMatchObject([{ id, end_hour: 17, enabled: false }])
     expect(await admin.listRules()).toHaveLength(1)
     expect(await admin.deleteRule(id)).toEqual([])
     await admin.updateInstance({ name: 'the test' })

@@ -92,6 +92,15 @@ describe('the fields in docs/api.md', () => {
     expect(documented.toSorted()).toEqual(Object.keys(schema.properties).toSorted())
   })
 
+  it("tell of each field of an account's oauth2", async () => {
+    const { body } = await service.call('GET', '/openapi.json')
+    const account = body.paths['/account'].post.requestBody.content['application/json'].schema
+    const [schema] = account.properties.oauth2.anyOf
+    const chapter = text.split('\n## OAuth2 fields\n')[1]?.split('\n## ')[0] ?? ''
+    const documented = [...chapter.matchAll(/^\| `(\w+)`/gm)].map(match => match[1])
+    expect(documented.toSorted()).toEqual(Object.keys(schema.properties).toSorted())
+  })
+
   it('tell of each field of a record', async () => {
     const { body } = await service.call('GET', '/openapi.json')
     const schema = body.paths['/messages/{id}'].get.responses['200'].content['application/json'].schema

@@ -70,7 +70,7 @@ describe.skipIf(!canRender)('the chart', () => {
     image: { repository: 'registry.example.com/mail-proxy', tag: '1.2.3' },
     settings: { GMP_HELO_NAME: 'mail.test', GMP_MAX_RETRIES: 7, GMP_TEST_MODE: true, LOG_LEVEL: 'debug' },
     api: { podAnnotations: { team: 'mail' }, nodeSelector: { disk: 'ssd' }, tolerations: [{ operator: 'Exists' }] },
-    autoscaling: { kind: 'keda', pendingPerWorker: 2_000_000, prometheusAddress: 'http://prometheus.test:9090' },
+    autoscaling: { kind: 'keda', duePerWorker: 2_000_000, prometheusAddress: 'http://prometheus.test:9090' },
     service: { type: 'LoadBalancer', port: 80, annotations: { internal: 'true' } },
     ingress: { enabled: true, className: 'nginx', host: 'mail.test', tlsSecret: 'mail-tls', annotations: { a: 'b' } },
     networkPolicy: { extraPorts: [8443] },
@@ -122,7 +122,7 @@ describe.skipIf(!canRender)('the chart', () => {
     expect(template.spec.containers[0].image).toBe('registry.example.com/mail-proxy:1.2.3')
     expect(one('ScaledObject', 'mail-proxy-worker').spec.triggers[0].metadata).toEqual({
       serverAddress: 'http://prometheus.test:9090',
-      query: 'max(gmp_pending_messages{namespace="mail"})',
+      query: 'max(gmp_queue_messages{namespace="mail",state="due"})',
       threshold: '2000000',
     })
     expect(one('HorizontalPodAutoscaler', 'mail-proxy-worker')).toBe(undefined)

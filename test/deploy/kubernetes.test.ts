@@ -145,9 +145,11 @@ describe('what stands around the pods', () => {
     const [rule] = readYaml(`${FOLDER}/optional/prometheus-adapter-values.yaml`).rules.external
     const metric = scaler.metrics[0].external.metric.name
     expect(rule.name.as).toBe(metric)
-    expect(rule.seriesQuery).toContain(metric)
-    expect(keda.triggers[0].metadata.query).toContain(metric)
-    expect(readFileSync('src/metrics/metrics.ts', 'utf8')).toContain(`'${metric}'`)
+    for (const query of [rule.seriesQuery, keda.triggers[0].metadata.query]) {
+      expect(query).toMatch(/gmp_queue_messages\{[^}]*state="due"/)
+    }
+    expect(rule.metricsQuery).toContain('state="due"')
+    expect(readFileSync('src/metrics/gauges.ts', 'utf8')).toContain(`'gmp_queue_messages'`)
     expect([keda.minReplicaCount, keda.maxReplicaCount]).toEqual([scaler.minReplicas, scaler.maxReplicas])
     expect(keda.triggers[0].metadata.threshold).toBe(scaler.metrics[0].external.target.averageValue)
   })

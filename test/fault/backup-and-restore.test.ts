@@ -222,7 +222,10 @@ describe('killed or out of room', () => {
     for (const moment of [0.5, 0.65, 0.8]) {
       fill(database, 'old', 12)
       const to = await createPostgresDatabase()
-      await runCommand({ dir, args: ['default', 'migrate'], env: { ...env, GMP_DB_PATH: to } })
+      // A database elsewhere needs a folder of the instance.
+      mkdirSync(join(dir, 'instances', 'default'), { recursive: true })
+      const migrated = await runCommand({ dir, args: ['default', 'migrate'], env: { ...env, GMP_DB_PATH: to } })
+      expect(migrated).toMatchObject({ code: 0, err: '' })
       const { code } = await runCommand({ dir, args: args(to), env }, took * moment)
       const info = JSON.parse(await command('default', 'info', '--json')) as { release_needed?: string }
       const arrived = await counts(to)

@@ -56,6 +56,13 @@ beforeAll(async () => {
     { ...acme, id: 'narrow-2', account_id: 'narrow' },
     { ...acme, id: '=1+1', subject: '=HYPERLINK("http://evil")\u202e', to: 'unknown@example.net' },
   )
+  await service.send({
+    ...acme,
+    id: "it's 1",
+    deferred_ts: Math.floor(Date.now() / 1000) + 86_400,
+    subject: 'Cancelled',
+  })
+  await service.call('POST', "/messages/it's%201/cancel?tenant_id=acme")
   const settled = async (id: string, ...states: string[]) =>
     states.includes(
       (await service.message(id, ['running', 'stopped'].some(way => id.startsWith(way)) ? 'ops' : 'acme')).status,
@@ -100,7 +107,7 @@ describe.each(WAYS)('of an instance that is %s', state => {
     const { code, out } = await world.run(['acme', 'messages', 'list'])
     expect(code).toBe(0)
     const lines = out.trimEnd().split('\n')
-    expect(lines).toHaveLength(13)
+    expect(lines).toHaveLength(14)
     expect(lines[0]).toMatch(/^ID +STATUS +ACCOUNT +PRIO +TO +SUBJECT +CREATED +WHY$/)
     expect(out).toMatch(/^good +sent +main +2 +one@example\.net \+2 +Grüße +\d\d-\d\d \d\d:\d\d +-$/m)
     expect(out).toMatch(/^grey +deferred .* 451 .*Greylisted, until \d\d-\d\d \d\d:\d\d$/m)
@@ -117,7 +124,7 @@ describe.each(WAYS)('of an instance that is %s', state => {
     expect(await ids('--account', 'dead', '--active')).toEqual(['dead-1'])
     expect(await ids('--search', 'grüße')).toEqual(['good'])
     expect(await ids('--until', '1h')).toEqual([])
-    expect(await ids('--since', '1h', '--all')).toHaveLength(12)
+    expect(await ids('--since', '1h', '--all')).toHaveLength(13)
     const page = await world.json(['acme', 'messages', 'list', '--limit', '2'])
     expect(page.messages).toHaveLength(2)
     expect(page.next_cursor).toMatch(/^\d+$/)
@@ -134,7 +141,7 @@ describe.each(WAYS)('of an instance that is %s', state => {
   it('CSV has all of them, and no cell is a formula', async () => {
     const { out } = await world.run(['acme', 'messages', 'list', '--csv', '--all'])
     const lines = out.trimEnd().split('\r\n')
-    expect(lines).toHaveLength(13)
+    expect(lines).toHaveLength(14)
     expect(lines[0]).toMatch(/^id,tenant_id,account_id,status,/)
     expect(out).toContain("'=1+1,acme,main,error")
     expect(out).toMatch(/^good,acme,main,sent,medium,sender@example\.com,"one@example\.net, two@example\.net",three@/m)
@@ -147,7 +154,7 @@ describe.each(WAYS)('of an instance that is %s', state => {
       .split('\n')
       .map(line => JSON.parse(line))
     expect(messages.map(each => each.id)).toContain('narrow-2')
-    expect(messages).toHaveLength(12)
+    expect(messages).toHaveLength(13)
   })
 
   it('show --json is what the API answers', async () => {
@@ -179,6 +186,8 @@ describe.each(WAYS)('of an instance that is %s', state => {
     expect(await story('bad')).toMatch(
       /state +error\nwhy +.*No such user.* \(550\)\nto do +mail-proxy shop acme messages retry bad\n/,
     )
+    expect(await story('=1+1')).toMatch(/to do +mail-proxy shop acme messages retry =1\+1\n/)
+    expect(await story("it's 1")).toMatch(/to do +mail-proxy shop acme messages retry 'it'\\''s 1'\n/)
     expect(await story('good')).toMatch(/state +sent\nwhy +the server accepted it for every recipient\n/)
   })
 

@@ -25,12 +25,13 @@ beforeAll(async () => {
     { tenant_id: 'acme', id: 'b', to: 'unknown@example.net', priority: 0 },
     { tenant_id: 'acme', id: 'c', account_id: 'dead' },
   )
-  await service.until('paused', async () =>
-    (await service.call('GET', '/accounts?tenant_id=acme')).body.accounts.some(
-      (each: { paused: boolean }) => each.paused,
-    ),
-  )
+  // Its account is paused by then, and that was told of it.
+  await service.until('deferred', async () => (await service.message('c', 'acme')).status === 'deferred')
   await service.until('told', async () => (await service.message('b', 'acme')).reported_ts !== undefined)
+  // From here on its application takes no more reports.
+  client.answer(() => ({ status: 500 }))
+  await service.send({ tenant_id: 'acme', id: 'owed', deferred_ts: Math.floor(Date.now() / 1000) + 86_400 })
+  await service.call('POST', '/messages/owed/cancel?tenant_id=acme')
 })
 afterAll(async () => {
   await world.close()
@@ -53,7 +54,7 @@ describe.each(WAYS)('of an instance that is %s', way => {
     expect(code).toBe(0)
     expect(out).toMatch(/^tenant +acme\nname +Acme Inc\.\nstate +active\nwaiting +1\nsent +1\nerrors +1\n/)
     expect(out).toMatch(/^reports to +http:\/\/127\.0\.0\.1:\d+\/mail-proxy\/sync\nlast report +\d{4}-.* ago/m)
-    expect(out).toMatch(/^main +127\.0\.0\.1:\d+ +ok +100\/h +1 sent, 1 error +-$/m)
+    expect(out).toMatch(/^main +127\.0\.0\.1:\d+ +ok +100\/h +1 sent, 1 error, 1 cancelled +-$/m)
     expect(out).toMatch(/^dead +127\.0\.0\.1:1 +paused +- +1 deferred +Cannot connect .* \(for .*\)$/m)
     const info = await world.json(['acme', 'info'])
     expect(info).toMatchObject({
@@ -67,13 +68,22 @@ describe.each(WAYS)('of an instance that is %s', way => {
     expect(await shop('nobody', 'info')).toMatchObject({ code: 1, err: "Error: Tenant 'nobody' not found\n" })
   })
 
+  it('messages show tells what was reported, and what is still owed to whom', async () => {
+    expect((await shop('acme', 'messages', 'show', 'b')).out).toMatch(
+      /^reports +1 of 1 told to http:\/\/127\.0\.0\.1:\d+\/mail-proxy\/sync$/m,
+    )
+    const owed = await shop('acme', 'messages', 'show', 'owed')
+    expect(owed.out).toMatch(/^reports +0 of 1 told to http:\S+, 1 waiting; last answer there \d{4}-\d\d-\d\d /m)
+    expect(owed.out).toMatch(/^\d{4}-\S+ \S+ +cancelled +waits +cancelled on request$/m)
+  })
+
   it('stats count by status, account, priority and hour', async () => {
     const { out } = await shop('stats')
     expect(out).toMatch(/^deferred +1$/m)
-    expect(out).toMatch(/^acme\/main +0 +1 +1$/m)
+    expect(out).toMatch(/^acme\/main +0 +1 +1 +1$/m)
     expect(out).toMatch(/^immediate +0 +1$/m)
     expect(out).toMatch(/^sent {4}·{22,23}[·█]{1,2} {2}1, at most 1 message an hour$/m)
-    expect((await world.json(['acme', 'stats'])).by_status).toEqual({ deferred: 1, sent: 1, error: 1 })
+    expect((await world.json(['acme', 'stats'])).by_status).toEqual({ deferred: 1, sent: 1, error: 1, cancelled: 1 })
     expect((await shop('bare', 'stats')).out).toBe('There are no messages yet.\n')
   })
 
@@ -228,6 +238,35 @@ describe.each(WAYS)('of an instance that is %s', way => {
     const log = await shop('command-log', 'list', '--endpoint', 'addVolume', '--json')
     expect(log.out).toContain('acme-files')
     expect(log.out).not.toContain('hunter2')
+  })
+
+  it('a volume is asked for step by step where a person sits, secrets unseen', async () => {
+    const { code, out, err } = await world.run(['acme', 'volumes', 'add'], {
+      typed: [
+        [/Name of the volume/, 'asked\r'],
+        [/What is the store/, '\r'],
+        [/bucket/, 'my-bucket\r'],
+        [/region/, '\r'],
+        [/access_key_id/, 'AKIA\r'],
+        [/secret_access_key/, 'hunter2\r'],
+        [/session_token/, '\r'],
+      ],
+    })
+    expect([code, out]).toEqual([0, 'volume asked is there for acme\n'])
+    expect(err).not.toContain('hunter2')
+    expect(await world.json(['acme', 'volumes', 'show', 'asked'])).toMatchObject({
+      backend: 's3',
+      config: { bucket: 'my-bucket', access_key_id: '***', secret_access_key: '***' },
+    })
+    const broken = await world.run(['acme', 'volumes', 'delete', 'asked'], {
+      typed: [[/Delete volume asked/, '\u0003']],
+    })
+    expect(broken).toMatchObject({ code: 130, out: '' })
+    const kept = await world.run(['acme', 'volumes', 'delete', 'asked'], { typed: [[/Delete volume asked/, 'n']] })
+    expect(kept).toMatchObject({ code: 1, err: expect.stringContaining('Error: nothing was deleted') })
+    expect(
+      (await world.run(['acme', 'volumes', 'delete', 'asked'], { typed: [[/Delete volume asked/, 'y']] })).code,
+    ).toBe(0)
   })
 
   it('a volume that cannot be is refused, and its secrets are not repeated', async () => {

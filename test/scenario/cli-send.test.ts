@@ -247,12 +247,12 @@ describe('messages send', () => {
     sink.behave({ final: () => ({ silent: true }) })
     const watching = { terminal: { stderr: true } } as const
     const late = await world.run(
-      ['acme', 'messages', 'send', file('slow.eml', simple('slow')), '--wait', '--timeout', '1'],
+      ['acme', 'messages', 'send', file('slow.eml', simple('slow')), '--wait', '--timeout', '5'],
       watching,
     )
     expect(late.code).toBe(1)
     expect(late.err).toContain('sending: It is being sent right now.\n')
-    expect(late.err).toContain('Error: slow@example.org has not ended after 1 s: sending')
+    expect(late.err).toContain('Error: slow@example.org has not ended after 5 s: sending')
     let interrupt: (name: 'SIGINT') => void = () => {}
     const path = file('slow-2.eml', simple('slow-2'))
     const watched = world.run(['acme', 'messages', 'send', path, '--wait'], {

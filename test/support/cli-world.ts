@@ -19,6 +19,8 @@ export interface Answer {
 
 export interface Asked {
   readonly stdin?: string | Buffer
+  /** Keys to press once the terminal shows something, one after the other; what it shows comes back in `err`. */
+  readonly typed?: readonly (readonly [shown: RegExp, keys: string])[]
   readonly terminal?: Partial<Terminal>
   readonly env?: Readonly<Record<string, string>>
   /** Hears how to send a signal to the command while it runs. */
@@ -83,9 +85,9 @@ export async function openCliWorld(dialectUrl?: string): Promise<CliWorld> {
         },
         home: base,
         pid: process.pid,
-        stdin: Readable.from(asked.stdin === undefined ? [] : [Buffer.from(asked.stdin)]),
-        stderr: new PassThrough(),
-        terminal: { stdin: false, stdout: false, stderr: false, columns: 0, ...asked.terminal },
+        ...endsOf(asked, text => {
+          state.err += text
+        }),
         out: text => {
           state.out += text
         },
@@ -121,4 +123,26 @@ export async function openCliWorld(dialectUrl?: string): Promise<CliWorld> {
     },
   }
   return world
+}
+
+function endsOf({ stdin, terminal, typed }: Asked, onShown: (text: string) => void) {
+  const stderr = new PassThrough()
+  if (typed === undefined) {
+    const given = Readable.from(stdin === undefined ? [] : [Buffer.from(stdin)])
+    return { stdin: given, stderr, terminal: { stdin: false, stdout: false, stderr: false, columns: 0, ...terminal } }
+  }
+  const keyboard = new PassThrough()
+  const left = [...typed]
+  let shown = ''
+  stderr.on('data', chunk => {
+    shown += String(chunk)
+    onShown(String(chunk))
+    const [next] = left
+    if (next?.[0].test(shown) !== true) return
+    left.shift()
+    shown = ''
+    // The question hears keys only once it stands.
+    setImmediate(() => keyboard.write(next[1]))
+  })
+  return { stdin: keyboard, stderr, terminal: { stdin: true, stdout: false, stderr: true, columns: 0, ...terminal } }
 }

@@ -4,6 +4,7 @@ import type { Account } from '../../src/accounts/account.js'
 import type { Config } from '../../src/config.js'
 import { systemClock } from '../../src/lib/clock.js'
 import { createNetworkGuard } from '../../src/lib/network-guard.js'
+import type { AccessTokens } from '../../src/smtp/access-tokens.js'
 import { createTransport, type TransportDeps } from '../../src/smtp/pool.js'
 import type { Mail, MailTransport, SendOptions } from '../../src/smtp/transport.js'
 import { silentLog } from './silent-log.js'
@@ -20,7 +21,16 @@ export const smtpConfig: Config['smtp'] = {
 
 export function testTransport(config: Partial<Config['smtp']> = {}, deps: Partial<TransportDeps> = {}): MailTransport {
   const guard = createNetworkGuard({ allowPrivate: true, allowed: [] })
-  return createTransport({ ...smtpConfig, ...config }, { clock: systemClock, guard, log: silentLog, ...deps })
+  return createTransport(
+    { ...smtpConfig, ...config },
+    { clock: systemClock, guard, log: silentLog, tokens: noTokens, ...deps },
+  )
+}
+
+/** For accounts with a password, which never ask. */
+const noTokens: AccessTokens = {
+  get: () => Promise.reject(new Error('a token was asked for')),
+  renew: () => Promise.reject(new Error('a token was asked for')),
 }
 
 /** An account at `server`, in clear and without a login unless said otherwise. */
@@ -33,6 +43,9 @@ export function testAccount(server: { host: string; port: number }, changes: Par
     port: server.port,
     user: null,
     password: null,
+    authMethod: 'password',
+    oauth2: null,
+    oauth2Trusted: false,
     useTls: null,
     tlsVerify: true,
     limitPerMinute: null,

@@ -252,7 +252,26 @@ export class SinkConnection {
       }
       return `334 ${Buffer.from(challenge).toString('base64')}`
     }
+    if (/^(XOAUTH2|OAUTHBEARER)$/i.test(mechanism)) return this.bearer(mechanism.toUpperCase(), initial ?? '')
     return '504 5.5.4 Unknown mechanism'
+  }
+
+  /** As Gmail refuses: a challenge that says why, and the reply after what the client has to answer to it. */
+  private bearer(mechanism: string, response: string): string {
+    const text = decode(response)
+    const [, user = '', token = ''] =
+      (mechanism === 'XOAUTH2'
+        ? /^user=([^\x01]+)\x01auth=Bearer ([^\x01]+)\x01\x01$/
+        : /^n,a=([^,]+),\x01host=[^\x01]+\x01port=\d+\x01auth=Bearer ([^\x01]+)\x01\x01$/
+      ).exec(text) ?? []
+    if (token === '') return '501 5.5.2 Cannot decode the response'
+    if (this.state.options.isTokenGood?.(token, user) === true) return this.judge(user, true)
+    const dummy = mechanism === 'XOAUTH2' ? '' : 'AQ=='
+    this.authStep = line => {
+      this.authStep = null
+      return line === dummy ? '535 5.7.8 Username and Password not accepted' : '501 5.5.2 Answer the challenge first'
+    }
+    return `334 ${Buffer.from('{"status":"401","schemes":"bearer","scope":"https://mail.test/"}').toString('base64')}`
   }
 
   private judge(user: string, isRight: boolean): string {

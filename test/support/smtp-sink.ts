@@ -76,9 +76,11 @@ export interface SinkOptions {
   readonly tls?: 'starttls' | 'implicit' | null
   readonly certificate?: Certificate
   /** Mechanisms offered; empty: no AUTH. */
-  readonly auth?: readonly ('PLAIN' | 'LOGIN' | 'CRAM-MD5')[]
+  readonly auth?: readonly ('PLAIN' | 'LOGIN' | 'CRAM-MD5' | 'XOAUTH2' | 'OAUTHBEARER')[]
   /** user → password. May be changed through `sink.users` while it runs. */
   readonly users?: Readonly<Record<string, string>>
+  /** Whether an access token opens the mailbox of this user, for XOAUTH2 and OAUTHBEARER. */
+  readonly isTokenGood?: (token: string, user: string) => boolean
   readonly maxRecipients?: number
   readonly oneByteReplies?: boolean
   /** all: commands and contents. messages: no commands. count: nothing but figures (for benches). */

@@ -2,8 +2,6 @@
 import type { Command } from 'commander'
 import { defaultAsText, SETTING_KEYS, SETTINGS, type Setting, type SettingKey } from '../../config-schema.js'
 import type { LoadedConfig } from '../../load-config.js'
-import { volumeProblem } from '../../service/volume-problem.js'
-import { readVolumes } from '../../volumes/seed.js'
 import { type Place, withExamples, withJson } from '../command.js'
 import { showDatabase } from '../database.js'
 import { show } from '../output/show.js'
@@ -59,8 +57,13 @@ function addCheck(config: Command, { io, instance }: Place): void {
   const command = config
     .command('check')
     .description('whether a start would take this configuration; exit 1 and one line when not')
-    .action((options: Options) => {
+    .action(async (options: Options) => {
       const { config: read, warnings } = settingsOfKnownInstance(io, instance)
+      // Loaded only here: they know every store.
+      const [{ volumeProblem }, { readVolumes }] = await Promise.all([
+        import('../../service/volume-problem.js'),
+        import('../../volumes/seed.js'),
+      ])
       const volumes = readVolumes({ volumeProblem }, { lines: read.volumes, variables: read.volumeVariables })
       show(io, options, { ok: true, volumes: volumes.length, warnings }, () => {
         const hints = warnings.map(each => `Warning: ${printable(each)}\n`).join('')

@@ -5,7 +5,7 @@ import { type Place, withExamples, withJson } from '../command.js'
 import { show } from '../output/show.js'
 import { type Column, fields, table } from '../output/table.js'
 import { counted, paint } from '../output/text.js'
-import { PRIORITIES, STATUSES } from './message-record.js'
+import { PRIORITIES, STATUSES } from './messages/record.js'
 
 export interface Stats {
   readonly complete: boolean

@@ -50,6 +50,11 @@ export function time(seconds: number | null | undefined): string {
   return `${date} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`
 }
 
+/** As a shell takes it for one word: ids may hold spaces and signs that mean something there. */
+export function shellWord(text: string): string {
+  return /^[\w@.+:=/-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
+}
+
 /** `in 5 min` or `5 min ago`. */
 export function fromNow(seconds: number, now = Date.now()): string {
   const ahead = seconds - now / 1000

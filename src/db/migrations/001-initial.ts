@@ -53,6 +53,11 @@ export const initial: readonly string[] = [
     port bigint not null,
     username text,
     password text,
+    auth_method text not null default 'password',
+    -- sealed as a whole
+    oauth2 text,
+    -- 1 while its token endpoint was last set by an admin: it may then be a private address, and http
+    oauth2_trusted smallint not null default 0,
     use_tls smallint,
     tls_verify smallint not null default 1,
     limit_per_minute bigint,
@@ -89,6 +94,15 @@ export const initial: readonly string[] = [
   // An admin may name an account without its tenant.
   'create index accounts_id on accounts(id)',
   'create index accounts_paused on accounts(probe_at) where pause_kind is not null',
+  // The access token of an account, so that instances and restarts share it.
+  `create table access_tokens (
+    account_key bigint primary key references accounts(key) on delete cascade,
+    version bigint not null,
+    -- sealed as a whole, with the refresh token that a provider gave in place of the one that was set
+    token text,
+    -- until then one instance asks for a new one, and no other
+    asking_until bigint not null default 0
+  )`,
   `create table messages (
     seq @identity,
     tenant_id text not null,

@@ -1,0 +1,129 @@
+/**
+ * What the loops and the API stand on: the database with its clocks and keys, the records kept in memory, the way to
+ * SMTP servers, the attachments. Opened in the order in which these need each other.
+ */
+import type { Account } from '../accounts/account.js'
+import { loadAccounts } from '../accounts/store.js'
+import type { Config } from '../config.js'
+import type { Db } from '../db/db.js'
+import { migrate } from '../db/migrate.js'
+import { openDatabase } from '../db/open.js'
+import { createSettings, type Settings } from '../delivery/settings.js'
+import { type Clock, systemClock } from '../lib/clock.js'
+import type { Log } from '../lib/log.js'
+import { createNetworkGuard, type NetworkGuard } from '../lib/network-guard.js'
+import type { Sealer } from '../lib/sealer.js'
+import { beginScheduler } from '../queue/suspension.js'
+import { listRules } from '../rules/store.js'
+import { createTransport } from '../smtp/pool.js'
+import type { MailTransport } from '../smtp/transport.js'
+import { ensureDefaultTenant, loadTenants } from '../tenants/store.js'
+import type { Tenant } from '../tenants/tenant.js'
+import { seedVolumes } from '../volumes/seed.js'
+import { createAccessTokens } from './access-tokens.js'
+import { type Attachments, createAttachments } from './attachments.js'
+import { type WatchedClock, watchClock } from './clock-watch.js'
+import { createDisk, type Disk } from './disk.js'
+import { openKeys } from './key.js'
+import { createLineage, type Lineage } from './lineage.js'
+import { type Boot, openSteadyClock, systemBoot } from './steady-clock.js'
+import { volumeProblem } from './volume-problem.js'
+
+export interface GroundOptions {
+  readonly clock?: Clock
+  /** In place of the machine's boot, with a clock of which it knows nothing. */
+  readonly boot?: Boot
+  /** Certificate authorities (PEM) trusted for SMTP in place of the system's. */
+  readonly smtpCa?: string
+  /** Nothing listens, no loop runs, and nothing is going to be sent; see openOffline in service.ts. */
+  readonly offline?: boolean
+}
+
+export interface Ground {
+  /** When this process began, epoch ms. */
+  readonly startedAt: number
+  readonly clock: WatchedClock
+  readonly db: Db
+  /** Leases and limits run on it: on SQLite it cannot jump. */
+  readonly steadyNow: () => number
+  readonly sealer: Sealer
+  readonly guard: NetworkGuard
+  readonly transport: MailTransport
+  readonly settings: Settings
+  readonly disk: Disk
+  readonly lineage: Lineage
+  readonly attachments: Attachments
+  /** Records with their secrets open; one whose secrets cannot be opened is logged and left out. */
+  accountsOf(keys: readonly number[]): Promise<Account[]>
+  tenantsOf(ids: readonly string[]): Promise<ReadonlyMap<string, Tenant>>
+}
+
+/** `onStop` is told how to close each, and calls backwards. Rejects with what keeps the service from starting. */
+export async function openGround(
+  config: Config,
+  log: Log,
+  options: GroundOptions,
+  onStop: (undo: () => Promise<void>) => void,
+): Promise<Ground> {
+  const clock = watchClock(options.clock ?? systemClock)
+  const startedAt = clock.now()
+  // A clock put in place of the system's moves the database's time too, or its leases and limits would stand still.
+  const db = await openDatabase(config, {
+    log,
+    exclusive: true,
+    clock: options.clock === undefined ? 'database' : 'process',
+  })
+  onStop(() => db.close())
+  await migrate(db)
+  // Leases and limits on SQLite run on a clock that cannot jump; PostgreSQL uses its own.
+  const unknownBoot = { id: null, uptimeMs: 0 }
+  const boot = options.boot ?? (options.clock === undefined ? systemBoot() : unknownBoot)
+  const steadyNow = await openSteadyClock(db, clock, boot)
+  const { sealer, linkKey } = await openKeys(db, config)
+  await beginScheduler(db, config.scheduler.active)
+  await ensureDefaultTenant(db, clock.now())
+  const volumeLines = { lines: config.volumes, variables: config.volumeVariables }
+  await seedVolumes({ db, sealer, log, volumeProblem }, volumeLines, clock.now())
+  const lineage = createLineage(db, config.instance.dir, log)
+  if (options.offline !== true) await lineage.begin(config.database.release)
+  const disk = createDisk(config)
+  await disk.measure()
+
+  const guard = createNetworkGuard(config.network)
+  const tokens = createAccessTokens({ db, sealer, clock, log, guard })
+  onStop(() => tokens.close())
+  const transport = createTransport(config.smtp, { clock, guard, log, tokens, ca: options.smtpCa })
+  onStop(() => transport.close())
+  const unreadable = (what: string) => (id: string | number, error: unknown) =>
+    log.error(`The secrets of ${what} ${id} cannot be opened: ${(error as Error).message}`)
+  const accountsOf = async (keys: readonly number[]) => [
+    ...(await loadAccounts(db, sealer, keys, unreadable('account'))).values(),
+  ]
+  const tenantsOf = (ids: readonly string[]) => loadTenants(db, sealer, ids, unreadable('tenant'))
+  const settings = createSettings({
+    db,
+    clock,
+    timezone: config.scheduler.timezone,
+    loadAccounts: accountsOf,
+    loadTenants: tenantsOf,
+    loadRules: () => listRules(db),
+  })
+  await settings.refresh()
+  const attachments = createAttachments(config, { db, sealer, clock, log, guard, linkKey })
+  onStop(() => attachments.close())
+  return {
+    startedAt,
+    clock,
+    db,
+    steadyNow,
+    sealer,
+    guard,
+    transport,
+    settings,
+    disk,
+    lineage,
+    attachments,
+    accountsOf,
+    tenantsOf,
+  }
+}

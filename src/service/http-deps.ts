@@ -1,0 +1,93 @@
+/** What the HTTP house asks of the rest of the service. */
+import type { Account } from '../accounts/account.js'
+import type { Config } from '../config.js'
+import type { Db } from '../db/db.js'
+import { migrationStatus } from '../db/migrate.js'
+import { failureWords } from '../delivery/classify.js'
+import type { Settings } from '../delivery/settings.js'
+import type { AccountTest, HttpDeps, Readiness } from '../http/deps.js'
+import type { Log } from '../lib/log.js'
+import type { Loop } from '../lib/loop.js'
+import { VERSION } from '../lib/version.js'
+import type { Metrics } from '../metrics/metrics.js'
+import { type MailTransport, SmtpFailure } from '../smtp/transport.js'
+import { createKnownVolumes } from '../volumes/known.js'
+import { readDiagnostics } from './diagnostics.js'
+import type { Ground } from './ground.js'
+import { createTestRoom } from './test-room.js'
+import { volumeProblem } from './volume-problem.js'
+
+export interface HttpParts extends Pick<HttpDeps, 'wake' | 'tracer' | 'testSync'> {
+  readonly metrics: Metrics
+  loops(): readonly Loop[]
+  /** A stop was asked for. */
+  isDraining(): boolean
+}
+
+export function httpDeps(config: Config, log: Log, ground: Ground, parts: HttpParts): HttpDeps {
+  const { db, clock, sealer, settings, steadyNow, disk, attachments, transport, startedAt } = ground
+  const { wake, tracer, metrics, loops, isDraining, testSync } = parts
+  const testRoom = createTestRoom()
+  return {
+    config,
+    db,
+    clock,
+    log,
+    sealer,
+    wake,
+    tracer,
+    version: VERSION,
+    startedAt,
+    status: () => ({
+      schedulerActive: settings.schedulerActive,
+      releaseNeeded: settings.releaseNeeded,
+      draining: isDraining(),
+    }),
+    ready: () => readiness(db, isDraining()),
+    metricsText: () => metrics.text(),
+    accepted({ queued, rejected }) {
+      metrics.accepted(queued)
+      for (const { code } of rejected) metrics.rejected(code, 1)
+    },
+    freeDiskMb: () => disk.freeMb(),
+    files: attachments.files,
+    knownVolumes: createKnownVolumes({ db, clock, forgotten: attachments.forgetOrigins }),
+    volumeProblem,
+    loops: () => loops().map(each => each.progress()),
+    diagnostics: () => readDiagnostics({ db, clock, settings, steadyNow }),
+    testSync: tenant => testRoom.during(tenant.id, () => testSync(tenant)),
+    tenantDeleted: id => attachments.cache.forget(id),
+    nextOpening: (accountKey, now) => nextOpening(settings, accountKey, now),
+    probeAccount: account => testRoom.during(account.tenantId, () => probe(transport, account)),
+  }
+}
+
+async function probe(transport: MailTransport, account: Account): Promise<AccountTest> {
+  const conversation: string[] = []
+  try {
+    await transport.probe(account, AbortSignal.timeout(60_000), conversation)
+    return { ok: true, conversation }
+  } catch (error) {
+    const why = error instanceof SmtpFailure ? failureWords(error) : (error as Error).message
+    return { ok: false, conversation, error: why }
+  }
+}
+
+async function readiness(db: Db, draining: boolean): Promise<Readiness> {
+  const problems: string[] = []
+  if (draining) problems.push('stopping')
+  try {
+    const { current, latest } = await migrationStatus(db)
+    if (current !== latest) problems.push(`the database has schema ${current}, this version needs ${latest}`)
+  } catch {
+    problems.push('the database cannot be reached')
+  }
+  return { ok: problems.length === 0, problems }
+}
+
+async function nextOpening(settings: Settings, accountKey: number, now: number): Promise<number | null> {
+  const lookup = (await settings.get([accountKey])).get(accountKey)
+  const opening = lookup?.opening(now)
+  if (opening === undefined || opening.kind === 'continuous') return null
+  return opening.kind === 'open' ? opening.nextTick : opening.opensAt
+}
