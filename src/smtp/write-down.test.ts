@@ -6,7 +6,7 @@ const reply = (code: number, text: string) => ({ code, enhanced: null, text })
 it('of a long transaction keeps the beginning and the end, also behind the lines of a login', () => {
   for (const login of [[], ['S: 220 ready'], Array.from({ length: 260 }, (_, i) => `S: line ${i}`)]) {
     const lines: string[] = [...login]
-    const tap = writeDown(lines)
+    const tap = writeDown(lines, text => text)
     tap.sent('MAIL FROM:<a@example.org>\r\n')
     for (let i = 0; i < 1_000; i++) tap.sent(`RCPT TO:<u${i}@example.org>\r\n`)
     for (let i = 0; i < 1_000; i++) tap.received(reply(250, `u${i}`))
@@ -29,6 +29,6 @@ it('of a long transaction keeps the beginning and the end, also behind the lines
 
 it('cuts what is longer than a line may be', () => {
   const lines: string[] = []
-  writeDown(lines).received(reply(250, 'x'.repeat(1_000)))
+  writeDown(lines, text => text).received(reply(250, 'x'.repeat(1_000)))
   expect(lines[0]).toHaveLength(512)
 })

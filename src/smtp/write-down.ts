@@ -1,4 +1,4 @@
-/** Writes a transaction down for people: the commands and replies, and of the content only how long it was. */
+/** Writes a transaction down for people: the commands and replies without secrets, and of the content only how long it was. */
 import { replyLine } from './reply.js'
 import type { Reply } from './transport.js'
 import type { WireTap } from './wire.js'
@@ -10,10 +10,10 @@ const FIRST_LINES = 140
 const MOST_CHARACTERS = 512
 const GAP = '…'
 
-export function writeDown(lines: string[]): WireTap {
+export function writeDown(lines: string[], mask: (text: string) => string): WireTap {
   let octets = 0
   const add = (line: string) => {
-    lines.push(line.slice(0, MOST_CHARACTERS))
+    lines.push(mask(line).slice(0, MOST_CHARACTERS))
     if (lines.length <= MOST_LINES) return
     // Of what lies between, the gap is the first to stay and the oldest line behind it the next to go.
     if (lines[FIRST_LINES] === GAP) lines.splice(FIRST_LINES + 1, 1)
