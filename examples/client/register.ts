@@ -3,7 +3,7 @@
  * proved genuine. Done at every start: what is there already only gets the fields given.
  */
 import { randomBytes } from 'node:crypto'
-import { createClient, MailProxyError } from 'genro-mail-proxy/client'
+import { createClient, type MailProxyClient, MailProxyError } from 'genro-mail-proxy/client'
 import type { Store } from './store.js'
 
 export interface Registration {
@@ -35,6 +35,7 @@ export async function register(store: Store, { url, tenant, ownUrl, access }: Re
     return { key: access.key, reportToken, signingSecret }
   }
   const admin = createClient({ url, token: access.adminToken, tenantId: tenant })
+  await refuseAnothers(store, admin, tenant, ownUrl)
   const { apiKey } = await admin.saveTenant({ id: tenant, ...reports })
   if (access.smtp !== null) await admin.saveAccount({ id: 'main', is_default: true, ...access.smtp })
   if (apiKey !== null) store.keep('api_key', apiKey)
@@ -44,6 +45,19 @@ export async function register(store: Store, { url, tenant, ownUrl, access }: Re
   const key = await admin.createApiKey(tenant, { overlapSeconds: 3600 })
   store.keep('api_key', key)
   return { key, reportToken, signingSecret }
+}
+
+/** An admin token may do anything, also turn the reports and the key of an application in use over to this one. */
+async function refuseAnothers(store: Store, admin: MailProxyClient, tenant: string, ownUrl: string): Promise<void> {
+  if (store.secret('api_key', () => '') !== '') return
+  const known = await admin.getTenant(tenant).catch(error => {
+    if (error instanceof MailProxyError && error.code === 'not_found') return null
+    throw error
+  })
+  const other = known?.client_base_url
+  if (other === undefined || new URL(other).href === new URL(ownUrl).href) return
+  const sentence = `The tenant ${tenant} is there and reports to ${other}: take another one by --tenant, or its own key by MAIL_PROXY_KEY.`
+  throw Object.assign(new Error(sentence), { code: 'tenant_in_use' })
 }
 
 async function isKeyOf(key: string, url: string): Promise<boolean> {

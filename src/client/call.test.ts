@@ -1,4 +1,6 @@
 /** What the client does when an answer is late, missing, refused or not the service's; over real sockets. */
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type HttpSink, type SinkAnswer, startHttpSink } from '../../test/support/http-sink.js'
 import { type ClientOptions, createClient, MailProxyError } from './index.js'
@@ -137,6 +139,31 @@ describe('a call', () => {
   it('does not take another server’s answer for the service’s', async () => {
     answers({ headers: { 'content-type': 'text/html' }, body: '<h1>Welcome</h1>' })
     expect(await failed(clientOf().status())).toMatchObject({ code: 'unexpected_answer', status: 200 })
+  })
+
+  it('does not read an answer without an end until the memory is full', async () => {
+    const block = Buffer.alloc(4 * 1024 * 1024, 'x')
+    let sent = 0
+    const server = createServer((_, response) => {
+      const more = () => {
+        while (!response.destroyed) {
+          sent += block.length
+          if (!response.write(block)) return void response.once('drain', more)
+        }
+      }
+      response.writeHead(200, { 'content-type': 'application/json' })
+      more()
+    })
+    await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
+    const { port } = server.address() as AddressInfo
+    const closed = new Promise(done => server.once('connection', socket => socket.once('close', done)))
+    expect(await failed(clientOf({ url: `http://127.0.0.1:${port}` }).status())).toMatchObject({
+      code: 'unexpected_answer',
+      status: 200,
+    })
+    await closed
+    expect(sent).toBeLessThan(200 * 1024 * 1024)
+    await new Promise(done => server.close(done))
   })
 
   it('tells why the service is not ready, without waiting for it', async () => {

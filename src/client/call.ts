@@ -58,6 +58,10 @@ export interface Request {
 export type Call = <T>(request: Request, options?: CallOptions) => Promise<T>
 
 const TIMEOUT_MS = 60_000
+/** Of an answer. The longest honest one is a message of 100 MB, told by GET /messages/{id} without its attachments. */
+const MOST_BYTES = 128 * 1024 * 1024
+
+class TooLong extends Error {}
 
 export function createCall(client: ClientOptions): Call {
   const base = baseOf(client.url)
@@ -88,7 +92,7 @@ export function createCall(client: ClientOptions): Call {
     const what = `${request.method} ${request.path}`
     const timeout = AbortSignal.timeout(Math.max(client.timeoutMs ?? TIMEOUT_MS, request.atLeastMs ?? 0))
     const query = { ...request.query, ...(request.scoped === true ? { tenant_id: tenantId } : {}) }
-    let response: Response
+    let response: Response | undefined
     let text: string
     try {
       response = await send(`${base}${request.path}${queryOf(query)}`, {
@@ -103,8 +107,13 @@ export function createCall(client: ClientOptions): Call {
         redirect: 'manual',
         signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
       })
-      text = await response.text()
+      text = await textOf(response)
     } catch (error) {
+      if (error instanceof TooLong) {
+        const { status } = response!
+        const sentence = `${what}: ${status} with more than ${MOST_BYTES} bytes; is this the service's address?`
+        throw new MailProxyError('unexpected_answer', sentence, { status })
+      }
       if (signal?.aborted === true) throw signal.reason
       if (timeout.aborted) throw new MailProxyError('timeout', `${what}: no answer in time`, { cause: error })
       throw new MailProxyError('unreachable', `${what}: ${base} cannot be reached: ${reasonOf(error)}`, {
@@ -146,6 +155,19 @@ function mayRepeat(request: Request, { code, status }: MailProxyError): boolean 
   if (status === 429) return code !== 'quota_exceeded'
   const isPassing = status === null ? code === 'unreachable' || code === 'timeout' : [502, 503, 504].includes(status)
   return isPassing && request.repeatable
+}
+
+/** Leaving the loop ends the connection: an answer without an end does not fill the memory until the timeout. */
+async function textOf({ body }: Response): Promise<string> {
+  if (body === null) return ''
+  const chunks: Uint8Array[] = []
+  let sizeBytes = 0
+  for await (const chunk of body as unknown as AsyncIterable<Uint8Array>) {
+    sizeBytes += chunk.length
+    if (sizeBytes > MOST_BYTES) throw new TooLong()
+    chunks.push(chunk)
+  }
+  return new TextDecoder().decode(Buffer.concat(chunks))
 }
 
 function waitOf(response: Response): number | undefined {

@@ -1,5 +1,6 @@
 /** Messages: submitting, listing, looking at one, and what an operator may do to one. Fields are the wire's (docs/api.md). */
 import type { Call, CallOptions } from './call.js'
+import { pagesOf } from './pages.js'
 import { type Submission, type SubmitOptions, submit } from './submit.js'
 
 export type Priority = 0 | 1 | 2 | 3 | 'immediate' | 'high' | 'medium' | 'low'
@@ -168,16 +169,9 @@ export const messageCalls = (call: Call) => {
       filter: MessageFilter = {},
       options?: CallOptions,
     ): AsyncGenerator<MessageRecord, void, undefined> {
-      let cursor: string | null = null
-      do {
-        const query: Record<string, string | number | boolean | null | undefined> = { ...filter, cursor }
-        const page: { messages: MessageRecord[]; next_cursor: string | null } = await call(
-          { method: 'GET', path: '/messages', query, repeatable: true, scoped: true },
-          options,
-        )
-        yield* page.messages
-        cursor = page.next_cursor
-      } while (cursor !== null)
+      type Page = { messages: MessageRecord[]; next_cursor: string | null }
+      const list = { path: '/messages', query: { ...filter }, field: 'messages', cursor: 'cursor' } as const
+      for await (const { messages } of pagesOf<Page, 'messages'>(call, list, options)) yield* messages
     },
 
     /** Removes messages; no report follows. After a repeat on the network's failure, ids that the first removed count as not found. */

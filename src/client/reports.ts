@@ -1,6 +1,7 @@
 /** Delivery reports: what an entry says (docs/reports.md), and the entries again, for an application that lost data. */
 import type { Call, CallOptions } from './call.js'
 import type { RecipientState } from './messages.js'
+import { pagesOf } from './pages.js'
 
 /** One of `sent_ts`, `error_ts`, `deferred_ts` and `in_doubt_ts` is there; an entry with none is of a later version. */
 export interface ReportEntry {
@@ -52,14 +53,8 @@ export interface ReplayOptions extends CallOptions {
 export const reportCalls = (call: Call) => ({
   /** The report entries again, oldest first, in pages: store a page's cursor once its entries are taken in. */
   async *replayReports({ after, limit, ...options }: ReplayOptions = {}): AsyncGenerator<ReportsPage, void, undefined> {
-    let next: string | null | undefined = after
-    do {
-      const page: ReportsPage & { next_cursor: string | null } = await call(
-        { method: 'GET', path: '/reports', query: { after: next, limit }, repeatable: true, scoped: true },
-        options,
-      )
-      yield { reports: page.reports, cursor: page.cursor }
-      next = page.next_cursor
-    } while (next !== null)
+    type Page = ReportsPage & { next_cursor: string | null }
+    const list = { path: '/reports', query: { after, limit }, field: 'reports', cursor: 'after' } as const
+    for await (const { reports, cursor } of pagesOf<Page, 'reports'>(call, list, options)) yield { reports, cursor }
   },
 })

@@ -122,4 +122,24 @@ describe('addMessages', () => {
     })
     expect(sink.requests.filter(each => each.body.length <= 1000).flatMap(idsIn)).toEqual(['a', 'b', 'c'])
   })
+  it.each<[string, object]>([
+    ['says nothing of them', { ok: true }],
+    ['counts too few', { ok: true, queued: 1, rejected: [] }],
+    ['counts too many', { ok: true, queued: 2, rejected: [{ index: 0, id: 'm0', reason: 'no', code: 'x' }] }],
+    ['counts in words', { ok: true, queued: '2', rejected: [] }],
+    ['rejects what nobody sent', { ok: true, queued: 1, rejected: [{ index: 7, id: 'm7', reason: 'no', code: 'x' }] }],
+    ['rejects nothing in particular', { ok: true, queued: 1, rejected: [null] }],
+    ['is a list', []],
+  ])('an answer that %s is no submission: the messages stay the application’s', async (_, body) => {
+    sink.answer(() => ({ body }))
+    const error = (await client()
+      .addMessages(many(2))
+      .catch(each => each)) as MailProxyError
+    expect(error).toMatchObject({
+      name: 'MailProxyError',
+      code: 'unexpected_answer',
+      partial: { answered: 0, queued: 0 },
+    })
+    expect(sink.requests).toHaveLength(1)
+  })
 })

@@ -98,10 +98,26 @@ async function submitBatch(
       return submitBatch(call, batch.slice(half), options, total)
     }
   }
+  requireWhole(answer, batch.length)
   total.queued += answer.queued
   for (const each of answer.rejected) total.rejected.push({ ...each, index: total.answered + each.index })
   total.warnings.push(...(answer.warnings ?? []))
   total.answered += batch.length
+}
+
+/** Each message is queued or rejected. What leaves one out (a proxy's page, a mock) must not pass for an outbox that is empty. */
+function requireWhole({ queued, rejected }: Pick<Submission, 'queued' | 'rejected'>, sent: number): void {
+  const isWhole =
+    Number.isInteger(queued) &&
+    queued >= 0 &&
+    Array.isArray(rejected) &&
+    queued + rejected.length === sent &&
+    rejected.every(each => Number.isInteger(each?.index) && each.index >= 0 && each.index < sent)
+  if (isWhole) return
+  throw new MailProxyError(
+    'unexpected_answer',
+    `POST /commands/add-messages: the answer does not tell what became of each of ${sent} messages; is this the service's address?`,
+  )
 }
 
 /** Each message as JSON, so that a request's size is known before it is made. */

@@ -272,6 +272,13 @@ describe('neither', () => {
 })
 
 describe('the record of an attempt', () => {
+  it('has what may be long at its end: lists read the beginning alone', () => {
+    const record = (given: typeof facts & { conversation?: string[] }) =>
+      Object.keys(classifyReplies(replies([[A, '250 ok']], '250 ok'), [A], given).attempt!)
+    expect(record(facts).slice(-3)).toEqual(['final', 'error', 'replies'])
+    expect(record({ ...facts, conversation: [] }).slice(-2)).toEqual(['replies', 'conversation'])
+  })
+
   it('holds every reply, the final one and where it came from', () => {
     const { attempt } = classifyReplies(
       replies(

@@ -168,9 +168,9 @@ function emptyRecord({ n, startedAt, durationMs, conversation }: AttemptFacts): 
     started_ts: Math.floor(startedAt / 1000),
     duration_ms: Math.round(durationMs),
     remote: null,
-    replies: [],
     final: null,
     error: null,
+    replies: [],
     ...(conversation === undefined ? {} : { conversation }),
   }
 }

@@ -45,12 +45,15 @@ export interface HttpDeps {
   freeDiskMb(): number | null
   /** When the account's rules let it send next, epoch ms; null: they do now; Infinity: never. */
   nextOpening(accountKey: number, now: number): number | null | Promise<number | null>
-  /** Connects and logs in as a delivery would, without a message. Never rejects for what the server answered. */
+  /**
+   * Connects and logs in as a delivery would, without a message. Never rejects for what the server answered, but with
+   * too_many_requests when many tests of the tenant are under way.
+   */
   probeAccount(account: Account): Promise<AccountTest>
   /** The loops of this process; touches no database. */
   loops(): readonly LoopProgress[]
   diagnostics(): Promise<Diagnostics>
-  /** Calls the tenant's report endpoint with an empty report. Never rejects for what came back. */
+  /** Calls the tenant's report endpoint with an empty report. Rejects as probeAccount does. */
   testSync(tenant: Tenant): Promise<SyncTest>
   /** Large files that were put out of their mails. */
   readonly files: LinkedFiles

@@ -59,14 +59,14 @@ export async function findMessage(
   if (row === undefined) return null
   const content = row.content === null ? null : (JSON.parse(row.content as string) as StoredContent)
   const seq = Number(row.seq)
-  const events = (await readEvents(db, [seq])).get(seq)
+  const { attempts, history } = await readEvents(db, seq)
   const isOpen = Number(row.stage) !== Stage.ended
   const opensAt = isOpen ? await nextOpening(Number(row.account_key), now) : null
   const { waiting_for, next_attempt_ts, detail } = explainWaiting(factsOf(row, now, opensAt))
   return {
     ...toRecord(row, content),
-    attempt_log: events?.attempts ?? [],
-    history: events?.history ?? [],
+    attempt_log: attempts,
+    history,
     waiting_for,
     next_attempt_ts,
     waiting_detail: detail,

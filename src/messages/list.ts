@@ -5,7 +5,7 @@
  */
 import { type Db, type Row, rowsParam } from '../db/db.js'
 import { countOpenUpTo, openRowsSql } from '../queue/open-rows.js'
-import { type HistoryEntry, readEvents } from './history.js'
+import { type HistoryEntry, readHistories } from './history.js'
 import type { Status } from './message.js'
 import { type MessageRecord, RECORD_COLUMNS, RECORD_TABLES, type StoredContent, toRecord } from './record.js'
 import { SEARCHED, searchMessages, subjectOf } from './search.js'
@@ -46,11 +46,11 @@ const OPEN: ReadonlySet<string> = new Set(['pending', 'deferred', 'sending', 'in
 export async function listMessages(db: Db, filter: ListFilter): Promise<Page> {
   const found = await findPage(db, filter)
   const [rows, contents] = await Promise.all([readRows(db, found.seqs), readContents(db, found.seqs)])
-  const events = filter.includeHistory === true ? await readEvents(db, found.seqs) : null
+  const histories = filter.includeHistory === true ? await readHistories(db, found.seqs) : null
   const messages = rows.map(row => {
     const seq = Number(row.seq)
     const record = toRecord(row, contents.get(seq)?.content ?? null, contents.get(seq)?.subject)
-    return events === null ? record : { ...record, history: events.get(seq)?.history }
+    return histories === null ? record : { ...record, history: histories.get(seq) }
   })
   return { messages, next: found.next }
 }

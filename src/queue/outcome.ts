@@ -26,15 +26,15 @@ export interface Failure {
   readonly text: string
 }
 
-/** As kept for people, in the JSON of events.attempt. */
+/** As kept for people, in the JSON of events.attempt: what may be long comes last, for lists read its beginning alone. */
 export interface AttemptRecord {
   readonly n: number
   readonly started_ts: number
   readonly duration_ms: number
   readonly remote: string | null
-  readonly replies: readonly { address: string; code: string | null; enhanced: string | null; text: string | null }[]
   readonly final: { code: string; enhanced: string | null; text: string } | null
   readonly error: string | null
+  readonly replies: readonly { address: string; code: string | null; enhanced: string | null; text: string | null }[]
   /** Of a message that asked for it: what both sides said, without the content. */
   readonly conversation?: readonly string[]
 }

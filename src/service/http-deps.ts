@@ -1,18 +1,20 @@
 /** What the HTTP house asks of the rest of the service. */
+import type { Account } from '../accounts/account.js'
 import type { Config } from '../config.js'
 import type { Db } from '../db/db.js'
 import { migrationStatus } from '../db/migrate.js'
 import { failureWords } from '../delivery/classify.js'
 import type { Settings } from '../delivery/settings.js'
-import type { HttpDeps, Readiness } from '../http/deps.js'
+import type { AccountTest, HttpDeps, Readiness } from '../http/deps.js'
 import type { Log } from '../lib/log.js'
 import type { Loop } from '../lib/loop.js'
 import { VERSION } from '../lib/version.js'
 import type { Metrics } from '../metrics/metrics.js'
-import { SmtpFailure } from '../smtp/transport.js'
+import { type MailTransport, SmtpFailure } from '../smtp/transport.js'
 import { createKnownVolumes } from '../volumes/known.js'
 import { readDiagnostics } from './diagnostics.js'
 import type { Ground } from './ground.js'
+import { createTestRoom } from './test-room.js'
 import { volumeProblem } from './volume-problem.js'
 
 export interface HttpParts extends Pick<HttpDeps, 'wake' | 'tracer' | 'testSync'> {
@@ -25,6 +27,7 @@ export interface HttpParts extends Pick<HttpDeps, 'wake' | 'tracer' | 'testSync'
 export function httpDeps(config: Config, log: Log, ground: Ground, parts: HttpParts): HttpDeps {
   const { db, clock, sealer, settings, steadyNow, disk, attachments, transport, startedAt } = ground
   const { wake, tracer, metrics, loops, isDraining, testSync } = parts
+  const testRoom = createTestRoom()
   return {
     config,
     db,
@@ -52,19 +55,21 @@ export function httpDeps(config: Config, log: Log, ground: Ground, parts: HttpPa
     volumeProblem,
     loops: () => loops().map(each => each.progress()),
     diagnostics: () => readDiagnostics({ db, clock, settings, steadyNow }),
-    testSync,
+    testSync: tenant => testRoom.during(tenant.id, () => testSync(tenant)),
     tenantDeleted: id => attachments.cache.forget(id),
     nextOpening: (accountKey, now) => nextOpening(settings, accountKey, now),
-    probeAccount: async account => {
-      const conversation: string[] = []
-      try {
-        await transport.probe(account, AbortSignal.timeout(60_000), conversation)
-        return { ok: true, conversation }
-      } catch (error) {
-        const why = error instanceof SmtpFailure ? failureWords(error) : (error as Error).message
-        return { ok: false, conversation, error: why }
-      }
-    },
+    probeAccount: account => testRoom.during(account.tenantId, () => probe(transport, account)),
+  }
+}
+
+async function probe(transport: MailTransport, account: Account): Promise<AccountTest> {
+  const conversation: string[] = []
+  try {
+    await transport.probe(account, AbortSignal.timeout(60_000), conversation)
+    return { ok: true, conversation }
+  } catch (error) {
+    const why = error instanceof SmtpFailure ? failureWords(error) : (error as Error).message
+    return { ok: false, conversation, error: why }
   }
 }
 

@@ -340,6 +340,25 @@ describe('the guard', () => {
   })
 })
 
+describe('a conversation that is kept', () => {
+  it('has no secret, also where the server repeats it after the login, and on a kept connection', async () => {
+    const echo = () => `250 2.1.0 welcome ${login.user}:${login.password}`
+    const sink = await sinkWith({ auth: ['PLAIN'], behave: { mail: echo, rcpt: echo } })
+    const transport = transportWith()
+    for (const first of [true, false]) {
+      const conversation: string[] = []
+      const options = { ...sendOptions(), conversation }
+      await transport.send(testAccount(sink, login), envelope, bufferMail(), options)
+      const told = conversation.join('\n')
+      expect(told).toContain('S: 250 2.1.0 welcome alice:***')
+      expect(told).not.toContain(login.password)
+      expect(conversation[0]).toBe(first ? 'S: 220 sink.test ESMTP' : 'C: MAIL FROM:<a@x.test> SIZE=26')
+      expect(conversation.at(-1)).toMatch(/^S: 250 /)
+    }
+    expect(sink.connections).toBe(1)
+  })
+})
+
 describe('probe', () => {
   it('tells the conversation with its secrets masked, and sends no mail', async () => {
     for (const mechanism of ['PLAIN', 'LOGIN', 'CRAM-MD5'] as const) {

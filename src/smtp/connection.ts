@@ -62,7 +62,7 @@ async function openWith(
     const taken = await withinLimits(connection, deps.config.commandTimeoutMs, signal, () =>
       logIn(connection, account, bearer),
     )
-    return { socket: taken.socket, extensions: parseExtensions(taken.ehloLines), remote }
+    return { socket: taken.socket, extensions: parseExtensions(taken.ehloLines), remote, mask: conversation.mask }
   } catch (error) {
     connection.close()
     socket.destroy()

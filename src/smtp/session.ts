@@ -22,6 +22,8 @@ export interface Link {
   readonly extensions: Extensions
   /** host:port as connected. */
   readonly remote: string
+  /** Text without the secrets of its login, whoever says them. */
+  mask(text: string): string
 }
 
 interface EnvelopeReplies {
@@ -77,7 +79,7 @@ export class Session {
     const unwatch = watchAbort(options.signal, this.stop)
     this.transactions++
     wire.idle = false
-    if (options.conversation !== undefined) wire.tap = writeDown(options.conversation)
+    if (options.conversation !== undefined) wire.tap = writeDown(options.conversation, this.link.mask)
     try {
       const replies = link.extensions.pipelining
         ? await this.askAtOnce(envelope, plan, progress)

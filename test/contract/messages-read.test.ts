@@ -221,6 +221,26 @@ describe.each(dialects)('reading messages on %s', dialect => {
     expect(found).toMatchObject({ waiting_for: null, next_attempt_ts: null })
   })
 
+  it('a list’s history leaves conversations in the database, however long', async () => {
+    // What a hostile server may say: half a surrogate pair, NUL, and what looks like the record itself.
+    const text = 'ok \ud83d\0 ,"replies":['
+    const conversation = Array.from({ length: 200 }, () => 'S: '.padEnd(500, 'x'))
+    const attempt = JSON.stringify({ n: 1, final: { code: '250', text }, error: null, replies: [], conversation })
+    await temp.db.write([
+      { sql: "update events set attempt = $1 where type = 'attempt' and tenant_id = 'one'", params: [attempt] },
+    ])
+    let characters = 0
+    const read: TempDb['db']['read'] = async statement => {
+      const rows = await temp.db.read(statement)
+      characters += JSON.stringify(rows).length
+      return rows
+    }
+    const page = await listMessages({ ...temp.db, read }, { ...everything, tenantId: 'one', includeHistory: true })
+    expect(page.messages.flatMap(each => each.history ?? []).map(each => each.description)).toContain(`250 ${text}`)
+    expect(characters).toBeLessThan(30_000)
+    expect(JSON.stringify((await find('m1'))?.attempt_log).length).toBeGreaterThan(100_000)
+  })
+
   it('one message tells what it waits for', async () => {
     expect(await find('m3')).toMatchObject({ waiting_for: 'queue' })
     expect(await find('m3', NOW + 5000)).toMatchObject({ waiting_for: 'rule', next_attempt_ts: NOW / 1000 + 5 })

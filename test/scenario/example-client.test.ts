@@ -91,6 +91,22 @@ describe('the example application', () => {
     expect(await app.exited).toBe(0)
   })
 
+  it('leaves the tenant of another application alone, its reports and its key', async () => {
+    const scene = await openScene()
+    const theirs = 'http://127.0.0.1:9'
+    const { body } = await scene.service.call('POST', '/tenant', { id: 'shop', client_base_url: theirs })
+    const { dir } = await opened(tempDir(), each => each.remove())
+    const app = spawnExample([
+      ...['--url', scene.service.url, '--db', join(dir, 'example.db'), '--to', 'ada@example.net'],
+      ...['--token', ADMIN_TOKEN, '--tenant', 'shop'],
+    ])
+    expect(await app.exited).toBe(1)
+    expect(app.output()).toContain(`The tenant shop is there and reports to ${theirs}`)
+    const kept = await scene.service.call('GET', '/tenant/shop', undefined, body.api_key)
+    expect(kept).toMatchObject({ status: 200, body: { client_base_url: theirs } })
+    expect(kept.body.client_auth).toBeUndefined()
+  })
+
   it('takes no report from anybody else', async () => {
     const scene = await openScene()
     const app = await startExample(scene)

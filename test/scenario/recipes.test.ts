@@ -1,5 +1,6 @@
 /** The recipes as a person runs them: each a process of its own beside a running service. */
 import { spawn, spawnSync } from 'node:child_process'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { freePort } from '../support/free-port.js'
@@ -59,11 +60,37 @@ for (const [name, command, missing] of RECIPES) {
       expect(scene.sink.messages).toHaveLength(1)
     })
 
+    it('does not take the mail of an order of a database made anew for one that was sent', async () => {
+      const { app, scene, again, dir } = await start({})
+      await app.call('POST', '/orders', { email: 'ada@example.net' })
+      await scene.service.until('the first mail', () => scene.sink.messages.length === 1)
+      app.kill()
+      await app.exited
+      await rm(join(dir, 'orders.db'))
+      const next = await again()
+      expect((await next.call('POST', '/orders', { email: 'bob@example.net' })).body).toMatchObject({ id: 1 })
+      await scene.service.until('the second mail', () => scene.sink.messages.length === 2)
+      expect(scene.sink.messages[1]).toMatchObject({ to: ['bob@example.net'] })
+    })
+
+    it('keeps the mail of a tenant that is switched off until it is on again', async () => {
+      const { app, scene, again } = await start({})
+      await scene.service.call('PUT', '/tenant/shop', { active: false })
+      const placed = await app.call('POST', '/orders', { email: 'ada@example.net' })
+      expect(placed).toMatchObject({ status: 201, body: { id: 1, mail: 'waiting' } })
+      await scene.service.call('PUT', '/tenant/shop', { active: true })
+      app.kill()
+      await app.exited
+      const next = await again()
+      await scene.service.until('the report', async () => (await next.call('GET', '/orders/1')).body.mail === 'sent')
+    })
+
     it('takes neither a forged report nor a list of addresses', async () => {
       const { app, scene } = await start({})
       await scene.service.call('POST', '/commands/suspend?tenant_id=shop')
       await app.call('POST', '/orders', { email: 'ada@example.net' })
-      const forged = { delivery_report: [{ id: 'order-1', sent_ts: 1 }] }
+      const [{ id }] = (await scene.service.call('GET', '/messages?tenant_id=shop')).body.messages
+      const forged = { delivery_report: [{ id, sent_ts: 1 }] }
       for (const token of ['', 'another', `${REPORT_TOKEN}x`]) {
         expect((await app.call('POST', '/mail-proxy/sync', forged, token)).status).toBe(401)
       }
@@ -71,7 +98,7 @@ for (const [name, command, missing] of RECIPES) {
       const unknown = {
         delivery_report: [
           { id: 'of another', sent_ts: 1 },
-          { id: 'order-1', in_doubt_ts: 1 },
+          { id, in_doubt_ts: 1 },
         ],
       }
       expect(await app.call('POST', '/mail-proxy/sync', unknown, REPORT_TOKEN)).toMatchObject({
@@ -88,7 +115,7 @@ for (const [name, command, missing] of RECIPES) {
     const port = await freePort()
     const key = await shopOf(scene, port)
     const again = () => startRecipe(command, scene, { dir, port, key })
-    return { scene, again, app: await again() }
+    return { scene, again, dir, app: await again() }
   }
 }
 

@@ -6,6 +6,7 @@ import re
 import sys
 import urllib.error
 import urllib.request
+import uuid
 
 import django
 from django.conf import settings
@@ -31,10 +32,19 @@ from django.views.decorators.http import require_GET, require_POST  # noqa: E402
 MAIL_PROXY_URL = os.environ.get("MAIL_PROXY_URL", "http://127.0.0.1:8000")
 MAIL_PROXY_KEY = os.environ["MAIL_PROXY_KEY"]
 REPORT_TOKEN = os.environ["REPORT_TOKEN"]
+# Not a fault of the mail: it waits.
+LATER = ("in_progress", "quota_exceeded", "tenant_inactive")
+
+
+def new_mail_id():
+    return f"order-{uuid.uuid4()}"
 
 
 class Order(models.Model):
     email = models.TextField()
+    # Kept with the order, and not its number: in a database made anew that would be the id of a mail that the proxy has
+    # sent, and sends no more.
+    mail_id = models.CharField(max_length=64, unique=True, default=new_mail_id)
     # What its mail is at: waiting, submitted, sent or error.
     mail = models.TextField(default="waiting")
     error = models.TextField(null=True)
@@ -77,9 +87,8 @@ def receive_reports(request):
     with transaction.atomic():
         for entry in json.loads(request.body).get("delivery_report", []):
             state = "sent" if "sent_ts" in entry else "error" if "error_ts" in entry else None
-            row = re.fullmatch(r"order-(\d+)", entry["id"])
-            if state and row:
-                Order.objects.filter(pk=int(row[1])).update(mail=state, error=entry.get("error"))
+            if state:
+                Order.objects.filter(mail_id=entry["id"]).update(mail=state, error=entry.get("error"))
     return JsonResponse({"ok": True})
 
 
@@ -88,12 +97,12 @@ def submit_waiting():
 
     Call it from time to time too, as with cron or a task queue: `python3 app.py submit`.
     """
-    orders = list(Order.objects.filter(mail="waiting")[:500])
+    orders = list(Order.objects.filter(mail="waiting").order_by("pk")[:500])
     if not orders:
         return
     messages = [
         {
-            "id": f"order-{order.pk}",
+            "id": order.mail_id,
             "from": "shop@example.org",
             "to": [order.email],
             "subject": f"Your order {order.pk}",
@@ -103,17 +112,17 @@ def submit_waiting():
     ]
     try:
         rejected = post("/commands/add-messages", {"messages": messages})["rejected"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"Not submitted, will be tried again: {error!r}", file=sys.stderr)
         return
     refused = {each["id"]: each for each in rejected}
     for order in orders:
-        refusal = refused.get(f"order-{order.pk}", {"code": "already_sent"})
+        refusal = refused.get(order.mail_id, {"code": "already_sent"})
         # Not if its report was faster.
         waiting = Order.objects.filter(pk=order.pk, mail="waiting")
         if refusal["code"] == "already_sent":
             waiting.update(mail="submitted")
-        elif refusal["code"] not in ("in_progress", "quota_exceeded"):
+        elif refusal["code"] not in LATER:
             waiting.update(mail="error", error=refusal["reason"])
 
 

@@ -1,5 +1,5 @@
 /** An Express application that sends mail through the mail proxy by plain HTTP: submit in a request, receive reports. */
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
 // The same as node:sqlite, which Node has from 22.13 on.
 import { DatabaseSync } from '@photostructure/sqlite'
 import express from 'express'
@@ -8,10 +8,12 @@ const { MAIL_PROXY_URL = 'http://127.0.0.1:8000', MAIL_PROXY_KEY, REPORT_TOKEN }
 const { DATABASE = 'orders.db', PORT = '3000' } = process.env
 if (!MAIL_PROXY_KEY || !REPORT_TOKEN) throw new Error('Set MAIL_PROXY_KEY and REPORT_TOKEN')
 
-// The order's own row says what its mail is at: waiting, submitted, sent or error.
+// The order's own row says what its mail is at: waiting, submitted, sent or error. The mail's id is kept with it, and is not
+// the order's number: in a database made anew that would be the id of a mail that the proxy has sent, and sends no more.
 const db = new DatabaseSync(DATABASE)
 db.exec(`create table if not exists orders
-  (id integer primary key, email text not null, mail text not null default 'waiting', error text)`)
+  (id integer primary key, email text not null, mail_id text not null unique, mail text not null default 'waiting', error text)`)
+const insertOrder = db.prepare('insert into orders (email, mail_id) values (?, ?)')
 
 const app = express()
 
@@ -19,7 +21,7 @@ app.post('/orders', express.json(), async (request, response) => {
   const { email } = request.body ?? {}
   // One address: the proxy would take several, with commas between them.
   if (!/^[^\s,;@]+@[^\s,;@]+$/.test(email)) return response.status(400).json({ error: 'email should be one address' })
-  const { lastInsertRowid: id } = db.prepare('insert into orders (email) values (?)').run(email)
+  const { lastInsertRowid: id } = insertOrder.run(email, `order-${randomUUID()}`)
   await submitWaiting()
   response.status(201).json(orderOf(id))
 })
@@ -35,18 +37,21 @@ app.post('/mail-proxy/sync', express.json({ limit: '5mb' }), (request, response)
   }
   for (const { id, sent_ts, error_ts, error } of request.body.delivery_report ?? []) {
     const state = sent_ts ? 'sent' : error_ts ? 'error' : null
-    if (state) db.prepare('update orders set mail = ?, error = ? where id = ?').run(state, error ?? null, rowOf(id))
+    if (state) db.prepare('update orders set mail = ?, error = ? where mail_id = ?').run(state, error ?? null, id)
   }
   // Stored by now. Whatever throws above is a 500, which acknowledges nothing: the proxy comes again.
   response.json({ ok: true })
 })
 
+/** Not a fault of the mail: it waits. */
+const LATER = new Set(['in_progress', 'quota_exceeded', 'tenant_inactive'])
+
 /** Ids make it harmless to submit twice, so what may not have arrived is simply submitted again. */
 async function submitWaiting() {
-  const orders = db.prepare("select id, email from orders where mail = 'waiting' limit 500").all()
+  const orders = db.prepare("select id, email, mail_id from orders where mail = 'waiting' order by id limit 500").all()
   if (orders.length === 0) return
-  const messages = orders.map(({ id, email }) => ({
-    id: `order-${id}`,
+  const messages = orders.map(({ id, email, mail_id }) => ({
+    id: mail_id,
     from: 'shop@example.org',
     to: [email],
     subject: `Your order ${id}`,
@@ -63,11 +68,11 @@ async function submitWaiting() {
     if (!Array.isArray(rejected)) throw new Error(error)
     const refused = new Map(rejected.map(each => [each.id, each]))
     // Not if its report was faster.
-    const mark = db.prepare("update orders set mail = ?, error = ? where id = ? and mail = 'waiting'")
-    for (const { id } of orders) {
-      const { code, reason } = refused.get(`order-${id}`) ?? {}
-      if (code === undefined || code === 'already_sent') mark.run('submitted', null, id)
-      else if (code !== 'in_progress' && code !== 'quota_exceeded') mark.run('error', reason, id)
+    const mark = db.prepare("update orders set mail = ?, error = ? where mail_id = ? and mail = 'waiting'")
+    for (const { mail_id } of orders) {
+      const { code, reason } = refused.get(mail_id) ?? {}
+      if (code === undefined || code === 'already_sent') mark.run('submitted', null, mail_id)
+      else if (!LATER.has(code)) mark.run('error', reason, mail_id)
     }
   } catch (error) {
     console.error(`Not submitted, will be tried again: ${error.message}`)
@@ -76,10 +81,6 @@ async function submitWaiting() {
 
 function orderOf(id) {
   return db.prepare('select id, mail, error from orders where id = ?').get(Number(id))
-}
-
-function rowOf(messageId) {
-  return Number(/^order-(\d+)$/.exec(messageId)?.[1] ?? -1)
 }
 
 /** In a time that does not tell how much of it is right. */

@@ -7,6 +7,7 @@ import sqlite3
 import sys
 import urllib.error
 import urllib.request
+import uuid
 
 from flask import Flask, g, jsonify, request
 
@@ -14,6 +15,8 @@ MAIL_PROXY_URL = os.environ.get("MAIL_PROXY_URL", "http://127.0.0.1:8000")
 MAIL_PROXY_KEY = os.environ["MAIL_PROXY_KEY"]
 REPORT_TOKEN = os.environ["REPORT_TOKEN"]
 DATABASE = os.environ.get("DATABASE", "orders.db")
+# Not a fault of the mail: it waits.
+LATER = ("in_progress", "quota_exceeded", "tenant_inactive")
 
 app = Flask(__name__)
 
@@ -25,7 +28,8 @@ def place_order():
     if not isinstance(email, str) or not re.fullmatch(r"[^\s,;@]+@[^\s,;@]+", email):
         return jsonify(error="email should be one address"), 400
     with db() as connection:
-        order_id = connection.execute("insert into orders (email) values (?)", [email]).lastrowid
+        values = [email, f"order-{uuid.uuid4()}"]
+        order_id = connection.execute("insert into orders (email, mail_id) values (?, ?)", values).lastrowid
     submit_waiting()
     return jsonify(order_of(order_id)), 201
 
@@ -45,10 +49,9 @@ def receive_reports():
     with db() as connection:
         for entry in request.get_json().get("delivery_report", []):
             state = "sent" if "sent_ts" in entry else "error" if "error_ts" in entry else None
-            row = re.fullmatch(r"order-(\d+)", entry["id"])
-            if state and row:
-                values = [state, entry.get("error"), int(row[1])]
-                connection.execute("update orders set mail = ?, error = ? where id = ?", values)
+            if state:
+                values = [state, entry.get("error"), entry["id"]]
+                connection.execute("update orders set mail = ?, error = ? where mail_id = ?", values)
     return jsonify(ok=True)
 
 
@@ -58,37 +61,38 @@ def submit_waiting():
     Call it from time to time too, as with cron or a task queue: `python3 app.py submit`.
     """
     with db() as connection:
-        orders = connection.execute("select id, email from orders where mail = 'waiting' limit 500").fetchall()
+        sql = "select id, email, mail_id from orders where mail = 'waiting' order by id limit 500"
+        orders = connection.execute(sql).fetchall()
     if not orders:
         return
     messages = [
         {
-            "id": f"order-{order_id}",
+            "id": mail_id,
             "from": "shop@example.org",
             "to": [email],
             "subject": f"Your order {order_id}",
             "body": "Thank you for your order.",
         }
-        for order_id, email in orders
+        for order_id, email, mail_id in orders
     ]
     try:
         rejected = post("/commands/add-messages", {"messages": messages})["rejected"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"Not submitted, will be tried again: {error!r}", file=sys.stderr)
         return
     refused = {each["id"]: each for each in rejected}
     with db() as connection:
-        for order_id, _ in orders:
-            refusal = refused.get(f"order-{order_id}", {"code": "already_sent"})
+        for _, _, mail_id in orders:
+            refusal = refused.get(mail_id, {"code": "already_sent"})
             if refusal["code"] == "already_sent":
                 state, error = "submitted", None
-            elif refusal["code"] in ("in_progress", "quota_exceeded"):
+            elif refusal["code"] in LATER:
                 continue
             else:
                 state, error = "error", refusal["reason"]
             # Not if its report was faster.
-            sql = "update orders set mail = ?, error = ? where id = ? and mail = 'waiting'"
-            connection.execute(sql, [state, error, order_id])
+            sql = "update orders set mail = ?, error = ? where mail_id = ? and mail = 'waiting'"
+            connection.execute(sql, [state, error, mail_id])
 
 
 def post(path, body):
@@ -112,10 +116,12 @@ def db():
     """One connection a request; `with` makes what is inside one transaction."""
     if "db" not in g:
         g.db = sqlite3.connect(DATABASE)
-        # The order's own row says what its mail is at: waiting, submitted, sent or error.
+        # The order's own row says what its mail is at: waiting, submitted, sent or error. The mail's id is kept with it, and
+        # is not the order's number: in a database made anew that would be the id of a mail that the proxy sends no more.
         g.db.execute(
             "create table if not exists orders"
-            " (id integer primary key, email text not null, mail text not null default 'waiting', error text)"
+            " (id integer primary key, email text not null, mail_id text not null unique,"
+            " mail text not null default 'waiting', error text)"
         )
     return g.db
 

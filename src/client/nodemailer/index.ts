@@ -6,12 +6,14 @@ import type { ClientOptions } from '../call.js'
 import { createClient } from '../client.js'
 import { MailProxyError } from '../error.js'
 import type { Rejected } from '../submit.js'
+import type { Access } from './access.js'
 import type { Mail, MailData, ProxyFields } from './mail.js'
 import { type MappedMail, mapMail } from './map-mail.js'
 
 export type { Mail, MailProxyOptions, ProxyFields } from './mail.js'
 
-export interface TransportOptions extends ClientOptions {
+/** `disableFileAccess` and `disableUrlAccess` go for all mails, as in the options of Nodemailer's own transports. */
+export interface TransportOptions extends ClientOptions, Access {
   /** For mails that name none in `mailProxy`. */
   readonly account?: string
   readonly priority?: ProxyFields['priority']
@@ -49,7 +51,7 @@ const ALREADY = new Set(['already_sent', 'in_progress'])
 
 /** @throws TypeError for a URL or token that cannot be one. */
 export function mailProxyTransport(options: TransportOptions): MailProxyTransport {
-  const { account, priority, batchCode, ...clientOptions } = options
+  const { account, priority, batchCode, disableFileAccess, disableUrlAccess, ...clientOptions } = options
   const client = createClient(clientOptions)
   const defaults: ProxyFields = withoutUndefined({
     tenant_id: options.tenantId,
@@ -58,7 +60,14 @@ export function mailProxyTransport(options: TransportOptions): MailProxyTranspor
     batch_code: batchCode,
   })
 
+  // What a transport is asked for no mail takes back.
+  const access: Access = {
+    ...(disableFileAccess && { disableFileAccess }),
+    ...(disableUrlAccess && { disableUrlAccess }),
+  }
+
   const send = async (mail: Mail): Promise<SentInfo> => {
+    Object.assign(mail.data, access)
     const mapped = await mapMail(mail, defaults)
     const { signal } = mail.data as MailData
     const { rejected } = await client.addMessages([mapped.message], {

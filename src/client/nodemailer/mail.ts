@@ -3,6 +3,7 @@
  * and those of @types/nodemailer, and installs neither.
  */
 import type { MessageInput } from '../messages.js'
+import type { Access } from './access.js'
 
 /** Fields of the proxy for one mail, by the names of docs/api.md#message-fields. */
 export type ProxyFields = Pick<
@@ -51,7 +52,7 @@ export interface Attachment extends Content {
 }
 
 /** The mail's fields, those that `normalize` has put in order among them. */
-export interface MailData extends MailProxyOptions {
+export interface MailData extends MailProxyOptions, Access {
   readonly from?: Address | null
   readonly to?: readonly Address[] | null
   readonly cc?: readonly Address[] | null

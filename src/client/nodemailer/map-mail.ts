@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto'
 import { domainToASCII } from 'node:url'
 import { MailProxyError } from '../error.js'
 import type { AttachmentInput, MessageInput } from '../messages.js'
+import { forbiddenSource } from './access.js'
 import { customHeaders, headerLines } from './header-lines.js'
 import type { Address, Attachment, Content, Mail, MailData, ProxyFields } from './mail.js'
 
@@ -57,6 +58,8 @@ function refuseUnsupported(data: MailData): void {
   if (data.watchHtml) throw unsupported('watchHtml', 'a mail has a text and an html body')
   if (data.alternatives?.length) throw unsupported('alternatives', 'a mail has a text and an html body')
   if (data.dsn || data.envelope?.dsn) throw unsupported('dsn', 'reports come from the proxy, see docs/reports.md')
+  const forbidden = forbiddenSource(data)
+  if (forbidden !== null) throw unsupported(forbidden.field, `${forbidden.rule} forbids where its content comes from`)
   for (const [i, attachment] of (data.attachments ?? []).entries()) {
     if (attachment.raw) throw unsupported(`attachments[${i}].raw`, 'give filename and content')
     if (attachment.headers && Object.keys(attachment.headers).length > 0) {
