@@ -10,8 +10,8 @@ import { createLogger } from '../lib/logger.js'
 import type { CliIo } from './context.js'
 import { databaseMayExist, withInstanceDatabase } from './database.js'
 import { CliError } from './errors.js'
-import { readToken } from './instance.js'
-import { findRunning } from './running.js'
+import { type Running, readToken } from './instance.js'
+import { lookAtProcess, type Seen } from './running.js'
 import { settingsOfKnownInstance } from './settings.js'
 
 export interface Api {
@@ -49,8 +49,8 @@ export class ApiError extends CliError {
 /** Works with the API of an instance that is there, running or not. */
 export async function withApi<T>(io: CliIo, instance: string, work: (api: Api) => Promise<T>): Promise<T> {
   const { config } = settingsOfKnownInstance(io, instance)
-  const running = await findRunning(io, config.instance.dir)
-  if (running !== null) return work(serviceApi(config, running.url, tokenOf(config)))
+  const { state, process } = await lookOnceStarted(io, config)
+  if (process !== null && state === 'running') return work(serviceApi(config, process.url, tokenOf(config)))
   const house = await openHouse(io, config)
   if ('url' in house) return work(serviceApi(config, house.url, tokenOf(config)))
   try {
@@ -100,6 +100,26 @@ function databaseApi(config: Config, app: House['app']): Api {
   }
 }
 
+/**
+ * One that starts is waited for. Its flags may name another database than the configuration does, so that a command must
+ * not go to that one meanwhile.
+ */
+async function lookOnceStarted(io: CliIo, { instance: { dir, name } }: Config): Promise<Seen> {
+  const until = systemClock.monotonic() + WAIT_MS
+  for (;;) {
+    const seen = await lookAtProcess(io, dir)
+    if (seen.process === null || seen.state !== 'starting') return seen
+    if (systemClock.monotonic() >= until) throw holdsOn(name, seen.process)
+    await systemClock.sleep(RETRY_MS)
+  }
+}
+
+function holdsOn(name: string, { pid, url }: Running, cause?: unknown): CliError {
+  const what = url === '' ? 'is still starting' : `does not answer on ${url} and holds its database`
+  const todo = `try again in a while, else mail-proxy restart ${name} --force`
+  return new CliError(`${name} (pid ${pid}) ${what}: ${todo}`, { cause })
+}
+
 type House = Awaited<ReturnType<typeof import('../service.js')['openOffline']>>
 
 /** A database that another process just took may be that of a service which is starting: then its address. */
@@ -108,20 +128,24 @@ async function openHouse(io: CliIo, config: Config): Promise<House | { url: stri
   // Loaded only here: with a running instance a command answers in a third of the time.
   const { openOffline } = await import('../service.js')
   const log = createLogger({ level: 'error', format: 'text', write: line => io.err(line) })
+  const until = systemClock.monotonic() + WAIT_MS
   for (let tries = 1; ; tries += 1) {
     try {
       return await openOffline(config, log)
     } catch (error) {
       if (!(error instanceof DatabaseUnavailable) || config.database.dialect !== 'sqlite' || tries === TRIES)
         throw error
-      const running = await findRunning(io, config.instance.dir)
-      if (running !== null) return running
+      const { state, process } = await lookAtProcess(io, config.instance.dir)
+      if (process !== null && state === 'running') return process
+      if (process !== null && systemClock.monotonic() >= until) throw holdsOn(config.instance.name, process, error)
       await systemClock.sleep(RETRY_MS)
     }
   }
 }
 
 const TRIES = 15
+/** One that hangs takes seconds to say nothing. */
+const WAIT_MS = 3_000
 const RETRY_MS = 200
 
 /** An operator decides when a schema changes: other processes of the older version may be at work on it. */

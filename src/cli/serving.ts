@@ -18,8 +18,9 @@ import { makeFirstToken } from './admin-token.js'
 import type { CliIo } from './context.js'
 import { CliError, errorLine } from './errors.js'
 import { keepFirstSettings } from './first-settings.js'
-import { removeRunning, tokenPath, writeRunning } from './instance.js'
-import { welcome } from './welcome.js'
+import { type Running, removeRunning, tokenPath, writeRunning } from './instance.js'
+import { noteStarting } from './running.js'
+import { reachable, welcome } from './welcome.js'
 
 /** The part of the service that the command line knows. */
 export interface Service {
@@ -34,6 +35,8 @@ export interface ServingWay {
   readonly isNew: boolean
   /** A token made now is not shown. */
   readonly quiet: boolean
+  /** Refuses to start beside another process of the same folder; false for several on one PostgreSQL. */
+  readonly alone: boolean
 }
 
 /** Serves until SIGTERM or SIGINT. A second signal ends the process at once. */
@@ -41,7 +44,7 @@ export async function serveUntilSignal(
   loaded: LoadedConfig,
   io: CliIo,
   createService: CreateService,
-  way: ServingWay = { isNew: false, quiet: false },
+  way: ServingWay = { isNew: false, quiet: false, alone: false },
 ): Promise<void> {
   const { config, warnings } = loaded
   const log = createLogger(config.logging)
@@ -57,11 +60,15 @@ export async function serveUntilSignal(
     // not made to wait for a restart.
     io.onUncaught(error => log.error(`Uncaught: ${describe(error)}`)),
   ]
+  const { dir, name } = config.instance
   try {
+    const other = dir === null ? null : noteStarting(io, dir)
+    if (way.alone && other !== null) throw runsAlready(name, other)
     const madeToken = await prepareDatabase(config, log, stopping.signal)
     if (stopping.signal.aborted) return
     await runService(loaded, io, log, createService, { ...way, madeToken }, stopping.signal)
   } finally {
+    if (dir !== null) removeRunning(dir, io.pid)
     for (const stopListening of deaf) stopListening()
   }
 }
@@ -96,9 +103,14 @@ async function runService(
   } finally {
     await service.stop()
     await tracer.close()
-    if (dir !== null) removeRunning(dir, io.pid)
     log.info('Stopped')
   }
+}
+
+/** What a second start of a named instance is told. */
+export function runsAlready(name: string, { pid, url }: Running): CliError {
+  const how = url === '' ? 'is starting already' : `runs already on ${reachable(url)}`
+  return new CliError(`${name} ${how} (pid ${pid})`)
 }
 
 /** Brings the schema up to date and makes the admin token where one is needed; returns it if it was just made. */

@@ -39,6 +39,11 @@ export async function lockAlone(path: string): Promise<{ release(): void }> {
     connection.exec('pragma locking_mode = exclusive; begin exclusive')
   } catch (cause) {
     connection?.close()
+    const { errcode, message } = cause as { errcode?: number; message: string }
+    // 5: BUSY, 6: LOCKED. Anything else, as a folder that cannot be written or a full disk, is not another process.
+    if (errcode !== undefined && ![5, 6].includes(errcode & 0xff)) {
+      throw new Error(`${path} cannot be served: its lock file ${path}-lock cannot be used (${message})`, { cause })
+    }
     throw new DatabaseUnavailable(`${path} is already served by another process: stop that one first`, { cause })
   }
   const held = connection

@@ -43,6 +43,10 @@ function judgeProcess({ process, instance }: Facts): Finding[] {
   if (state === 'stopped') {
     return [failed('process', 'it does not run: nothing is sent', `mail-proxy start ${instance} --background`)]
   }
+  if (state === 'starting') {
+    const text = `process ${pid} is starting: nothing is sent yet`
+    return [failed('process', text, `look into its log (mail-proxy ${instance} info) for what it waits for`)]
+  }
   if (state === 'not answering') {
     return [
       failed(
