@@ -9,7 +9,7 @@ import { systemClock } from '../lib/clock.js'
 import { createLogger } from '../lib/logger.js'
 import type { CliIo } from './context.js'
 import { databaseMayExist, withInstanceDatabase } from './database.js'
-import { CliError } from './errors.js'
+import { CliError, UsageError } from './errors.js'
 import { type Running, readToken } from './instance.js'
 import { lookAtProcess, type Seen } from './running.js'
 import { settingsOfKnownInstance } from './settings.js'
@@ -67,7 +67,7 @@ function serviceApi(config: Config, url: string, token: string | null): Api {
     via: 'service',
     config,
     async call<T>(method: Method, path: string, { query, body, acceptNo = false }: Given = {}) {
-      const response = await fetch(`${url}${path}${queryText(query)}`, {
+      const response = await fetch(`${url}${target(path, query)}`, {
         method,
         headers: {
           ...(token === null ? {} : { 'x-api-token': token }),
@@ -90,7 +90,7 @@ function databaseApi(config: Config, app: House['app']): Api {
     async call<T>(method: Method, path: string, { query, body, acceptNo = false }: Given = {}) {
       const response = await app.inject({
         method,
-        url: `${path}${queryText(query)}`,
+        url: target(path, query),
         ...(body === undefined
           ? {}
           : { payload: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
@@ -149,7 +149,7 @@ const WAIT_MS = 3_000
 const RETRY_MS = 200
 
 /** An operator decides when a schema changes: other processes of the older version may be at work on it. */
-async function refuseOldSchema(config: Config): Promise<void> {
+export async function refuseOldSchema(config: Config): Promise<void> {
   if (!databaseMayExist(config)) return
   const { current, latest } = await withInstanceDatabase(config, { exclusive: false }, migrationStatus)
   if (current !== 0 && current < latest) {
@@ -180,6 +180,19 @@ function judge<T>(status: number, text: string, from: string, acceptNo: boolean)
 }
 
 const TOKEN_HINT = 'the instance folder or given by GMP_API_TOKEN (see `mail-proxy <instance> token`)'
+
+/** A part that is empty, `.` or `..` would make it the path of something else. */
+function target(path: string, query: Given['query']): string {
+  if (
+    path
+      .split('/')
+      .slice(1)
+      .some(part => part === '' || part === '.' || part === '..')
+  ) {
+    throw new UsageError('an id cannot be empty, "." or ".."')
+  }
+  return `${path}${queryText(query)}`
+}
 
 function queryText(query: Given['query'] = {}): string {
   const given = new URLSearchParams()

@@ -69,6 +69,8 @@ it('one that waits for its database is seen as starting, started once, not remov
     const { code, err } = await mailProxy(...args)
     expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining(`pid ${pid}`) })
   }
+  // Every user of the machine reads the list of processes.
+  if (existsSync('/proc')) expect(readFileSync(`/proc/${pid}/cmdline`, 'utf8')).toMatch(/start shop .*mail:\*\*\*@/)
   // The database of the configuration, which the flags are above, was not made for a tenant.
   expect(existsSync(join(folder(), 'mail_service.db'))).toBe(false)
   expect((await mailProxy('shop', 'diagnose', '--no-network')).out).toContain(`process ${pid} is starting`)
@@ -114,6 +116,24 @@ it('one without its pid file keeps its folder, and what is stopped is removed', 
   process.kill(pid, 'SIGTERM')
   await until('removed', async () => (await mailProxy('delete', 'shop', '--yes')).code === 0)
   expect(existsSync(folder())).toBe(false)
+})
+
+it('a PostgreSQL that is away is named, without its password, and what to look at', async () => {
+  mkdirSync(folder(), { recursive: true })
+  writeFileSync(join(folder(), 'config.ini'), '[storage]\ndb_path = postgresql://mail:hunter2secret@127.0.0.1:1/mail\n')
+  for (const args of [
+    ['tenants', 'list'],
+    ['token', '--regenerate'],
+    ['migrate', '--status'],
+  ]) {
+    const { code, err } = await mailProxy('shop', ...args)
+    expect({ code, err }).toEqual({
+      code: 1,
+      err: expect.stringMatching(
+        /^Error: the database postgresql:\/\/mail:\*\*\*@127.0.0.1:1\/mail cannot be reached .*\?\n$/,
+      ),
+    })
+  }
 })
 
 it('a folder that is a symbolic link is listed, and not half removed', async () => {

@@ -64,7 +64,10 @@ function judgeProcess({ process, instance }: Facts): Finding[] {
 function judgeDatabase({ database, instance }: Facts): Finding[] {
   const { shown, exists, problem, schema, integrity, freeMb, minFreeMb, sizeMb, walMb } = database
   if (!exists) return [odd('database', `${shown} does not exist yet`, `mail-proxy start ${instance} --background`)]
-  if (problem !== null) return [failed('database', `${shown}: ${problem}`)]
+  if (problem !== null) {
+    const text = problem.includes(shown) ? problem : `${shown}: ${problem}`
+    return [failed('database', text, `mend what it names; where it lies stands in mail-proxy ${instance} config`)]
+  }
   const findings: Finding[] = []
   if (schema !== null && schema.current > schema.latest) {
     const text = `it has schema ${schema.current}, this version knows ${schema.latest}`
