@@ -3,7 +3,7 @@
  * it does not. So both agree about what is right, what is refused and what stands in the command log.
  */
 import type { Config } from '../config.js'
-import { DatabaseUnavailable } from '../db/db.js'
+import { DatabaseTaken } from '../db/db.js'
 import { migrationStatus } from '../db/migrate.js'
 import { systemClock } from '../lib/clock.js'
 import { createLogger } from '../lib/logger.js'
@@ -128,22 +128,24 @@ async function openHouse(io: CliIo, config: Config): Promise<House | { url: stri
   // Loaded only here: with a running instance a command answers in a third of the time.
   const { openOffline } = await import('../service.js')
   const log = createLogger({ level: 'error', format: 'text', write: line => io.err(line) })
-  const until = systemClock.monotonic() + WAIT_MS
-  for (let tries = 1; ; tries += 1) {
+  const began = systemClock.monotonic()
+  for (;;) {
     try {
       return await openOffline(config, log)
     } catch (error) {
-      if (!(error instanceof DatabaseUnavailable) || config.database.dialect !== 'sqlite' || tries === TRIES)
-        throw error
-      const { state, process } = await lookAtProcess(io, config.instance.dir)
-      if (process !== null && state === 'running') return process
-      if (process !== null && systemClock.monotonic() >= until) throw holdsOn(config.instance.name, process, error)
+      if (!(error instanceof DatabaseTaken)) throw error
       await systemClock.sleep(RETRY_MS)
+      const { state, process } = await lookOnceStarted(io, config)
+      if (process !== null && state === 'running') return process
+      const waited = systemClock.monotonic() - began
+      if (process !== null && waited >= WAIT_MS) throw holdsOn(config.instance.name, process, error)
+      if (waited >= COMMAND_MS) throw error
     }
   }
 }
 
-const TRIES = 15
+/** Another command has the database for so long, most of the time. */
+const COMMAND_MS = 10_000
 /** One that hangs takes seconds to say nothing. */
 const WAIT_MS = 3_000
 const RETRY_MS = 200

@@ -2,11 +2,13 @@
  * The life of a serving process: prepare the database, start the service, wait for a signal, stop. The process ends by
  * itself only when it cannot start as configured; a PostgreSQL that is away is waited for.
  */
+import { dirname } from 'node:path'
 import type { Config } from '../config.js'
-import { DatabaseUnavailable, type Db } from '../db/db.js'
+import { DatabaseTaken, DatabaseUnavailable, type Db } from '../db/db.js'
 import { migrate } from '../db/migrate.js'
 import { openDatabase } from '../db/open.js'
 import { systemClock } from '../lib/clock.js'
+import { makeDirectory } from '../lib/directory.js'
 import { ConfigError } from '../lib/errors.js'
 import type { Log } from '../lib/log.js'
 import { createLogger } from '../lib/logger.js'
@@ -60,15 +62,30 @@ export async function serveUntilSignal(
     // not made to wait for a restart.
     io.onUncaught(error => log.error(`Uncaught: ${describe(error)}`)),
   ]
-  const { dir, name } = config.instance
+  const { database, instance } = config
+  const { dir, name } = instance
+  let isNoted = false
   try {
+    if (database.dialect === 'sqlite')
+      makeDirectory(dirname(database.url), 'the directory of the database (GMP_DB_PATH)')
     const other = dir === null ? null : noteStarting(io, dir)
+    isNoted = true
     if (way.alone && other !== null) throw runsAlready(name, other)
-    const madeToken = await prepareDatabase(config, log, stopping.signal)
-    if (stopping.signal.aborted) return
-    await runService(loaded, io, log, createService, { ...way, madeToken }, stopping.signal)
+    const until = systemClock.monotonic() + (other === null ? COMMAND_MS : 0)
+    let madeToken: string | null = null
+    for (;;) {
+      try {
+        madeToken = (await prepareDatabase(config, log, stopping.signal)) ?? madeToken
+        if (stopping.signal.aborted) return
+        return await runService(loaded, io, log, createService, { ...way, madeToken }, stopping.signal)
+      } catch (error) {
+        if (!(error instanceof DatabaseTaken) || systemClock.monotonic() >= until) throw error
+        await systemClock.sleep(LOOK_MS, stopping.signal)
+        if (stopping.signal.aborted) return
+      }
+    }
   } finally {
-    if (dir !== null) removeRunning(dir, io.pid)
+    if (isNoted && dir !== null) removeRunning(dir, io.pid)
     for (const stopListening of deaf) stopListening()
   }
 }
@@ -112,6 +129,10 @@ export function runsAlready(name: string, { pid, url }: Running): CliError {
   const how = url === '' ? 'is starting already' : `runs already on ${reachable(url)}`
   return new CliError(`${name} ${how} (pid ${pid})`)
 }
+
+/** A command on a stopped instance has its database for so long, most of the time. No reason to fail a start. */
+const COMMAND_MS = 10_000
+const LOOK_MS = 200
 
 /** Brings the schema up to date and makes the admin token where one is needed; returns it if it was just made. */
 async function prepareDatabase(config: Config, log: Log, stop: AbortSignal): Promise<string | null> {

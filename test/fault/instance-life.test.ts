@@ -2,10 +2,11 @@
  * An instance in the background as an operator has it: a process that is starting, frozen, or has lost its pid file is
  * still seen, and nothing is started, removed or asked past it.
  */
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { lockAlone } from '../../src/db/sqlite.js'
 import { type CommandEnd, runCommand, tempDir } from '../support/process.js'
 import { until } from '../support/world.js'
 
@@ -134,6 +135,39 @@ it('a PostgreSQL that is away is named, without its password, and what to look a
       ),
     })
   }
+})
+
+it('a start and a command wait for the command that has the database', async () => {
+  await started()
+  expect(await mailProxy('stop', 'shop')).toMatchObject({ code: 0 })
+  const lock = await lockAlone(join(folder(), 'mail_service.db'))
+  const listing = mailProxy('shop', 'tenants', 'list')
+  const starting = mailProxy('start', 'shop', '--background')
+  await until('noted', async () => existsSync(join(folder(), 'pid')))
+  pidOf()
+  lock.release()
+  expect(await starting).toMatchObject({ code: 0, err: '' })
+  expect(await listing).toMatchObject({ code: 0, err: '' })
+})
+
+it('a key that is gone is missed, and no other is made in its place', async () => {
+  await started()
+  expect(await mailProxy('stop', 'shop')).toMatchObject({ code: 0 })
+  const key = join(folder(), 'key')
+  renameSync(key, `${key}.aside`)
+  for (const args of [
+    ['start', 'shop', '--background'],
+    ['shop', 'tenants', 'list'],
+  ]) {
+    const { code, err } = await mailProxy(...args)
+    expect({ code, err }).toEqual({
+      code: 1,
+      err: expect.stringMatching(/^Error: the encryption key is missing: .*key\./),
+    })
+  }
+  expect(existsSync(key)).toBe(false)
+  renameSync(`${key}.aside`, key)
+  await started()
 })
 
 it('a folder that is a symbolic link is listed, and not half removed', async () => {
