@@ -91,7 +91,7 @@ export const SETTINGS: { readonly [K in SettingKey]: Setting<ValueOf<K>> } = {
     about: 'address to listen on',
   },
   'server.port': {
-    kind: kind.wholeNumber('', { min: 0, max: 65_535 }),
+    kind: kind.port,
     default: 8000,
     env: ['GMP_PORT'],
     ini: ['server', 'port'],

@@ -30,6 +30,20 @@ export function wholeNumber(unit: string, { min, max }: Range, times = 1): Value
   }
 }
 
+/** 0: any. Of the ports that clients by the Fetch standard (browsers, Node) refuse to call, those above 1023. */
+export const port: ValueKind<number> = {
+  expects: 'a whole number from 0 to 65535 (not one that browsers refuse, as 6000)',
+  parse(text) {
+    const number = wholeNumber('', { min: 0, max: 65_535 }).parse(text)
+    return number === undefined || UNCALLABLE.has(number) ? undefined : number
+  },
+}
+
+// https://fetch.spec.whatwg.org/#port-blocking
+const UNCALLABLE: ReadonlySet<number> = new Set([
+  1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10_080,
+])
+
 /** Seconds, fractions allowed; kept as milliseconds. */
 export function seconds({ min, max }: Range): ValueKind<number> {
   return { expects: `seconds from ${min} to ${max}`, parse: text => toMs(text, { min, max }) }

@@ -143,8 +143,21 @@ describe('units', () => {
 
 describe('a wrong value', () => {
   it.each([
-    ['GMP_PORT', '65536', 'GMP_PORT is "65536": it should be a whole number from 0 to 65535'],
-    ['GMP_PORT', '0x50', 'GMP_PORT is "0x50": it should be a whole number from 0 to 65535'],
+    [
+      'GMP_PORT',
+      '65536',
+      'GMP_PORT is "65536": it should be a whole number from 0 to 65535 (not one that browsers refuse, as 6000)',
+    ],
+    [
+      'GMP_PORT',
+      '6000',
+      'GMP_PORT is "6000": it should be a whole number from 0 to 65535 (not one that browsers refuse, as 6000)',
+    ],
+    [
+      'GMP_PORT',
+      '0x50',
+      'GMP_PORT is "0x50": it should be a whole number from 0 to 65535 (not one that browsers refuse, as 6000)',
+    ],
     ['GMP_SEND_LOOP_INTERVAL', '0.01', 'GMP_SEND_LOOP_INTERVAL is "0.01": it should be seconds from 0.05 to 60'],
     ['GMP_TEST_MODE', 'maybe', 'GMP_TEST_MODE is "maybe": it should be true or false'],
     ['GMP_TIMEZONE', 'Mars/Base', 'GMP_TIMEZONE is "Mars/Base": it should be a time zone, as in Europe/Rome or UTC'],
@@ -167,7 +180,7 @@ describe('a wrong value', () => {
 
   it('names the key of config.ini', () => {
     expect(problem({ iniText: '[server]\nport = x' })).toBe(
-      'config.ini [server] port is "x": it should be a whole number from 0 to 65535',
+      'config.ini [server] port is "x": it should be a whole number from 0 to 65535 (not one that browsers refuse, as 6000)',
     )
   })
 

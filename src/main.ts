@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** Entry of the process: hands argv and the environment to the command line and exits with its answer. */
-import { homedir } from 'node:os'
+import { homedir, userInfo } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 import type { CliIo } from './cli/context.js'
 import { runCli } from './cli/index.js'
@@ -16,9 +16,14 @@ process.stdout.on('error', error => {
   if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(0)
 })
 
+// Every user of the machine may read the list of processes.
+const shown = process.argv.slice(2).map(word => word.replace(/(:\/\/[^:@/\s]*):[^@\s]*@/, '$1:***@'))
+if (shown.some((word, i) => word !== process.argv[i + 2])) process.title = `mail-proxy ${shown.join(' ')}`
+
 const io: CliIo = {
   env: process.env,
-  home: homedir(),
+  // HOME may be set and empty, which would mean the directory at hand.
+  home: homedir() || userInfo().homedir,
   pid: process.pid,
   stdin: process.stdin,
   stderr: process.stderr,

@@ -6,6 +6,7 @@
 import { createReadStream, createWriteStream, existsSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import { DatabaseUnavailable } from '../db/db.js'
 import { lockAlone } from '../db/sqlite.js'
 import { openDriver } from '../db/sqlite-driver.js'
 import { loadKey } from '../lib/key-file.js'
@@ -66,6 +67,7 @@ export async function restoreBackup(
   makePrivateDirectory(dirname(path))
   // Held to the end: no service starts in between.
   const lock = await lockAlone(path).catch(error => {
+    if (!(error instanceof DatabaseUnavailable)) throw new CopyRefused((error as Error).message, { cause: error })
     throw new CopyRefused(`${path} is served by another process: stop the instance first`, { cause: error })
   })
   const draft = `${path}.restoring`

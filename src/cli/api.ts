@@ -3,15 +3,15 @@
  * it does not. So both agree about what is right, what is refused and what stands in the command log.
  */
 import type { Config } from '../config.js'
-import { DatabaseUnavailable } from '../db/db.js'
+import { DatabaseTaken } from '../db/db.js'
 import { migrationStatus } from '../db/migrate.js'
 import { systemClock } from '../lib/clock.js'
 import { createLogger } from '../lib/logger.js'
 import type { CliIo } from './context.js'
 import { databaseMayExist, withInstanceDatabase } from './database.js'
-import { CliError } from './errors.js'
-import { readToken } from './instance.js'
-import { findRunning } from './running.js'
+import { CliError, UsageError } from './errors.js'
+import { type Running, readToken } from './instance.js'
+import { lookAtProcess, type Seen } from './running.js'
 import { settingsOfKnownInstance } from './settings.js'
 
 export interface Api {
@@ -49,8 +49,8 @@ export class ApiError extends CliError {
 /** Works with the API of an instance that is there, running or not. */
 export async function withApi<T>(io: CliIo, instance: string, work: (api: Api) => Promise<T>): Promise<T> {
   const { config } = settingsOfKnownInstance(io, instance)
-  const running = await findRunning(io, config.instance.dir)
-  if (running !== null) return work(serviceApi(config, running.url, tokenOf(config)))
+  const { state, process } = await lookOnceStarted(io, config)
+  if (process !== null && state === 'running') return work(serviceApi(config, process.url, tokenOf(config)))
   const house = await openHouse(io, config)
   if ('url' in house) return work(serviceApi(config, house.url, tokenOf(config)))
   try {
@@ -67,7 +67,7 @@ function serviceApi(config: Config, url: string, token: string | null): Api {
     via: 'service',
     config,
     async call<T>(method: Method, path: string, { query, body, acceptNo = false }: Given = {}) {
-      const response = await fetch(`${url}${path}${queryText(query)}`, {
+      const response = await fetch(`${url}${target(path, query)}`, {
         method,
         headers: {
           ...(token === null ? {} : { 'x-api-token': token }),
@@ -90,7 +90,7 @@ function databaseApi(config: Config, app: House['app']): Api {
     async call<T>(method: Method, path: string, { query, body, acceptNo = false }: Given = {}) {
       const response = await app.inject({
         method,
-        url: `${path}${queryText(query)}`,
+        url: target(path, query),
         ...(body === undefined
           ? {}
           : { payload: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
@@ -98,6 +98,26 @@ function databaseApi(config: Config, app: House['app']): Api {
       return judge<T>(response.statusCode, response.body, 'the database', acceptNo)
     },
   }
+}
+
+/**
+ * One that starts is waited for. Its flags may name another database than the configuration does, so that a command must
+ * not go to that one meanwhile.
+ */
+async function lookOnceStarted(io: CliIo, { instance: { dir, name } }: Config): Promise<Seen> {
+  const until = systemClock.monotonic() + WAIT_MS
+  for (;;) {
+    const seen = await lookAtProcess(io, dir)
+    if (seen.process === null || seen.state !== 'starting') return seen
+    if (systemClock.monotonic() >= until) throw holdsOn(name, seen.process)
+    await systemClock.sleep(RETRY_MS)
+  }
+}
+
+function holdsOn(name: string, { pid, url }: Running, cause?: unknown): CliError {
+  const what = url === '' ? 'is still starting' : `does not answer on ${url} and holds its database`
+  const todo = `try again in a while, else mail-proxy restart ${name} --force`
+  return new CliError(`${name} (pid ${pid}) ${what}: ${todo}`, { cause })
 }
 
 type House = Awaited<ReturnType<typeof import('../service.js')['openOffline']>>
@@ -108,24 +128,30 @@ async function openHouse(io: CliIo, config: Config): Promise<House | { url: stri
   // Loaded only here: with a running instance a command answers in a third of the time.
   const { openOffline } = await import('../service.js')
   const log = createLogger({ level: 'error', format: 'text', write: line => io.err(line) })
-  for (let tries = 1; ; tries += 1) {
+  const began = systemClock.monotonic()
+  for (;;) {
     try {
       return await openOffline(config, log)
     } catch (error) {
-      if (!(error instanceof DatabaseUnavailable) || config.database.dialect !== 'sqlite' || tries === TRIES)
-        throw error
-      const running = await findRunning(io, config.instance.dir)
-      if (running !== null) return running
+      if (!(error instanceof DatabaseTaken)) throw error
       await systemClock.sleep(RETRY_MS)
+      const { state, process } = await lookOnceStarted(io, config)
+      if (process !== null && state === 'running') return process
+      const waited = systemClock.monotonic() - began
+      if (process !== null && waited >= WAIT_MS) throw holdsOn(config.instance.name, process, error)
+      if (waited >= COMMAND_MS) throw error
     }
   }
 }
 
-const TRIES = 15
+/** Another command has the database for so long, most of the time. */
+const COMMAND_MS = 10_000
+/** One that hangs takes seconds to say nothing. */
+const WAIT_MS = 3_000
 const RETRY_MS = 200
 
 /** An operator decides when a schema changes: other processes of the older version may be at work on it. */
-async function refuseOldSchema(config: Config): Promise<void> {
+export async function refuseOldSchema(config: Config): Promise<void> {
   if (!databaseMayExist(config)) return
   const { current, latest } = await withInstanceDatabase(config, { exclusive: false }, migrationStatus)
   if (current !== 0 && current < latest) {
@@ -156,6 +182,19 @@ function judge<T>(status: number, text: string, from: string, acceptNo: boolean)
 }
 
 const TOKEN_HINT = 'the instance folder or given by GMP_API_TOKEN (see `mail-proxy <instance> token`)'
+
+/** A part that is empty, `.` or `..` would make it the path of something else. */
+function target(path: string, query: Given['query']): string {
+  if (
+    path
+      .split('/')
+      .slice(1)
+      .some(part => part === '' || part === '.' || part === '..')
+  ) {
+    throw new UsageError('an id cannot be empty, "." or ".."')
+  }
+  return `${path}${queryText(query)}`
+}
 
 function queryText(query: Given['query'] = {}): string {
   const given = new URLSearchParams()

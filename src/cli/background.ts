@@ -29,7 +29,10 @@ export async function startInBackground(io: CliIo, dir: string, argv: readonly s
   try {
     const running = await Promise.race([untilServing(child, dir), diesFirst(child, path, begin)])
     if (running !== null) return running
-    throw new CliError(`not ready after ${START_MS / 1000} s; process ${child.pid} goes on: look into ${path}`)
+    const said = lastLine(path, begin)
+    throw new CliError(
+      `not ready after ${START_MS / 1000} s; process ${child.pid} goes on: look into ${path}${said === '' ? '' : `, which ends with: ${said}`}`,
+    )
   } finally {
     child.leave()
   }
@@ -48,14 +51,24 @@ export async function stopProcess(
     }
     return !processes.isAlive(pid, mark)
   }
-  processes.signal(pid, 'SIGTERM')
+  if (signalled(processes, pid, 'SIGTERM') === 'gone') return 'stopped'
   if (await gone(withinMs)) return 'stopped'
   if (!force) {
     throw new CliError(`process ${pid} has not ended after ${Math.round(withinMs / 1000)} s; --force kills it`)
   }
-  processes.signal(pid, 'SIGKILL')
-  if (await gone(10_000)) return 'killed'
-  throw new CliError(`process ${pid} cannot be killed: is it another user's?`)
+  if (signalled(processes, pid, 'SIGKILL') === 'gone' || (await gone(10_000))) return 'killed'
+  throw new CliError(`process ${pid} was killed and is still there: the system waits for its disk or network`)
+}
+
+/** It may end by itself at any moment, and may be another user's. */
+function signalled(processes: CliIo['processes'], pid: number, name: 'SIGTERM' | 'SIGKILL'): 'sent' | 'gone' {
+  try {
+    processes.signal(pid, name)
+    return 'sent'
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ESRCH') return 'gone'
+    throw new CliError(`process ${pid} is another user's: stop it as that user`, { cause })
+  }
 }
 
 async function untilServing(child: Detached, dir: string): Promise<Running | null> {
@@ -69,6 +82,7 @@ async function untilServing(child: Detached, dir: string): Promise<Running | nul
 
 async function diesFirst(child: Detached, path: string, begin: number): Promise<never> {
   const code = await child.ended
+  if (code === 0) throw new CliError('the instance was stopped while it was starting')
   const said = lastLine(path, begin)
   const how = code > 128 ? `was ended by signal ${code - 128}` : `ended with ${code}`
   throw new CliError(said === '' ? `the instance ${how} and said nothing` : said.replace(/^Error: /, ''))

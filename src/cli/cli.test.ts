@@ -199,7 +199,7 @@ describe('serve', () => {
     expect(await run(['serve', '--port', 'http'])).toEqual({
       code: 2,
       out: '',
-      err: 'Error: --port is "http": it should be a whole number from 0 to 65535\n',
+      err: 'Error: --port is "http": it should be a whole number from 0 to 65535 (not one that browsers refuse, as 6000)\n',
     })
     const { code, err } = await run(['serve'], { GMP_TIMEZONE: 'Mars' })
     expect([code, err]).toEqual([

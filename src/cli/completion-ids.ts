@@ -26,7 +26,8 @@ export function idsForCompletion(io: CliIo): Ids {
       const { config } = settingsOfKnownInstance(io, instance)
       const { dir } = config.instance
       const running = findProcess(io, dir)
-      if (running === null) return databaseMayExist(config) ? fromDatabase(config, prefix, wanted) : []
+      if (running === null || running.url === '')
+        return databaseMayExist(config) ? fromDatabase(config, prefix, wanted) : []
       const token = config.server.apiToken ?? (dir === null ? null : readToken(dir))
       const found = await fromService(reachable(running.url), token, wanted)
       return found.filter(id => id.startsWith(prefix)).slice(0, MOST)

@@ -2,7 +2,7 @@
  * The folder of an instance: `~/.mail-proxy/<name>/` with its database, `config.ini`, `key`, `token`, `pid` and `log`.
  * The folder has mode 0700 and what is written here 0600.
  */
-import { existsSync, readdirSync, unlinkSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync, unlinkSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { createPrivate, readIfThere, writePrivate } from '../lib/private-file.js'
 import type { Environment } from '../load-config.js'
@@ -46,9 +46,11 @@ export function folderExists(dir: string): boolean {
   return existsSync(dir)
 }
 
-/** Nothing of an instance is in the folder yet; the log of a first start may be. */
+/** Nothing of an instance is in the folder yet; the log of a first start may be, or the lock of a refused restore. */
 export function isNewInstance(dir: string): boolean {
-  return !folderExists(dir) || readdirSync(dir).every(name => name === 'log' || name === 'pid')
+  return (
+    !folderExists(dir) || readdirSync(dir).every(name => name === 'log' || name === 'pid' || name.includes('-lock'))
+  )
 }
 
 /** Text of config.ini, or undefined when the instance has none. */
@@ -81,7 +83,7 @@ export function removeToken(dir: string): void {
 /** What a serving process tells about itself. */
 export interface Running {
   readonly pid: number
-  /** Where it listens. */
+  /** Where it listens; empty while it is starting. */
   readonly url: string
   /** Tells it from a later process of the same id; null where the system does not say. */
   readonly mark: string | null
@@ -89,7 +91,21 @@ export interface Running {
 
 /** First line the process id, so that the file is also what other tools expect of a pid file. */
 export function writeRunning(dir: string, { pid, url, mark }: Running): void {
-  writePrivate(join(dir, 'pid'), `${pid}\n${url}\n${mark ?? ''}\n`)
+  writePrivate(join(dir, 'pid'), runningText({ pid, url, mark }))
+}
+
+/** Writes the file unless one is there; false when another process was first. */
+export function createRunning(dir: string, running: Running): boolean {
+  return createPrivate(join(dir, 'pid'), runningText(running))
+}
+
+/** What a killed process left behind. */
+export function removeStaleRunning(dir: string): void {
+  rmSync(join(dir, 'pid'), { force: true })
+}
+
+function runningText({ pid, url, mark }: Running): string {
+  return `${pid}\n${url}\n${mark ?? ''}\n`
 }
 
 export function readRunning(dir: string): Running | null {

@@ -2,11 +2,13 @@
  * The life of a serving process: prepare the database, start the service, wait for a signal, stop. The process ends by
  * itself only when it cannot start as configured; a PostgreSQL that is away is waited for.
  */
+import { dirname } from 'node:path'
 import type { Config } from '../config.js'
-import { DatabaseUnavailable, type Db } from '../db/db.js'
+import { DatabaseTaken, DatabaseUnavailable, type Db } from '../db/db.js'
 import { migrate } from '../db/migrate.js'
 import { openDatabase } from '../db/open.js'
 import { systemClock } from '../lib/clock.js'
+import { makeDirectory } from '../lib/directory.js'
 import { ConfigError } from '../lib/errors.js'
 import type { Log } from '../lib/log.js'
 import { createLogger } from '../lib/logger.js'
@@ -18,8 +20,9 @@ import { makeFirstToken } from './admin-token.js'
 import type { CliIo } from './context.js'
 import { CliError, errorLine } from './errors.js'
 import { keepFirstSettings } from './first-settings.js'
-import { removeRunning, tokenPath, writeRunning } from './instance.js'
-import { welcome } from './welcome.js'
+import { type Running, removeRunning, tokenPath, writeRunning } from './instance.js'
+import { noteStarting } from './running.js'
+import { reachable, welcome } from './welcome.js'
 
 /** The part of the service that the command line knows. */
 export interface Service {
@@ -34,6 +37,8 @@ export interface ServingWay {
   readonly isNew: boolean
   /** A token made now is not shown. */
   readonly quiet: boolean
+  /** Refuses to start beside another process of the same folder; false for several on one PostgreSQL. */
+  readonly alone: boolean
 }
 
 /** Serves until SIGTERM or SIGINT. A second signal ends the process at once. */
@@ -41,7 +46,7 @@ export async function serveUntilSignal(
   loaded: LoadedConfig,
   io: CliIo,
   createService: CreateService,
-  way: ServingWay = { isNew: false, quiet: false },
+  way: ServingWay = { isNew: false, quiet: false, alone: false },
 ): Promise<void> {
   const { config, warnings } = loaded
   const log = createLogger(config.logging)
@@ -57,11 +62,30 @@ export async function serveUntilSignal(
     // not made to wait for a restart.
     io.onUncaught(error => log.error(`Uncaught: ${describe(error)}`)),
   ]
+  const { database, instance } = config
+  const { dir, name } = instance
+  let isNoted = false
   try {
-    const madeToken = await prepareDatabase(config, log, stopping.signal)
-    if (stopping.signal.aborted) return
-    await runService(loaded, io, log, createService, { ...way, madeToken }, stopping.signal)
+    if (database.dialect === 'sqlite')
+      makeDirectory(dirname(database.url), 'the directory of the database (GMP_DB_PATH)')
+    const other = dir === null ? null : noteStarting(io, dir)
+    isNoted = true
+    if (way.alone && other !== null) throw runsAlready(name, other)
+    const until = systemClock.monotonic() + (other === null ? COMMAND_MS : 0)
+    let madeToken: string | null = null
+    for (;;) {
+      try {
+        madeToken = (await prepareDatabase(config, log, stopping.signal)) ?? madeToken
+        if (stopping.signal.aborted) return
+        return await runService(loaded, io, log, createService, { ...way, madeToken }, stopping.signal)
+      } catch (error) {
+        if (!(error instanceof DatabaseTaken) || systemClock.monotonic() >= until) throw error
+        await systemClock.sleep(LOOK_MS, stopping.signal)
+        if (stopping.signal.aborted) return
+      }
+    }
   } finally {
+    if (isNoted && dir !== null) removeRunning(dir, io.pid)
     for (const stopListening of deaf) stopListening()
   }
 }
@@ -96,10 +120,19 @@ async function runService(
   } finally {
     await service.stop()
     await tracer.close()
-    if (dir !== null) removeRunning(dir, io.pid)
     log.info('Stopped')
   }
 }
+
+/** What a second start of a named instance is told. */
+export function runsAlready(name: string, { pid, url }: Running): CliError {
+  const how = url === '' ? 'is starting already' : `runs already on ${reachable(url)}`
+  return new CliError(`${name} ${how} (pid ${pid})`)
+}
+
+/** A command on a stopped instance has its database for so long, most of the time. No reason to fail a start. */
+const COMMAND_MS = 10_000
+const LOOK_MS = 200
 
 /** Brings the schema up to date and makes the admin token where one is needed; returns it if it was just made. */
 async function prepareDatabase(config: Config, log: Log, stop: AbortSignal): Promise<string | null> {

@@ -34,6 +34,11 @@ export class DatabaseUnavailable extends Error {
   override name = 'DatabaseUnavailable'
 }
 
+/** Another process has the SQLite file for itself: a service, or a command for a moment. */
+export class DatabaseTaken extends DatabaseUnavailable {
+  override name = 'DatabaseTaken'
+}
+
 /** The database's disk is full: what was asked for was not written, and will not be until there is room. */
 export class DatabaseFull extends DatabaseUnavailable {
   override name = 'DatabaseFull'

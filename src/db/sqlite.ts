@@ -3,7 +3,7 @@
  * WAL, so that a long listing does not hold up the queue. One process owns the file, proved by lockAlone().
  */
 import { Worker } from 'node:worker_threads'
-import { DatabaseFull, DatabaseUnavailable, type Db, type Row, type Statement } from './db.js'
+import { DatabaseFull, DatabaseTaken, DatabaseUnavailable, type Db, type Row, type Statement } from './db.js'
 import { createExpander } from './dialect.js'
 import { openDriver, type SqliteConnection } from './sqlite-driver.js'
 import type { WireAnswer, WireRequest, WireUnit } from './sqlite-worker.js'
@@ -39,7 +39,13 @@ export async function lockAlone(path: string): Promise<{ release(): void }> {
     connection.exec('pragma locking_mode = exclusive; begin exclusive')
   } catch (cause) {
     connection?.close()
-    throw new DatabaseUnavailable(`${path} is already served by another process: stop that one first`, { cause })
+    const { errcode, message } = cause as { errcode?: number; message: string }
+    // 5: BUSY, 6: LOCKED. Anything else, as a folder that cannot be written or a full disk, is not another process.
+    if (errcode !== undefined && ![5, 6].includes(errcode & 0xff)) {
+      throw new Error(`${path} cannot be served: its lock file ${path}-lock cannot be used (${message})`, { cause })
+    }
+    const todo = 'stop that one first, or wait where it is a command at work'
+    throw new DatabaseTaken(`${path} is already served by another process: ${todo}`, { cause })
   }
   const held = connection
   return { release: () => held.close() }

@@ -1,6 +1,6 @@
 /**
- * The sealing key of an instance: the file `key` of its folder. On SQLite a missing one is made; on PostgreSQL only
- * while the database holds no secrets, which its caller knows. A key given in the configuration never comes here.
+ * The sealing key of an instance: the file `key` of its folder. A missing one is made only while the database holds no
+ * secrets, which its caller knows. A key given in the configuration never comes here.
  */
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'

@@ -3,6 +3,7 @@
  * with another key, or with none, does not start: it would answer with secrets it cannot read and seal new ones that
  * the others cannot.
  */
+import { join } from 'node:path'
 import { deriveLinkKey } from '../attachments/offload/link.js'
 import type { Config } from '../config.js'
 import type { Db } from '../db/db.js'
@@ -40,9 +41,15 @@ function chooseKey({ encryptionKey, instance, database }: Config, sealed: boolea
   if (encryptionKey !== null) return encryptionKey
   if (instance.dir === null)
     throw new ConfigError('GMP_ENCRYPTION_KEY is not set and there is no instance folder to keep a key in')
-  if (database.dialect === 'sqlite' || !sealed) return loadOrMakeKey(instance.dir)
+  // One that is made for a sealed database would only hide that the right one is missing.
+  if (!sealed) return loadOrMakeKey(instance.dir)
   const key = loadKey(instance.dir)
   if (key !== null) return key
+  if (database.dialect === 'sqlite') {
+    throw new ConfigError(
+      `the encryption key is missing: this database holds sealed secrets, and there is no ${join(instance.dir, 'key')}. Bring that file back from a backup, or set GMP_ENCRYPTION_KEY to its content`,
+    )
+  }
   throw new ConfigError(
     'this PostgreSQL database holds sealed secrets and this instance has no key: set GMP_ENCRYPTION_KEY to the key the other instances use',
   )

@@ -161,6 +161,10 @@ describe.each(['running', 'stopped'])('accounts of a %s instance', { timeout: 12
       'shop acme accounts update main --password a --password-file b',
       '--password and --password-file exclude each other',
     )
+    // As parts of a path they would name something else.
+    const odd = 'an id cannot be empty, "." or ".."'
+    expect(await run(['shop', 'acme', 'accounts', 'test', ''])).toMatchObject({ code: 2, err: `Error: ${odd}\n` })
+    await usage('shop acme accounts delete .. --yes', odd)
     const choice = await line('shop acme accounts add main --provider hotmail')
     expect(choice).toMatchObject({ code: 2, out: '' })
     expect(choice.err).toMatch(/^Error: option '--provider <name>' argument 'hotmail' is invalid.*gmail.*\n$/)

@@ -108,7 +108,10 @@ describe('config check', () => {
 
   it.each([
     ['[delivery]\nmax_retrys = 2\n', 'config.ini [delivery] max_retrys is not a known key; did you mean max_retries?'],
-    ['[server]\nport = http\n', 'config.ini [server] port is "http": it should be a whole number from 0 to 65535'],
+    [
+      '[server]\nport = http\n',
+      'config.ini [server] port is "http": it should be a whole number from 0 to 65535 (not one that browsers refuse, as 6000)',
+    ],
     [
       '[volumes]\nvolume.files.backend = s3\nvolume.files.config = {"bucket": "b", "secrt": "hunter2"}\n',
       'config.ini [volumes] volume.files.config cannot be used: unknown key secrt',

@@ -1,12 +1,14 @@
 /** `mail-proxy delete <instance>`: removes the folder of an instance that does not run, with all it keeps. */
-import { rmSync } from 'node:fs'
+import { existsSync, lstatSync, realpathSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Command } from 'commander'
+import { lockAlone } from '../../db/sqlite.js'
 import { withApi } from '../api.js'
 import { createAsk } from '../ask.js'
 import { withExamples, withJson } from '../command.js'
 import type { CliIo } from '../context.js'
 import { databaseMayExist, showDatabase } from '../database.js'
-import { CliError } from '../errors.js'
+import { CliError, errorLine } from '../errors.js'
 import { folderExists, instanceFolder } from '../instance.js'
 import { show } from '../output/show.js'
 import { findProcess } from '../running.js'
@@ -21,13 +23,16 @@ export function addDelete(program: Command, io: CliIo): void {
     .action(async (instance: string, options: { yes?: boolean; json?: boolean }) => {
       const dir = instanceFolder(instance, io.env, io.home)
       if (!folderExists(dir)) throw new CliError(`there is no instance ${instance} (${dir})`)
-      const { database, waits, problem } = await whatIsThere(io, instance, dir)
+      if (lstatSync(dir).isSymbolicLink()) {
+        throw new CliError(`${dir} is a symbolic link to ${realpathSync(dir)}: remove both by hand`)
+      }
+      const { database, inside, waits, problem } = await whatIsThere(io, instance, dir)
       if (!options.yes) {
         const lost = waits === null ? `what it holds (${problem})` : `${waits} waiting messages`
         const yes = await createAsk(io).confirm(`Remove ${dir} for good, with ${lost}?`, '--yes')
         if (!yes) throw new CliError('nothing was removed')
       }
-      rmSync(dir, { recursive: true, force: true })
+      await removeUnserved(dir, inside)
       show(io, options, { instance, removed: dir, database_kept: database }, () => {
         const kept = database === null ? '' : `; the database ${database} is as it was`
         return `${instance} is removed${kept}\n`
@@ -39,6 +44,8 @@ export function addDelete(program: Command, io: CliIo): void {
 interface Found {
   /** A database that lies elsewhere and stays; null: it goes with the folder. */
   readonly database: string | null
+  /** SQLite file that goes with the folder; null: there is none. */
+  readonly inside: string | null
   /** null: cannot be told, and `problem` says why. */
   readonly waits: number | null
   readonly problem?: string
@@ -50,16 +57,28 @@ async function whatIsThere(io: CliIo, instance: string, dir: string): Promise<Fo
   if (running !== null)
     throw new CliError(`${instance} runs (pid ${running.pid}): \`mail-proxy stop ${instance}\` first`)
   let database: string | null = null
+  let inside: string | null = join(dir, 'mail_service.db')
   try {
     const { config } = settingsOfKnownInstance(io, instance)
     const isInside = config.database.dialect === 'sqlite' && config.database.url.startsWith(`${dir}/`)
     database = isInside ? null : showDatabase(config)
-    if (!databaseMayExist(config)) return { database, waits: 0 }
+    inside = isInside ? config.database.url : null
+    if (!databaseMayExist(config)) return { database, inside, waits: 0 }
     const { pending_messages: waits } = await withApi(io, instance, api =>
       api.call<{ pending_messages: number }>('GET', '/status'),
     )
-    return { database, waits }
+    return { database, inside, waits }
   } catch (error) {
-    return { database, waits: null, problem: (error as Error).message }
+    return { database, inside, waits: null, problem: errorLine(error).slice('Error: '.length) }
+  }
+}
+
+/** A service whose pid file is gone still holds its database. */
+async function removeUnserved(dir: string, database: string | null): Promise<void> {
+  const lock = database !== null && existsSync(database) ? await lockAlone(database) : null
+  try {
+    rmSync(dir, { recursive: true, force: true })
+  } finally {
+    lock?.release()
   }
 }

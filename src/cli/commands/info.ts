@@ -54,7 +54,10 @@ async function gather(io: CliIo, name: string): Promise<Info> {
     name,
     folder: config.instance.dir,
     database: showDatabase(config),
-    url: running !== null ? running.url : `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    url:
+      running !== null && running.url !== ''
+        ? running.url
+        : `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     running: running !== null,
     pid: running?.pid ?? null,
     version: VERSION,

@@ -1,5 +1,6 @@
 /** `mail-proxy list`: the instances of this user. */
-import { readdirSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Command } from 'commander'
 import { withExamples, withJson } from '../command.js'
 import type { CliIo } from '../context.js'
@@ -9,12 +10,12 @@ import { instanceFolder, instancesFolder } from '../instance.js'
 import { show } from '../output/show.js'
 import { table } from '../output/table.js'
 import { paintState } from '../output/text.js'
-import { findRunning } from '../running.js'
+import { lookAtProcess, type State } from '../running.js'
 import { settingsOfInstance } from '../settings.js'
 
 export interface ListedInstance {
   readonly name: string
-  readonly state: 'running' | 'stopped' | 'broken'
+  readonly state: State | 'broken'
   readonly pid: number | null
   readonly url: string | null
   readonly database: string | null
@@ -63,10 +64,10 @@ export function instanceNames(io: Pick<CliIo, 'env' | 'home'>): string[] {
       return false
     }
   }
+  const folder = instancesFolder(io.env, io.home)
   try {
-    return readdirSync(instancesFolder(io.env, io.home), { withFileTypes: true })
-      .filter(entry => entry.isDirectory() && isInstance(entry.name))
-      .map(entry => entry.name)
+    return readdirSync(folder)
+      .filter(name => isInstance(name) && isDirectory(join(folder, name)))
       .sort()
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
@@ -74,12 +75,16 @@ export function instanceNames(io: Pick<CliIo, 'env' | 'home'>): string[] {
   }
 }
 
+/** Also behind a symbolic link. */
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+}
+
 async function lookAt(io: CliIo, name: string): Promise<ListedInstance> {
   try {
     const { config } = settingsOfInstance(io, name, {})
-    const running = await findRunning(io, config.instance.dir)
-    const state = running === null ? 'stopped' : 'running'
-    return { name, state, pid: running?.pid ?? null, url: running?.url ?? null, database: showDatabase(config) }
+    const { state, process } = await lookAtProcess(io, config.instance.dir)
+    return { name, state, pid: process?.pid ?? null, url: process?.url || null, database: showDatabase(config) }
   } catch (error) {
     const problem = errorLine(error).slice('Error: '.length)
     return { name, state: 'broken', pid: null, url: null, database: null, problem }

@@ -7,7 +7,7 @@ import { CliError } from '../errors.js'
 import { isNewInstance, readToken, tokenPath } from '../instance.js'
 import { show } from '../output/show.js'
 import { findProcess } from '../running.js'
-import { type CreateService, serveUntilSignal } from '../serving.js'
+import { type CreateService, runsAlready, serveUntilSignal } from '../serving.js'
 import { settingsOfInstance } from '../settings.js'
 import { reachable } from '../welcome.js'
 import { addServingOptions, type ServingOptions, servingArguments, toFlags } from './serve.js'
@@ -45,7 +45,7 @@ async function serveHere(
   const { dir } = loaded.config.instance
   refuseSecond(io, instance, dir)
   const isNew = dir !== null && isNewInstance(dir)
-  await serveUntilSignal(loaded, io, createService, { isNew, quiet: options.quiet ?? false })
+  await serveUntilSignal(loaded, io, createService, { isNew, quiet: options.quiet ?? false, alone: true })
 }
 
 /** Also what a restart does once the old process is gone. */
@@ -66,7 +66,5 @@ export async function startOnItsOwn(io: CliIo, instance: string, options: StartO
 
 function refuseSecond(io: CliIo, instance: string, dir: string | null): void {
   const running = findProcess(io, dir)
-  if (running !== null && running.pid !== io.pid) {
-    throw new CliError(`${instance} runs already on ${reachable(running.url)} (pid ${running.pid})`)
-  }
+  if (running !== null && running.pid !== io.pid) throw runsAlready(instance, running)
 }

@@ -8,7 +8,7 @@ import { ExitWith, errorLine } from '../errors.js'
 import { show } from '../output/show.js'
 import { fields } from '../output/table.js'
 import { counted, duration, paintState } from '../output/text.js'
-import { findProcess, findRunning } from '../running.js'
+import { lookAtProcess, type State } from '../running.js'
 import { settingsOfKnownInstance } from '../settings.js'
 
 interface ServiceStatus {
@@ -36,7 +36,7 @@ export function addStatus(program: Command, io: CliIo): void {
 
 interface Answer extends Partial<ServiceStatus> {
   readonly instance: string
-  readonly state: 'running' | 'stopped' | 'not answering'
+  readonly state: State
   readonly pid: number | null
   readonly url: string | null
   readonly problem?: string
@@ -44,10 +44,11 @@ interface Answer extends Partial<ServiceStatus> {
 
 async function gather(io: CliIo, instance: string): Promise<Answer> {
   const { config } = settingsOfKnownInstance(io, instance)
-  const process = findProcess(io, config.instance.dir)
-  const running = await findRunning(io, config.instance.dir)
-  const state = running !== null ? 'running' : process === null ? 'stopped' : 'not answering'
-  const known = { instance, state, pid: process?.pid ?? null, url: running?.url ?? null } as const
+  const { state, process } = await lookAtProcess(io, config.instance.dir)
+  const known = { instance, state, pid: process?.pid ?? null, url: state === 'running' ? process!.url : null }
+  if (state === 'starting') {
+    return { ...known, problem: `it is starting and sends nothing yet; its log tells how far it is` }
+  }
   if (state === 'not answering') {
     return { ...known, problem: `process ${process?.pid} is there and does not answer on ${process?.url}` }
   }

@@ -174,5 +174,8 @@ function whatNow(instance: string, tenant: string, record: FollowedMessage, late
   if (record.status === 'sent') {
     return `\nsent, but its report is not acknowledged yet: mail-proxy ${instance} diagnose --tenant ${tenant}\n`
   }
+  if (!ENDED.includes(record.status)) {
+    return `\nit is not sent yet and stays in the queue: mail-proxy ${instance} diagnose --tenant ${tenant} --account ${record.account_id}\n`
+  }
   return `\nit was not sent: mail-proxy ${instance} diagnose --tenant ${tenant} --account ${record.account_id}\n`
 }

@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { migrate } from '../../db/migrate.js'
 import { replaceToken } from '../admin-token.js'
+import { refuseOldSchema } from '../api.js'
 import { withExamples, withJson } from '../command.js'
 import type { CliIo } from '../context.js'
 import { withInstanceDatabase } from '../database.js'
@@ -39,6 +40,7 @@ async function regenerate(io: CliIo, instance: string): Promise<string> {
       `the token is set by the ${sources.get('server.apiToken')} (GMP_API_TOKEN, api_token): change it there`,
     )
   }
+  await refuseOldSchema(config)
   return withInstanceDatabase(config, { exclusive: false }, async db => {
     await migrate(db)
     return replaceToken(db, folderOf(config.instance.dir))

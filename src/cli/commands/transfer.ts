@@ -7,7 +7,7 @@ import { createLogger } from '../../lib/logger.js'
 import { type Transferred, transfer } from '../../transfer/transfer.js'
 import { withExamples, withJson } from '../command.js'
 import type { CliIo } from '../context.js'
-import { databaseMayExist, showDatabase, withInstanceDatabase } from '../database.js'
+import { databaseMayExist, explainAway, showDatabase, withInstanceDatabase } from '../database.js'
 import { CliError, UsageError } from '../errors.js'
 import { DEFAULT_INSTANCE } from '../instance.js'
 import { createProgress } from '../output/progress.js'
@@ -45,6 +45,8 @@ export function addTransfer(program: Command, io: CliIo, instance: string): void
             ...names,
             now: new Date(),
             progress: (table, rows, of) => progress.step(`${table}: ${rows} of ${of}`),
+          }).catch(error => {
+            throw explainAway(error, target)
           })
         } finally {
           progress.end()

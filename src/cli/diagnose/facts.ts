@@ -1,5 +1,7 @@
 /** What a diagnosis knows, as the API and the machine told it. Times in Unix seconds unless the name says ms. */
 
+import type { State } from '../running.js'
+
 export interface Facts {
   readonly instance: string
   readonly warnings: readonly string[]
@@ -15,7 +17,7 @@ export interface Facts {
 }
 
 export interface ProcessFacts {
-  readonly state: 'running' | 'stopped' | 'not answering'
+  readonly state: State
   readonly pid: number | null
   readonly url: string | null
   /** Of the service that answers, and of this program. */

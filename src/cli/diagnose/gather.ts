@@ -10,7 +10,7 @@ import { type Api, withApi } from '../api.js'
 import type { CliIo } from '../context.js'
 import { databaseMayExist, showDatabase, withInstanceDatabase } from '../database.js'
 import { errorLine } from '../errors.js'
-import { findProcess, findRunning } from '../running.js'
+import { lookAtProcess } from '../running.js'
 import type {
   Account,
   AccountTest,
@@ -46,7 +46,7 @@ export async function gather(
   step: (doing: string) => void,
 ): Promise<Facts> {
   step('looking at process and database')
-  const process = await lookAtProcess(io, config)
+  const process = await processFacts(io, config)
   const database = await lookAtDatabase(config)
   const blank = { instance, warnings, process, database, isNetworkTested: scope.network }
   const nothing = { service: null, accountTests: [], syncTests: [] }
@@ -65,12 +65,10 @@ export async function gather(
   }
 }
 
-async function lookAtProcess(io: CliIo, { instance: { dir } }: Config): Promise<ProcessFacts> {
-  const process = findProcess(io, dir)
-  const running = await findRunning(io, dir)
-  const state = running !== null ? 'running' : process === null ? 'stopped' : 'not answering'
-  const version = running === null ? null : await versionOf(running.url)
-  return { state, pid: process?.pid ?? null, url: running?.url ?? process?.url ?? null, version, ownVersion: VERSION }
+async function processFacts(io: CliIo, { instance: { dir } }: Config): Promise<ProcessFacts> {
+  const { state, process } = await lookAtProcess(io, dir)
+  const version = state === 'running' ? await versionOf(process!.url) : null
+  return { state, pid: process?.pid ?? null, url: process?.url || null, version, ownVersion: VERSION }
 }
 
 async function versionOf(url: string): Promise<string | null> {

@@ -43,6 +43,10 @@ function judgeProcess({ process, instance }: Facts): Finding[] {
   if (state === 'stopped') {
     return [failed('process', 'it does not run: nothing is sent', `mail-proxy start ${instance} --background`)]
   }
+  if (state === 'starting') {
+    const text = `process ${pid} is starting: nothing is sent yet`
+    return [failed('process', text, `look into its log (mail-proxy ${instance} info) for what it waits for`)]
+  }
   if (state === 'not answering') {
     return [
       failed(
@@ -60,7 +64,10 @@ function judgeProcess({ process, instance }: Facts): Finding[] {
 function judgeDatabase({ database, instance }: Facts): Finding[] {
   const { shown, exists, problem, schema, integrity, freeMb, minFreeMb, sizeMb, walMb } = database
   if (!exists) return [odd('database', `${shown} does not exist yet`, `mail-proxy start ${instance} --background`)]
-  if (problem !== null) return [failed('database', `${shown}: ${problem}`)]
+  if (problem !== null) {
+    const text = problem.includes(shown) ? problem : `${shown}: ${problem}`
+    return [failed('database', text, `mend what it names; where it lies stands in mail-proxy ${instance} config`)]
+  }
   const findings: Finding[] = []
   if (schema !== null && schema.current > schema.latest) {
     const text = `it has schema ${schema.current}, this version knows ${schema.latest}`
