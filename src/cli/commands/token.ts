@@ -1,6 +1,7 @@
 /** `mail-proxy <instance> token`: shows the admin token, or replaces it. */
 import type { Command } from 'commander'
 import { migrate } from '../../db/migrate.js'
+import { systemClock } from '../../lib/clock.js'
 import { replaceToken } from '../admin-token.js'
 import { refuseOldSchema } from '../api.js'
 import { withExamples, withJson } from '../command.js'
@@ -8,6 +9,7 @@ import type { CliIo } from '../context.js'
 import { withInstanceDatabase } from '../database.js'
 import { CliError } from '../errors.js'
 import { readToken, tokenPath } from '../instance.js'
+import { lookAtProcess } from '../running.js'
 import { settingsOfKnownInstance } from '../settings.js'
 
 export function addToken(program: Command, io: CliIo, instance: string): void {
@@ -41,10 +43,23 @@ async function regenerate(io: CliIo, instance: string): Promise<string> {
     )
   }
   await refuseOldSchema(config)
-  return withInstanceDatabase(config, { exclusive: false }, async db => {
+  const token = await withInstanceDatabase(config, { exclusive: false }, async db => {
     await migrate(db)
     return replaceToken(db, folderOf(config.instance.dir))
   })
+  await untilKnown(io, config.instance.dir, token)
+  return token
+}
+
+/** A service remembers a hash for up to a second: the command that follows this one must not be refused meanwhile. */
+async function untilKnown(io: CliIo, dir: string | null, token: string): Promise<void> {
+  const { state, process } = await lookAtProcess(io, dir)
+  if (state !== 'running' || process === null) return
+  for (let tries = 0; tries < 30; tries += 1) {
+    const answer = await fetch(`${process.url}/status`, { headers: { 'x-api-token': token } }).catch(() => null)
+    if (answer?.status !== 401) return
+    await systemClock.sleep(100)
+  }
 }
 
 function folderOf(dir: string | null): string {
