@@ -82,6 +82,12 @@ export async function claimDue(
   )
 }
 
+/**
+ * Nothing goes out at all. Asked in the claim itself, for what the process remembers may be a step old: a message that
+ * came after a suspension was answered must not be claimed.
+ */
+const STOPPED = "(key = 'scheduler_active' and value = '0') or key = 'release_needed'"
+
 function claimOne(lease: number, claim: number, now: number, request: ClaimRequest): Statement {
   const { limit, limits } = request
   const params: (string | number)[] = [lease, now, limit, request.now, claim]
@@ -97,6 +103,7 @@ function claimOne(lease: number, claim: number, now: number, request: ClaimReque
     sql: `with due as @materialized (
         select seq from messages where ${claimable}
           and exists (select 1 from leases l where l.id = $1 and l.until > @now($2))
+          and not exists (select 1 from meta where ${STOPPED})
         order by priority, seq limit ${most} @skip_locked)
       update messages set status = 'sending', stage = 3, lease = $1, claim = $5, updated_at = $4
       where seq in (select seq from due)

@@ -133,6 +133,17 @@ describe.each(dialects)('claimDue on %s', dialect => {
     expect(await ids(account, 424_242)).toEqual([])
   })
 
+  it('nothing once the scheduler is suspended or the database waits for its release, whatever the process remembers', async () => {
+    const [first] = await addPriorities(0)
+    for (const [key, value] of [['scheduler_active', '0'] as const, ['release_needed', 'restored'] as const]) {
+      await rig.exec(`insert into meta (key, value) values ('${key}', '${value}')`)
+      expect(await ids(account, lease)).toEqual([])
+      await rig.exec(`delete from meta where key = '${key}'`)
+    }
+    await rig.exec("insert into meta (key, value) values ('scheduler_active', '1')")
+    expect(await ids(account, lease)).toEqual([first])
+  })
+
   it('several requests in one unit answer each their own list, in order', async () => {
     const other = await rig.account('beta')
     const mine = await rig.add(account, 3)
