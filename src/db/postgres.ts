@@ -10,7 +10,9 @@ import { createExpander, type DialectOptions } from './dialect.js'
 const CHANNEL = 'gmp_wake'
 /** A deadlock or a serialization failure undid the unit wholly; the same unit may simply be sent again. */
 const UNDONE = new Set(['40001', '40P01'])
-const MAX_TRIES = 5
+const MAX_TRIES = 8
+/** Any number that no other advisory lock has. */
+const REPEAT_LOCK = 7304112
 /** Longest silence inside a unit, ms: its statements follow each other at once. The server then undoes it. */
 const UNIT_STALL_MS = 5_000
 
@@ -64,12 +66,14 @@ export async function openPostgres(url: string, options: PostgresOptions): Promi
   }
 
   const write = (unit: readonly Statement[], relaxed: boolean): Promise<Row[][]> =>
-    again(async () => {
+    again(async isRepeat => {
       const client = await connect(pool)
       let broken: Error | undefined
       try {
-        if (unit.length === 1 && !relaxed) return [await query(client, unit[0]!)]
+        if (unit.length === 1 && !relaxed && !isRepeat) return [await query(client, unit[0]!)]
         await client.query(relaxed ? 'begin; set local synchronous_commit = off' : 'begin')
+        // Undone units that begin anew at once would undo each other again: one at a time they come through.
+        if (isRepeat) await client.query(`select pg_advisory_xact_lock(${REPEAT_LOCK})`)
         const results: Row[][] = []
         for (const statement of unit) results.push(await query(client, statement))
         await client.query('commit')
@@ -115,10 +119,10 @@ export async function openPostgres(url: string, options: PostgresOptions): Promi
   }
 }
 
-async function again<T>(work: () => Promise<T>): Promise<T> {
+async function again<T>(work: (isRepeat: boolean) => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries += 1) {
     try {
-      return await work()
+      return await work(tries > 1)
     } catch (error) {
       const code = (error as { cause?: { code?: string } }).cause?.code
       if (tries >= MAX_TRIES || code === undefined || !UNDONE.has(code)) throw error
