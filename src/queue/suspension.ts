@@ -1,6 +1,7 @@
 /**
  * Suspending and activating: one batch, a tenant, the whole scheduler. A tenant's list of suspended batches is JSON, so
- * a code may hold any character; ['*'] is all of them. Survives restarts; the dispatcher reads it before each claim.
+ * a code may hold any character; ['*'] is all of them. Survives restarts. The dispatcher reads both before it
+ * claims; the whole scheduler's switch is asked once more in the claim itself.
  */
 import type { Db } from '../db/db.js'
 
