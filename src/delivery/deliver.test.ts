@@ -56,7 +56,12 @@ async function deliverFrozen(frozenMs: number) {
   const unused = () => Promise.reject(new Error('not needed'))
   const sources = { fetchAttachments: unused, offload: unused, loadContent: unused }
   const deps = { clock, log: silentLog, transport, journal, lease, marginMs: MARGIN_MS, ...sources }
-  const outcome = await deliver(claimed, lookup, deps, { abort: new AbortController(), isBegun: false, isAsked: false })
+  const outcome = await deliver(claimed, lookup, deps, {
+    abort: new AbortController(),
+    letter: null,
+    isBegun: false,
+    isAsked: false,
+  })
   return { outcome, dots, journalled }
 }
 

@@ -191,7 +191,8 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     let total = 0
     const fresh = candidates.filter(isFresh).slice(0, Math.max(1, Math.min(places.free, CLAIMS_PER_UNIT)))
     for (let i = 0; i < candidates.length; i += CLAIMS_PER_UNIT) {
-      const room = places.free + options.batchSizePerAccount - lanes.buffered()
+      // Of what waits, is being sent and is being settled: the contents of all of them are in memory.
+      const room = options.maxConcurrentSends + options.batchSizePerAccount - sends.held
       if (draining) break
       // What others claimed ahead and cannot send now must not keep out an account that could send at once; one waits for
       // a place in any case, so that a send that hangs is broken off for it.

@@ -3,6 +3,13 @@
  * by answering, so that a dead server or a tarpit holds one place and not all of them.
  */
 import type { ClaimedMessage } from '../queue/claim.js'
+import type { Letter } from '../smtp/transport.js'
+
+/** A message whose envelope leaves with the final dot of the one before, over the same connection. */
+export interface Ahead {
+  readonly claimed: ClaimedMessage
+  readonly letter: Letter
+}
 
 export interface Lane {
   readonly key: number
@@ -10,6 +17,9 @@ export interface Lane {
   server: string
   /** Claimed and not yet being sent. */
   buffer: ClaimedMessage[]
+  /** Taken from the buffer and waiting for the reply to the message before. */
+  readonly ahead: Set<Ahead>
+  /** Transactions under way, each on a connection of its own. */
   inFlight: number
   /** Connections it may use now; between 1 and the account's max_connections. */
   window: number
@@ -46,6 +56,7 @@ export function newLane(key: number, learned: Learned = { window: FIRST_WINDOW, 
     key,
     server: '',
     buffer: [],
+    ahead: new Set(),
     inFlight: 0,
     window: learned.window,
     ready: false,

@@ -62,7 +62,7 @@ export function createLanes(): Lanes {
     },
     buffered() {
       let sum = 0
-      for (const lane of lanes.values()) sum += lane.buffer.length
+      for (const lane of lanes.values()) sum += lane.buffer.length + lane.ahead.size
       return sum
     },
     get size() {

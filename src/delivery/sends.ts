@@ -15,8 +15,8 @@ import { nextTransition, type RetryPolicy, type Transition } from '../queue/tran
 import type { MailTransport } from '../smtp/transport.js'
 import type { TraceContext, Tracer } from '../tracing/tracer.js'
 import { isSending, mayBegin, type Permissions } from './admission.js'
-import { type DeliverDeps, deliver, HUNG, type Sending } from './deliver.js'
-import { type Lane, learn, spare, widthOf } from './lane.js'
+import { type DeliverDeps, deliver, HUNG, letterAhead, type Sending } from './deliver.js'
+import { type Ahead, type Lane, learn, spare, widthOf } from './lane.js'
 import type { Lanes } from './lanes.js'
 import type { Place, Places } from './places.js'
 import type { Lookup, Settings } from './settings.js'
@@ -87,6 +87,8 @@ export interface Sends {
   review(lease: Lease): Promise<void>
   /** Claims this process knows of; what the database shows beyond them was claimed without our hearing of it. */
   holds(seq: number): boolean
+  /** How many they are. */
+  readonly held: number
   /** Starts none any more, gives back what waits and what `claiming` brings, lets sends end, then breaks them off. */
   drain(claiming: Promise<unknown>, graceMs: number): Promise<void>
   /** The lease is lost: what is under way must not reach its final dot, and nothing that waits is ours. */
@@ -123,26 +125,66 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       const claimed = lane.buffer[0]!
       // An operator has spoken since it was claimed: the next review gives it back.
       if (!mayBegin(claimed, lookup, permissions)) break
-      const sending: Sending = { abort: new AbortController(), isBegun: false, isAsked: false }
-      const favoured = (lane.inFlight === 0 && !lane.isHeldUp) || claimed.priority === 0
-      const place = places.take(lane.server, favoured, () => breakOff(sending))
+      const sending: Sending = { abort: new AbortController(), letter: null, isBegun: false, isAsked: false }
+      const place = placeFor(lane, claimed, sending)
       if (place === null) {
         starved.add(lane)
         break
       }
-      sending.onAsk = place.asks
       lane.buffer.shift()
-      lane.inFlight += 1
-      sendings.add(sending)
-      const send = sendOne(lane, lookup, claimed, place, sending).finally(() => {
-        sendings.delete(sending)
-        lane.inFlight -= 1
-        place.give(null)
-        running.delete(send)
-        after(lane)
-      })
-      running.add(send)
+      start(lane, lookup, claimed, place, sending)
     }
+  }
+
+  const placeFor = (lane: Lane, claimed: ClaimedMessage, sending: Sending): Place | null => {
+    const favoured = (lane.inFlight === 0 && !lane.isHeldUp) || claimed.priority === 0
+    return places.take(lane.server, favoured, () => breakOff(sending))
+  }
+
+  const start = (lane: Lane, lookup: Lookup, claimed: ClaimedMessage, place: Place, sending: Sending) => {
+    sending.onAsk = place.asks
+    lane.inFlight += 1
+    sendings.add(sending)
+    const send = sendOne(lane, lookup, claimed, place, sending).finally(() => running.delete(send))
+    running.add(send)
+  }
+
+  /**
+   * The lane's next message, to follow over the connection of one that is at its final dot: as the next pump would take
+   * it, unless another lane waits for the place.
+   */
+  const takeAhead = (lane: Lane, lookup: Lookup, lease: Lease): Ahead | null => {
+    const { account } = lookup
+    const [claimed] = lane.buffer
+    if (claimed === undefined || draining || starved.size > 0 || !isSending(settings)) return null
+    // On trial one message tells for all; and what has changed is to be seen by the next.
+    if (account.trial !== null || !settings.isCurrent(lookup)) return null
+    if (claimed.lease !== lease.id || !mayBegin(claimed, lookup, permissionsOf(lookup, clock.now()))) return null
+    if (lane.inFlight > widthOf(lane, account.maxConnections, clock.monotonic(), options.slowSendMs)) return null
+    const letter = letterAhead(claimed, lookup, clock.now())
+    if (letter === null) return null
+    const ahead = { claimed, letter }
+    lane.buffer.shift()
+    lane.ahead.add(ahead)
+    return ahead
+  }
+
+  /** Its turn has come: the message before has ended. Given back when it cannot go after all. */
+  const follow = (
+    lane: Lane,
+    lookup: Lookup,
+    lease: Lease,
+    { claimed, letter }: Ahead,
+    before: Sending,
+    isGood: boolean,
+  ) => {
+    const { abort } = before
+    const sending: Sending = { abort, letter, isBegun: false, isAsked: false }
+    const mayGo = isGood && !abort.signal.aborted && deps.lease() === lease
+    const place = mayGo ? placeFor(lane, claimed, sending) : null
+    if (place !== null) return start(lane, lookup, claimed, place, sending)
+    transport.forgo(letter.mail)
+    returnClaim(lease, lookup, claimed, true)
   }
 
   /** Only while nothing but commands has gone out: a content that is being sent makes progress, a dot is in doubt. */
@@ -168,7 +210,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
    * A place came free: for immediate messages, then those whose server answers, then the others; among them whoever
    * waits longest. Then the lane's own next.
    */
-  const after = (lane: Lane) => {
+  const after = (lane: Lane, lookup: Lookup) => {
     let woken = 0
     for (const turn of TURNS) {
       for (const waiting of starved) {
@@ -180,7 +222,10 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
         else deps.wakeLoop()
       }
     }
-    if (lane.buffer.length > 0) void repump(lane)
+    if (lane.buffer.length > 0) {
+      if (settings.isCurrent(lookup)) pump(lane, lookup)
+      else void repump(lane)
+    }
     if (lane.ready && lane.buffer.length < options.batchSizePerAccount / 2) deps.wakeLoop()
     else lanes.retire(lane)
   }
@@ -195,7 +240,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
    * deleted, a rule's window closed.
    */
   const review = async (lease: Lease) => {
-    const full = [...lanes.all()].filter(lane => lane.buffer.length > 0)
+    const full = [...lanes.all()].filter(lane => lane.buffer.length > 0 || lane.ahead.size > 0)
     if (full.length === 0) return
     const lookups = await settings.get(full.map(lane => lane.key))
     const now = clock.now()
@@ -221,7 +266,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
 
   /** The account is gone: what was claimed goes back without its limits, and ends with the rest of its queue. */
   const abandonLane = (lane: Lane, lease: Lease): Promise<void> => {
-    const waiting = lane.buffer
+    const waiting = [...takeBackAhead(lane, () => true), ...lane.buffer]
     lane.buffer = []
     const done = (async () => {
       for (const claimed of waiting) held.delete(claimed.seq)
@@ -259,8 +304,40 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     sending: Sending,
   ): Promise<void> => {
     const lease = deps.lease()
-    // Its claim was under a lease that is lost: the rescuer has it.
-    if (lease === null || lease.id !== claimed.lease) return
+    let following: Ahead | null = null
+    let ended: { readonly outcome: Outcome; readonly trace: TraceContext | null } | null = null
+    try {
+      // Else its claim was under a lease that is lost: the rescuer has it.
+      if (lease !== null && lease.id === claimed.lease) {
+        sending.next = () => {
+          following = takeAhead(lane, lookup, lease)
+          return following?.letter ?? null
+        }
+        ended = await attempt(lane, lookup, claimed, lease, place, sending)
+      }
+    } finally {
+      sendings.delete(sending)
+      lane.inFlight -= 1
+      place.give(null)
+      // Unless it was taken back meanwhile.
+      if (following !== null && lease !== null && lane.ahead.delete(following)) {
+        const isGood = ended !== null && ended.outcome.failure === null && !ended.outcome.interrupted
+        follow(lane, lookup, lease, following, sending, isGood)
+      }
+      after(lane, lookup)
+    }
+    if (ended !== null && lease !== null) await conclude(lease, lookup, claimed, ended.outcome, ended.trace)
+  }
+
+  /** From the first word to the server to its last, and what is learnt from it. */
+  const attempt = async (
+    lane: Lane,
+    lookup: Lookup,
+    claimed: ClaimedMessage,
+    lease: Lease,
+    place: Place,
+    sending: Sending,
+  ) => {
     const span = tracer.attempt(claimed, lookup.account, claimed.trace)
     const start = { at: clock.monotonic() }
     lane.starts.add(start)
@@ -292,8 +369,8 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       options.slowSendMs,
     )
     events.attempted(claimed, outcome, durationMs)
-    await tellAccount(lane, lease, lookup, outcome)
-    await conclude(lease, lookup, claimed, outcome, span.context)
+    if (outcome.failure !== null || lookup.account.trial !== null) await tellAccount(lane, lease, lookup, outcome)
+    return { outcome, trace: span.context }
   }
 
   /** The outcome is settled whatever becomes of this. */
@@ -353,15 +430,28 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
 
   /** Of what the lane claimed ahead these go back to their place, as if never claimed. */
   const giveBack = (lane: Lane, lease: Lease, lookup: Lookup, which: (claimed: ClaimedMessage) => boolean) => {
+    for (const claimed of takeBackAhead(lane, which)) returnClaim(lease, lookup, claimed, true)
     const [back, stays] = [[], []] as [ClaimedMessage[], ClaimedMessage[]]
     for (const claimed of lane.buffer) (which(claimed) ? back : stays).push(claimed)
     lane.buffer = stays
-    for (const claimed of back) {
-      const done = conclude(lease, lookup, claimed, interrupted(claimed.envelope.to)).finally(() =>
-        running.delete(done),
-      )
-      running.add(done)
+    for (const claimed of back) returnClaim(lease, lookup, claimed, false)
+  }
+
+  /** Those of the lane whose envelope is out ahead of their turn: the connections they were to follow on end. */
+  const takeBackAhead = (lane: Lane, which: (claimed: ClaimedMessage) => boolean): ClaimedMessage[] => {
+    const back = [...lane.ahead].filter(({ claimed }) => which(claimed))
+    for (const ahead of back) {
+      lane.ahead.delete(ahead)
+      transport.forgo(ahead.letter.mail)
     }
+    return back.map(({ claimed }) => claimed)
+  }
+
+  /** To its place, as if never claimed; a server that was told DATA may have counted it. */
+  const returnClaim = (lease: Lease, lookup: Lookup, claimed: ClaimedMessage, reachedData: boolean) => {
+    const outcome = { ...interrupted(claimed.envelope.to), reachedData }
+    const done = conclude(lease, lookup, claimed, outcome).finally(() => running.delete(done))
+    running.add(done)
   }
 
   return {
@@ -376,6 +466,9 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     isCrowded: () => starved.size > 0,
     review,
     holds: seq => held.has(seq),
+    get held() {
+      return held.size
+    },
     async drain(claiming, graceMs) {
       draining = true
       await Promise.race([claiming, clock.sleep(graceMs)])
@@ -383,7 +476,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       const lookups = await settings.get([...lanes.all()].map(lane => lane.key)).catch(() => new Map<number, Lookup>())
       for (const lane of lanes.all()) {
         const lookup = lookups.get(lane.key)
-        if (lease === null || lane.buffer.length === 0) continue
+        if (lease === null || lane.buffer.length + lane.ahead.size === 0) continue
         if (lookup !== undefined) giveBack(lane, lease, lookup, () => true)
         else running.add(abandonLane(lane, lease))
       }
@@ -396,7 +489,10 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     abandon() {
       for (const { abort } of sendings) abort.abort()
       held.clear()
-      for (const lane of lanes.all()) lane.buffer = []
+      for (const lane of lanes.all()) {
+        lane.buffer = []
+        takeBackAhead(lane, () => true)
+      }
     },
   }
 }

@@ -36,6 +36,8 @@ export interface Settings {
   /** Says that something changed: to this process now, to the others by the version. */
   bump(): Promise<void>
   forget(): void
+  /** True while nothing has changed since this was answered. */
+  isCurrent(lookup: Lookup): boolean
   /** Accounts that are gone are absent. */
   get(keys: readonly number[]): Promise<ReadonlyMap<number, Lookup>>
 }
@@ -107,6 +109,7 @@ export function createSettings({ db, clock, timezone, loadAccounts, loadTenants,
       forget()
     },
     forget,
+    isCurrent: lookup => accounts.get(lookup.account.key) === lookup,
     async get(keys) {
       const found = new Map<number, Lookup>()
       const missing: number[] = []

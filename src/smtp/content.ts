@@ -1,7 +1,7 @@
 /**
  * From the 354 to the reply to the final dot (RFC 5321 §4.1.1.4). The order is the promise: the content, then
- * `beforeFinalDot`, and only when that has agreed the dot. A small content waits for a synchronous hook and leaves
- * together with its dot, in one write.
+ * `beforeFinalDot`, and only when that has agreed the dot. A small content waits for the hook and leaves together with
+ * its dot, and with the envelope of the next message where there is one, in one write.
  */
 import type { Readable } from 'node:stream'
 import type { Config } from '../config.js'
@@ -16,6 +16,8 @@ export interface ContentDeps {
   readonly wire: Wire
   readonly timeouts: Timeouts
   readonly remote: string
+  /** The commands that leave with the final dot, for the transaction after this one; '' when there is none. */
+  goAhead(): string
 }
 
 /** Under a usual socket send buffer: the dot then leaves with the hook's consent fresh, not minutes later. */
@@ -30,17 +32,13 @@ export async function sendContent(
   progress: Progress,
 ): Promise<Reply> {
   progress.phase = 'body'
+  if (deps.wire.broken !== null) throw deps.wire.broken
   const early = refusedEarly(deps, progress)
   if (early !== null) return early
   const content = openContent(mail, deps, progress)
   if (!Buffer.isBuffer(content)) return sendStream(deps, content, mail, options, progress)
-  if (content.length > oneWriteBytes)
-    return sendSlowly(deps, slices(content), content.length, options.beforeFinalDot, progress)
-  const agreed = options.beforeFinalDot()
-  if (agreed === undefined) return finalReply(deps, stuffWhole(content), progress)
-  // A rejection must not count as unhandled while the content is still going out.
-  agreed.catch(() => {})
-  return sendSlowly(deps, slices(content), content.length, () => agreed, progress)
+  if (content.length > oneWriteBytes) return sendSlowly(deps, slices(content), content.length, options, progress)
+  return endContent(deps, stuffWhole(content), options, progress)
 }
 
 /** A transaction that ends closes its source; a source that stalls runs into the transaction's time limit. */
@@ -58,7 +56,7 @@ async function sendStream(
     onBroken?.(error)
   }
   try {
-    return await sendSlowly(deps, content, mail.sizeBytes, options.beforeFinalDot, progress)
+    return await sendSlowly(deps, content, mail.sizeBytes, options, progress)
   } finally {
     wire.onBroken = onBroken
     // An error after this is of no interest, and would end the process without a listener.
@@ -70,16 +68,30 @@ async function sendSlowly(
   deps: ContentDeps,
   chunks: Iterable<Buffer> | Readable,
   sizeBytes: number,
-  beforeFinalDot: SendOptions['beforeFinalDot'],
+  options: SendOptions,
   progress: Progress,
 ): Promise<Reply> {
   const stuffer = new DotStuffer()
   const early = await sendChunks(deps, stuffer, chunks, sizeBytes, progress)
   if (early !== null) return early
   deps.wire.limit(null)
+  return endContent(deps, [stuffer.end()], options, progress)
+}
+
+/** `ending`: what is still to be written, the final dot at its end. */
+async function endContent(
+  deps: ContentDeps,
+  ending: Buffer[],
+  { beforeFinalDot }: SendOptions,
+  progress: Progress,
+): Promise<Reply> {
   const agreed = beforeFinalDot()
-  if (agreed !== undefined) await unlessBroken(deps.wire, agreed)
-  return refusedEarly(deps, progress) ?? finalReply(deps, stuffer.end(), progress)
+  if (agreed !== undefined) {
+    await unlessBroken(deps.wire, agreed)
+    const early = refusedEarly(deps, progress)
+    if (early !== null) return early
+  }
+  return finalReply(deps, ending, progress)
 }
 
 /** Null when all was written; a reply when the server refused the content before its end. */
@@ -116,12 +128,13 @@ async function sendChunks(
   return null
 }
 
-async function finalReply(deps: ContentDeps, ending: Buffer, progress: Progress): Promise<Reply> {
+async function finalReply(deps: ContentDeps, ending: Buffer[], progress: Progress): Promise<Reply> {
   const { wire, timeouts, remote } = deps
   if (wire.broken !== null) throw wire.broken
+  const ahead = deps.goAhead()
   progress.phase = 'final'
   progress.afterDot = true
-  wire.write(ending)
+  wire.write(Buffer.concat(ahead === '' ? ending : [...ending, Buffer.from(ahead)]))
   const [reply] = await wire.replies(1, timeouts.finalReplyTimeoutMs)
   if (reply!.code === 421) throw serverCloses(reply!, progress, remote)
   if (reply!.code >= 300 && reply!.code < 400) throw outOfStep(reply!, progress, remote)

@@ -32,15 +32,10 @@ export class DotStuffer {
   }
 }
 
-/** The whole content stuffed and ended, in one new buffer for one write. */
-export function stuffWhole(content: Buffer): Buffer {
+/** A whole content stuffed, and what ends it. */
+export function stuffWhole(content: Buffer): Buffer[] {
   const stuffer = new DotStuffer()
-  const stuffed = stuffer.push(content)
-  const end = stuffer.end()
-  const whole = Buffer.allocUnsafe(stuffed.length + end.length)
-  stuffed.copy(whole)
-  end.copy(whole, stuffed.length)
-  return whole
+  return [stuffer.push(content), stuffer.end()]
 }
 
 function stuff(chunk: Buffer, startsLine: boolean): Buffer {

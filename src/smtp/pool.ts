@@ -15,6 +15,7 @@ import { replyLine } from './reply.js'
 import { Session } from './session.js'
 import { type Pooled, Station } from './station.js'
 import {
+  type Letter,
   type Mail,
   type MailTransport,
   type ProbeResult,
@@ -46,36 +47,47 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     secureContext: createSecureContext({ minVersion: 'TLSv1.2', ca: deps.ca }),
   }
   const stations = new Map<number, Station>()
+  /** By a mail that was named as the next one, the connection that expects it. It keeps its turn meanwhile. */
+  const expectants = new Map<
+    Mail,
+    { readonly pooled: Pooled; readonly station: Station; readonly accountKey: number }
+  >()
   let sweeper: NodeJS.Timeout | null = null
   let open = 0
   let opened = 0
   let closed = false
 
   async function send(account: Account, envelope: Envelope, mail: Mail, options: SendOptions): Promise<Replies> {
-    const station = stationOf(account)
-    if (closed || options.signal.aborted)
+    if (closed || options.signal.aborted) {
+      forgo(mail)
       throw notStarted(account, closed ? 'the service is stopping' : 'it was stopped')
-    if (!station.enterNow(Math.max(1, account.maxConnections))) {
+    }
+    const station = stationOf(account)
+    const expectant = takeExpectant(mail)
+    if (expectant === null && !station.enterNow(Math.max(1, account.maxConnections))) {
       await station.enter(options.signal).catch(() => {
         throw notStarted(account, 'it was stopped while waiting for a connection')
       })
     }
+    let current: Pooled | null = null
+    const over = (pooled: Pooled) => {
+      current = pooled
+      return sendOver(pooled, station, account, { envelope, mail }, options)
+    }
     try {
-      const shape = shapeOf(account)
-      const kept = station.take(shape, clock.monotonic(), retire)
+      const kept = expectant ?? station.take(shapeOf(account), clock.monotonic(), retire)
       if (kept !== null) {
         try {
-          return await sendOver(kept, station, account, envelope, mail, options)
+          return await over(kept)
         } catch (error) {
           if (!isStale(error) || options.signal.aborted) throw error
           log.debug('A kept connection was stale', { tenant_id: account.tenantId, account_id: account.id })
         }
       }
-      const fresh = await connect(station, account, shape, options)
-      return await sendOver(fresh, station, account, envelope, mail, options)
+      return await over(await connect(station, account, options))
     } finally {
-      station.leave()
-      if (station.isEmpty) stations.delete(account.key)
+      // Its turn passes to the message it expects.
+      if ((current as Pooled | null)?.session.expects == null) leave(station, account.key)
     }
   }
 
@@ -83,15 +95,22 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     pooled: Pooled,
     station: Station,
     account: Account,
-    envelope: Envelope,
-    mail: Mail,
+    { envelope, mail }: Letter,
     options: SendOptions,
   ): Promise<Replies> {
     const { session } = pooled
-    const replies = await session.transact(envelope, mail, options)
+    const isKept = () =>
+      !closed &&
+      session.transactions < account.maxMessagesPerConnection &&
+      account.ttlSeconds > 0 &&
+      pooled.generation === station.generation
+    const replies = await session.transact(envelope, mail, options, () => {
+      const letter = isKept() ? (options.next?.() ?? null) : null
+      if (letter !== null) expectants.set(letter.mail, { pooled, station, accountKey: account.key })
+      return letter
+    })
     if (!session.isReusable) return replies
-    const isWorn = session.transactions >= account.maxMessagesPerConnection
-    if (closed || isWorn || account.ttlSeconds <= 0 || pooled.generation !== station.generation) {
+    if (!isKept()) {
       retire(pooled)
       return replies
     }
@@ -101,18 +120,37 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     return replies
   }
 
-  async function connect(
-    station: Station,
-    account: Account,
-    shape: string,
-    { signal, conversation }: SendOptions,
-  ): Promise<Pooled> {
+  /** The connection that the envelope of this mail went out on. */
+  function takeExpectant(mail: Mail): Pooled | null {
+    const expectant = expectants.get(mail)
+    if (expectant === undefined) return null
+    expectants.delete(mail)
+    return expectant.pooled.session.expects === mail ? expectant.pooled : null
+  }
+
+  function forgo(mail: Mail): void {
+    const expectant = expectants.get(mail)
+    if (expectant === undefined) return
+    expectants.delete(mail)
+    const { pooled, station, accountKey } = expectant
+    if (pooled.session.expects !== mail) return
+    // The transaction under way gives its turn back itself.
+    if (!pooled.session.isTransacting) leave(station, accountKey)
+    pooled.session.forgo()
+  }
+
+  function leave(station: Station, accountKey: number): void {
+    station.leave()
+    if (station.isEmpty) stations.delete(accountKey)
+  }
+
+  async function connect(station: Station, account: Account, { signal, conversation }: SendOptions): Promise<Pooled> {
     const { generation } = station
     const link = await openConnection(account, connecting, signal, conversation)
     const fields = { tenant_id: account.tenantId, account_id: account.id, remote: link.remote }
     log.debug('Connection opened', fields)
     const session = new Session(link, config, clock)
-    const pooled: Pooled = { session, shape, generation, idleUntil: 0 }
+    const pooled: Pooled = { session, shape: shapeOf(account), generation, idleUntil: 0 }
     open++
     opened++
     session.onGone(why => {
@@ -176,7 +214,7 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     return station
   }
 
-  return { send, probe, forget, stats, close }
+  return { send, forgo, probe, forget, stats, close }
 }
 
 /** Ends a connection politely and without waiting for it. */

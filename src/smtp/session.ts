@@ -1,7 +1,7 @@
 /**
- * The transactions of one logged-in connection (RFC 5321 §3.3), pipelined where the server offers it (RFC 2920): two
- * writes a message. Refusals are values; a connection that breaks, or a 421, is thrown as SmtpFailure and is the end
- * of the session.
+ * The transactions of one logged-in connection (RFC 5321 §3.3), pipelined where the server offers it (RFC 2920): one
+ * write a message while there is a next one, whose envelope goes along with the final dot. Refusals are values; a
+ * connection that breaks, or a 421, is thrown as SmtpFailure and is the end of the session.
  */
 import type { Socket } from 'node:net'
 import type { Clock } from '../lib/clock.js'
@@ -12,7 +12,7 @@ import { type EnvelopePlan, planEnvelope } from './envelope-plan.js'
 import type { Extensions } from './extensions.js'
 import { outOfStep, type Progress, serverCloses, toFailure } from './failures.js'
 import { isTooManyRecipients } from './reply.js'
-import type { Mail, RecipientReply, Replies, Reply, SendOptions, SmtpPhase } from './transport.js'
+import type { Letter, Mail, RecipientReply, Replies, Reply, SendOptions, SmtpPhase } from './transport.js'
 import { Wire, WireBroken } from './wire.js'
 import { writeDown } from './write-down.js'
 
@@ -36,12 +36,25 @@ interface EnvelopeReplies {
 
 type AskedPlan = Extract<EnvelopePlan, { refusal: null }>
 
+/** A transaction of which the envelope is out, and nothing else. */
+interface Ahead {
+  readonly mail: Mail
+  readonly plan: AskedPlan
+  /** Replies read on this connection before the first of its own. */
+  readonly repliesBefore: number
+}
+
 export class Session {
   private readonly wire: Wire
   private needsReset = false
+  private ahead: Ahead | null = null
+  /** An envelope is out that nothing will follow. */
+  private isForgone = false
   private readonly stop = () => this.wire.drop('the transaction was stopped')
   /** Transactions begun. */
   transactions = 0
+  /** One is under way. */
+  isTransacting = false
 
   constructor(
     private readonly link: Link,
@@ -55,9 +68,21 @@ export class Session {
     return this.link.remote
   }
 
-  /** False when the connection broke, or the server said more than it was asked. */
+  /** False when the connection broke, the server said more than it was asked, or an envelope is out. */
   get isReusable(): boolean {
-    return this.wire.isReusable
+    return this.wire.isReusable && this.ahead === null && !this.isForgone
+  }
+
+  /** The mail whose envelope is out ahead of its transaction: only that one may come next. */
+  get expects(): Mail | null {
+    return this.ahead?.mail ?? null
+  }
+
+  /** The mail that is expected will not come: the connection ends, after the transaction under way if there is one. */
+  forgo(): void {
+    this.ahead = null
+    this.isForgone = true
+    if (!this.isTransacting) this.wire.drop('the message whose envelope was out was not sent')
   }
 
   /** Called once when the connection is gone, also while idle. */
@@ -66,10 +91,15 @@ export class Session {
     if (this.wire.broken !== null) listener(this.wire.broken.message)
   }
 
-  /** One transaction. Throws SmtpFailure, or what `beforeFinalDot` was rejected with; the connection is gone then. */
-  async transact(envelope: Envelope, mail: Mail, options: SendOptions): Promise<Replies> {
+  /**
+   * One transaction; `next` is asked for the one after it. Throws SmtpFailure, or what `beforeFinalDot` was rejected
+   * with; the connection is gone then.
+   */
+  async transact(envelope: Envelope, mail: Mail, options: SendOptions, next: () => Letter | null): Promise<Replies> {
     const startedAt = this.clock.monotonic()
-    const plan = planEnvelope(envelope, mail, this.link.extensions)
+    const { ahead } = this
+    this.ahead = null
+    const plan = ahead?.plan ?? planEnvelope(envelope, mail, this.link.extensions)
     if (plan.refusal !== null) return this.result(startedAt, refusedAll(envelope, plan.refusal), null, false)
     if (plan.asked.length === 0) return this.result(startedAt, nobodyAsked(envelope, plan), null, false)
 
@@ -78,22 +108,26 @@ export class Session {
     if (options.signal.aborted) this.stop()
     const unwatch = watchAbort(options.signal, this.stop)
     this.transactions++
+    this.isTransacting = true
     wire.idle = false
     if (options.conversation !== undefined) wire.tap = writeDown(options.conversation, this.link.mask)
     try {
       const replies = link.extensions.pipelining
-        ? await this.askAtOnce(envelope, plan, progress)
+        ? await this.askAtOnce(envelope, plan, ahead, progress)
         : await this.askOneByOne(envelope, plan, progress)
-      const data = await this.finish(replies, mail, options, progress)
+      const data = await this.finish(replies, mail, options, next, progress)
       return this.result(startedAt, replies, data, progress.reachedData)
     } catch (error) {
+      this.ahead = null
       wire.drop()
       throw error instanceof WireBroken ? toFailure(error, progress, link.remote) : error
     } finally {
       unwatch()
+      this.isTransacting = false
       wire.tap = null
-      wire.idle = true
-      if (!wire.isReusable) wire.drop()
+      // What the server says from here on answers the envelope that is out, or nothing.
+      wire.idle = this.ahead === null
+      if (wire.idle && !this.isReusable) wire.drop()
     }
   }
 
@@ -111,18 +145,25 @@ export class Session {
     return goodbye
   }
 
-  /** MAIL, every RCPT and DATA in one write; the replies come in the same order (RFC 2920 §3.1). */
-  private async askAtOnce(envelope: Envelope, plan: AskedPlan, progress: Progress): Promise<EnvelopeReplies> {
+  /**
+   * MAIL, every RCPT and DATA in one write, unless they are out already; the replies come in the same order (RFC 2920
+   * §3.1).
+   */
+  private async askAtOnce(
+    envelope: Envelope,
+    plan: AskedPlan,
+    ahead: Ahead | null,
+    progress: Progress,
+  ): Promise<EnvelopeReplies> {
     const { wire } = this
+    // An envelope goes ahead of its transaction only behind one that reached its dot.
     const resets = this.needsReset ? 1 : 0
-    let commands = resets === 1 ? `RSET\r\n${plan.mailCommand}` : plan.mailCommand
-    for (const address of plan.asked) commands += `RCPT TO:<${address}>\r\n`
-    const before = wire.repliesRead
+    const before = ahead?.repliesBefore ?? wire.repliesRead
     const phaseOf = (index: number): SmtpPhase =>
       index < resets ? 'rset' : index === resets ? 'mail' : index <= resets + plan.asked.length ? 'rcpt' : 'data'
     let replies: Reply[]
     try {
-      wire.write(`${commands}DATA\r\n`)
+      if (ahead === null) wire.write((resets === 1 ? 'RSET\r\n' : '') + commandsOf(plan))
       progress.reachedData = true
       replies = await wire.replies(resets + plan.asked.length + 2, this.timeouts.commandTimeoutMs)
     } catch (error) {
@@ -204,18 +245,36 @@ export class Session {
     replies: EnvelopeReplies,
     mail: Mail,
     options: SendOptions,
+    next: () => Letter | null,
     progress: Progress,
   ): Promise<Reply | null> {
-    const goesAhead = replies.data?.code === 354
+    const { wire, timeouts, remote } = this
+    const isAwaited = replies.data?.code === 354
     if (replies.mail === null && replies.anyAccepted) {
-      if (goesAhead)
-        return sendContent({ wire: this.wire, timeouts: this.timeouts, remote: this.remote }, mail, options, progress)
+      if (isAwaited) {
+        // Its conversation is one transaction's: the commands of another have no place in it.
+        const isAlone = !this.link.extensions.pipelining || options.conversation !== undefined
+        const goAhead = () => (isAlone ? '' : this.goAhead(next()))
+        options.onContent?.()
+        return sendContent({ wire, timeouts, remote, goAhead }, mail, options, progress)
+      }
       this.needsReset = true
       return replies.data
     }
     this.needsReset = true
-    if (goesAhead && this.wire.broken === null) await this.endEmptyData(progress)
+    if (isAwaited && wire.broken === null) await this.endEmptyData(progress)
     return null
+  }
+
+  /** The envelope of the next transaction, to be written behind the dot of this one. */
+  private goAhead(letter: Letter | null): string {
+    if (letter === null) return ''
+    const { envelope, mail } = letter
+    const plan = planEnvelope(envelope, mail, this.link.extensions)
+    // Refused here: it is told so when its turn comes.
+    if (plan.refusal !== null || plan.asked.length === 0) return ''
+    this.ahead = { mail, plan, repliesBefore: this.wire.repliesRead + 1 }
+    return commandsOf(plan)
   }
 
   /**
@@ -239,6 +298,12 @@ export class Session {
       durationMs: this.clock.monotonic() - startedAt,
     }
   }
+}
+
+function commandsOf({ mailCommand, asked }: AskedPlan): string {
+  let commands = mailCommand
+  for (const address of asked) commands += `RCPT TO:<${address}>\r\n`
+  return `${commands}DATA\r\n`
 }
 
 function isAcceptance(reply: Reply): boolean {

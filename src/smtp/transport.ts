@@ -82,13 +82,28 @@ export class SmtpFailure extends Error {
   }
 }
 
+/** A mail and who is to get it. */
+export interface Letter {
+  readonly envelope: Envelope
+  readonly mail: Mail
+}
+
 export interface SendOptions {
   readonly signal: AbortSignal
   /**
-   * Called after the last octet of the body and before the final dot. Journals the attempt and checks the lease.
-   * When it rejects, the dot is not sent and the connection is dropped; the rejection is what `send` throws.
+   * Called when the content is at hand, for a long one when its last octet is out, and always before the final dot.
+   * Journals the attempt and checks the lease. When it rejects, the dot is not sent and the connection is dropped; the
+   * rejection is what `send` throws.
    */
   readonly beforeFinalDot: () => void | Promise<void>
+  /** Called when the content is about to go out. */
+  readonly onContent?: () => void
+  /**
+   * Asked when `beforeFinalDot` has agreed and the connection may carry another message: which one comes next. Its
+   * envelope leaves together with the dot (RFC 2920 §3.1). Who names one hands it to `send` once this one has ended, or
+   * to `forgo`.
+   */
+  readonly next?: () => Letter | null
   /** Receives what both sides say, a line each, secrets masked and without the content. */
   readonly conversation?: string[]
 }
@@ -99,6 +114,8 @@ export interface MailTransport {
    * Stops asking recipients at 452 4.5.3 / "too many recipients": the remaining have reply null or that reply.
    */
   send(account: Account, envelope: Envelope, mail: Mail, options: SendOptions): Promise<Replies>
+  /** A mail that was named as the next one is not sent: the connection that carries its envelope ends. */
+  forgo(mail: Mail): void
   /**
    * Connects, says EHLO, starts TLS and logs in as a delivery would, then QUIT. Throws SmtpFailure. Answers the
    * conversation, secrets masked; `lines`, when given, receives it also as far as a failed one went.
