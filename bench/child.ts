@@ -1,14 +1,17 @@
 /** The service and the SMTP sink as processes of their own, so that each pays for its own work. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { freePort } from '../test/support/free-port.js'
+import { programNamed } from './programs.js'
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 const SINK = fileURLToPath(new URL('./sink.js', import.meta.url))
+/** smtp-sink lets 256 in unless told otherwise; thousands of accounts hold a connection each. */
+const MOST_CONNECTIONS = '16000'
 export const TOKEN = 'bench-admin-token'
 
 export interface Running {
@@ -17,26 +20,29 @@ export interface Running {
   stop(): Promise<void>
 }
 
-export async function startService(databaseUrl: string | null, env: Record<string, string> = {}): Promise<Running> {
+/** `database`: a path or a URL, which outlives the service; null: a SQLite file that goes with it. */
+export async function startService(database: string | null, env: Record<string, string> = {}): Promise<Running> {
   const dir = await mkdtemp(join(tmpdir(), 'gmp-bench-'))
+  const port = await freePort()
+  if (database?.startsWith('/')) await mkdir(dirname(database), { recursive: true })
   const child = spawn(process.execPath, [MAIN, 'serve'], {
     env: {
       PATH: process.env.PATH,
       HOME: dir,
       GMP_INSTANCES_DIR: dir,
       GMP_HOST: '127.0.0.1',
-      GMP_PORT: '0',
+      GMP_PORT: String(port),
       GMP_API_TOKEN: TOKEN,
       GMP_REQUESTS_PER_MINUTE: '0',
       // A line a message is for people; the figures are taken at warning level and say so.
-      LOG_LEVEL: env.LOG_LEVEL ?? 'warning',
-      ...(databaseUrl === null ? {} : { GMP_DB_PATH: databaseUrl }),
+      LOG_LEVEL: 'warning',
+      ...(database === null ? {} : { GMP_DB_PATH: database }),
       ...env,
     },
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'ignore', 'inherit'],
   })
-  child.stdout?.resume()
-  const url = await firstUrl(child, dir)
+  const url = `http://127.0.0.1:${port}`
+  await answers(child, url)
   return {
     url,
     pid: child.pid!,
@@ -47,13 +53,11 @@ export async function startService(databaseUrl: string | null, env: Record<strin
   }
 }
 
-/** At warning level nothing tells the port: the folder's pid file does. */
-async function firstUrl(child: ChildProcess, dir: string): Promise<string> {
+async function answers(child: ChildProcess, url: string): Promise<void> {
   for (let i = 0; i < 400; i += 1) {
     if (child.exitCode !== null) throw new Error(`the service ended with ${child.exitCode}`)
     try {
-      const url = readFileSync(join(dir, 'default', 'pid'), 'utf8').split('\n')[1] ?? ''
-      if ((await fetch(`${url}/health`)).ok) return url
+      if ((await fetch(`${url}/health`)).ok) return
     } catch {
       // Not there yet.
     }
@@ -71,32 +75,24 @@ export interface Sink {
 /** Postfix's smtp-sink where it is installed, else ours. */
 export async function startSink(): Promise<Sink> {
   const port = await freePort()
-  const found = ['/usr/sbin/smtp-sink', '/usr/bin/smtp-sink'].find(path => spawnSync(path, ['-h']).error === undefined)
+  const found = programNamed('smtp-sink')
   const child =
-    found !== undefined
-      ? spawn(found, ['-u', 'nobody', `127.0.0.1:${port}`, '1000'], { stdio: 'ignore' })
+    found !== null
+      ? spawn(found, ['-u', 'nobody', '-m', MOST_CONNECTIONS, `127.0.0.1:${port}`, '1000'], { stdio: 'ignore' })
       : spawn(process.execPath, [SINK, String(port)], { stdio: 'ignore' })
   await new Promise(done => setTimeout(done, 500))
-  return {
-    port,
-    name: found !== undefined ? 'smtp-sink (Postfix)' : 'own sink (Node)',
-    stop: () => ended(child, 'SIGTERM'),
-  }
+  return { port, name: nameOfSink(), stop: () => ended(child, 'SIGTERM') }
 }
 
-async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+export function nameOfSink(): string {
+  return programNamed('smtp-sink') !== null ? 'smtp-sink (Postfix)' : 'own sink (Node)'
+}
+
+export async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const exit = new Promise<void>(done => child.once('exit', () => done()))
   child.kill(signal)
   await exit
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer()
-  await new Promise<void>(done => probe.listen(0, '127.0.0.1', done))
-  const { port } = probe.address() as { port: number }
-  await new Promise(done => probe.close(done))
-  return port
 }
 
 /** Resident memory in MiB, and CPU seconds used, from /proc. */

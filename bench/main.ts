@@ -1,33 +1,107 @@
 /**
  * `npm run bench`: measures the service as a process of its own, from outside, and writes docs/benchmarks.md.
- * Options: --quick (a tenth of the messages), --only sqlite|postgres, --no-write.
+ * Options: --quick (a twentieth of everything), --only <round>[,<round>], --database sqlite|postgres, --compare (Postfix and
+ * others beside it), --long (rounds of ten minutes), --soak (20 minutes more), --profile (writes bench/profile.md instead),
+ * --no-write. Only a full run on both databases is written down.
  */
-import { writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { startPostgres } from '../test/support/embedded-postgres.js'
-import { createPostgresDatabase } from '../test/support/postgres-server.js'
+import type { Bench, Figure } from './bench.js'
+import { nameOfSink } from './child.js'
+import { type Compared, compare } from './compare/compare.js'
+import { type Database, openDatabases } from './databases.js'
+import { GOALS } from './goals/all.js'
+import { fillQueue, type LongQueue } from './long-queue.js'
 import { describeMachine } from './machine.js'
-import { type Measured, renderReport } from './report.js'
-import { measure } from './rounds.js'
+import { profile } from './profile/profile.js'
+import { renderReport } from './report.js'
 
 const { values } = parseArgs({
-  options: { quick: { type: 'boolean' }, only: { type: 'string' }, 'no-write': { type: 'boolean' } },
+  options: {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    database: { type: 'string' },
+    compare: { type: 'boolean', default: false },
+    long: { type: 'boolean', default: false },
+    soak: { type: 'boolean', default: false },
+    profile: { type: 'boolean', default: false },
+    'no-write': { type: 'boolean', default: false },
+  },
 })
-const scale = values.quick === true ? 0.1 : 1
-const results: Measured[] = []
-for (const dialect of ['sqlite', 'postgres'] as const) {
-  if (values.only !== undefined && values.only !== dialect) continue
-  const server = dialect === 'postgres' ? await startPostgres({ fsync: true }) : null
-  try {
-    const another = async () => (server === null ? null : await createPostgresDatabase(server.url))
-    const databases = { databaseUrl: server?.url ?? null, claimsUrl: await another(), filesUrl: await another() }
-    results.push(await measure(dialect, databases, scale, line => process.stderr.write(`${line}\n`)))
-  } finally {
-    await server?.stop()
+const root = new URL('../../', import.meta.url)
+const start = performance.now()
+const names = values.only?.split(',') ?? GOALS.map(({ name }) => name)
+const unknown = names.find(name => !GOALS.some(goal => goal.name === name) && name !== 'none')
+if (unknown !== undefined) {
+  const known = GOALS.map(({ name }) => name).join(', ')
+  process.stderr.write(`There is no round ${unknown}; there are ${known}, and none.\n`)
+  process.exit(2)
+}
+const databases = await openDatabases((['sqlite', 'postgres'] as const).filter(isAsked))
+const bench = benchOf(databases.all)
+try {
+  if (values.profile) await writeProfile()
+  else await measureAndReport()
+} finally {
+  await databases.close()
+}
+
+async function measureAndReport(): Promise<void> {
+  const figures: Figure[] = []
+  for (const goal of GOALS.filter(({ name }) => names.includes(name))) figures.push(...(await goal.run(bench)))
+  let compared: Compared | null = null
+  if (values.compare) {
+    const beside = await compare(bench)
+    compared = beside.compared
+    figures.push(...beside.figures)
+  }
+  const report = renderReport({
+    machine: describeMachine(),
+    sink: nameOfSink(),
+    isQuick: values.quick,
+    minutes: (performance.now() - start) / 60_000,
+    figures,
+    compared,
+    changes: textOf('bench/changes.md'),
+    profile: textOf('bench/profile.md'),
+  })
+  process.stdout.write(`${report}\n`)
+  const isWhole = !values.quick && values.only === undefined && values.database === undefined
+  if (isWhole && !values['no-write']) writeFileSync(new URL('docs/benchmarks.md', root), `${report}\n`)
+}
+
+async function writeProfile(): Promise<void> {
+  const text = await profile(bench)
+  process.stdout.write(`${text}\n`)
+  if (!values.quick && !values['no-write']) writeFileSync(new URL('bench/profile.md', root), `${text}\n`)
+}
+
+function benchOf(all: readonly Database[]): Bench {
+  const count = (full: number) => (values.quick ? Math.ceil(full / 20) : full)
+  const say = (line: string) => {
+    process.stderr.write(`${((performance.now() - start) / 1000).toFixed(0).padStart(5)} s  ${line}\n`)
+  }
+  const queues = new Map<Database, Promise<LongQueue>>()
+  return {
+    databases: all,
+    isQuick: values.quick,
+    isLong: values.long,
+    withSoak: values.soak,
+    count,
+    say,
+    longQueue(database) {
+      const known = queues.get(database) ?? fillQueue(database, count(1_000_000))
+      queues.set(database, known)
+      return known
+    },
   }
 }
-const report = renderReport(describeMachine(), results, scale)
-process.stdout.write(`${report}\n`)
-if (values['no-write'] !== true && scale === 1 && values.only === undefined) {
-  writeFileSync(new URL('../../docs/benchmarks.md', import.meta.url), `${report}\n`)
+
+function isAsked(name: Database['name']): boolean {
+  return values.database === undefined || values.database === name
+}
+
+function textOf(path: string): string {
+  const url = new URL(path, root)
+  return existsSync(url) ? readFileSync(url, 'utf8') : ''
 }

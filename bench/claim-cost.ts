@@ -1,0 +1,76 @@
+/**
+ * What one claim costs: the database and the claim alone, in this process, on a queue that a service has filled and left.
+ */
+import type { Db } from '../src/db/db.js'
+import { openPostgres } from '../src/db/postgres.js'
+import { openSqlite } from '../src/db/sqlite.js'
+import { claimDue } from '../src/queue/claim.js'
+
+export const CLAIM = 50
+/** Far from the numbers that services take. */
+const LEASE = 4_000_001
+
+export interface Claimer {
+  readonly db: Db
+  /** Claims 50 and answers how long it took, ms. */
+  claim(): Promise<number>
+  /** Puts back what is claimed. */
+  giveBack(): Promise<void>
+  /** Ends what is claimed, as sent. */
+  end(): Promise<void>
+}
+
+export async function withClaimer<T>(database: string, work: (claimer: Claimer) => Promise<T>): Promise<T> {
+  const log = { debug() {}, info() {}, warning() {}, error() {} }
+  const db = database.startsWith('/')
+    ? await openSqlite(database)
+    : await openPostgres(database, { clock: 'process', poolSize: 5, log })
+  try {
+    const [, accounts] = await db.write([
+      {
+        sql: `insert into leases (id, holder, epoch, until, started_at) values (${LEASE}, 'bench', 'now', $1, 0)
+          on conflict (id) do nothing`,
+        params: [Date.now() + 86_400_000],
+      },
+      { sql: "select key from accounts where id = 'main'", params: [] },
+    ])
+    return await work(claimerOf(db, Number(accounts?.[0]?.key)))
+  } finally {
+    await db.close()
+  }
+}
+
+function claimerOf(db: Db, accountKey: number): Claimer {
+  const release = (set: string) => async () => {
+    await db.write([
+      { sql: `update messages set ${set}, lease = null where lease = ${LEASE} and stage = 3`, params: [] },
+    ])
+  }
+  return {
+    db,
+    async claim() {
+      const now = Date.now()
+      const from = performance.now()
+      const [claimed] = await claimDue(db, LEASE, now, [
+        { accountKey, limit: CLAIM, maxPriority: 3, dueBy: null, suspendedBatches: [], limits: [], now },
+      ])
+      const took = performance.now() - from
+      if (claimed?.length !== CLAIM) throw new Error(`claimed ${claimed?.length} in place of ${CLAIM}`)
+      return took
+    },
+    giveBack: release('stage = 1'),
+    end: release("stage = 0, status = 'sent'"),
+  }
+}
+
+/** Claims and gives back, again and again. The durations, ms. */
+export async function claimAgainAndAgain(database: string, times: number): Promise<number[]> {
+  return withClaimer(database, async claimer => {
+    const took: number[] = []
+    for (let i = 0; i < times; i += 1) {
+      took.push(await claimer.claim())
+      await claimer.giveBack()
+    }
+    return took
+  })
+}

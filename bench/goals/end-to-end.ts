@@ -1,0 +1,59 @@
+/** Goals 1 and 3: POST, durable, SMTP, recorded; beside what C reaches with no queue at all. */
+import type { Bench, Figure } from '../bench.js'
+import type { Database } from '../databases.js'
+import { figure } from '../figures.js'
+import { withService } from '../rig.js'
+import { measureStraight } from '../smtp-source.js'
+import { measureThroughput } from '../throughput.js'
+import { mean } from '../times.js'
+
+const COUNT = 100_000
+
+export async function endToEnd(bench: Bench): Promise<Figure[]> {
+  const figures: Figure[] = []
+  let sqlite: number | null = null
+  for (const database of bench.databases) {
+    const measured = await measureBesideStraight(bench, database)
+    const { perSecond, straight } = measured
+    const row = (what: string, value: number, unit: Figure['unit']) => figure(1, database, what, value, unit)
+    figures.push(row('end to end', perSecond, 'messages/s'), row('CPU of the service a message', measured.cpu, 'µs'))
+    if (straight !== null) {
+      figures.push(row('smtp-source → smtp-sink, just before and after', straight, 'messages/s'), {
+        ...row('end to end / smtp-source → smtp-sink', perSecond / straight, 'ratio'),
+        wanted: ofStraight(database),
+      })
+    }
+    if (database.name === 'sqlite') sqlite = perSecond
+    else if (sqlite !== null)
+      figures.push(
+        figure(3, database, 'end to end / the same on SQLite', perSecond / sqlite, 'ratio', { atLeast: 0.6 }),
+      )
+  }
+  return figures
+}
+
+/** The goal is SQLite's. */
+function ofStraight({ name }: Database) {
+  return name === 'sqlite' ? { atLeast: 0.3 } : null
+}
+
+async function measureBesideStraight(bench: Bench, database: Database) {
+  const count = bench.count(COUNT)
+  const straight = async () => {
+    bench.say('smtp-source straight into smtp-sink')
+    return measureStraight(bench.count(COUNT))
+  }
+  const before = await straight()
+  bench.say(`${database.name}: ${count} messages end to end`)
+  const { perSecond, cpuMicrosPerMessage } = await withService({ database: await database.fresh() }, async rig => {
+    // V8 compiles what is hot.
+    await measureThroughput(rig, bench.count(4_000))
+    return measureThroughput(rig, count)
+  })
+  const after = await straight()
+  return {
+    perSecond,
+    cpu: cpuMicrosPerMessage,
+    straight: before !== null && after !== null ? mean([before, after]) : null,
+  }
+}

@@ -1,0 +1,32 @@
+/** What is submitted: messages of about 2 KB on the wire, and requests with them, ready before a clock is started. */
+
+export type Fields = Readonly<Record<string, unknown>>
+
+const BODY = `${'The quick brown fox jumps over the lazy dog and back again.\r\n'.repeat(28)}`
+let serial = 0
+
+export function messages(count: number, fieldsOf: Fields | ((index: number) => Fields) = {}): Fields[] {
+  return Array.from({ length: count }, (_, index) => {
+    serial += 1
+    return {
+      id: `bench-${serial}`,
+      tenant_id: 'default',
+      account_id: 'main',
+      from: 'Bench <bench@example.com>',
+      to: [`recipient-${serial}@example.net`],
+      subject: `Message ${serial} of the bench`,
+      body: BODY,
+      ...(typeof fieldsOf === 'function' ? fieldsOf(index) : fieldsOf),
+    }
+  })
+}
+
+/** Requests of `size` messages each. */
+export function requests(count: number, size: number, fieldsOf: Parameters<typeof messages>[1] = {}): Buffer[] {
+  const of = typeof fieldsOf === 'function' ? fieldsOf : () => fieldsOf
+  return Array.from({ length: Math.ceil(count / size) }, (_, i) =>
+    Buffer.from(
+      JSON.stringify({ messages: messages(Math.min(size, count - i * size), index => of(i * size + index)) }),
+    ),
+  )
+}
