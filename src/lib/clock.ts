@@ -1,6 +1,4 @@
 /** The Clock port: the only place the service reads time or waits. Tests put a clock they advance in its place. */
-import { setTimeout as delay } from 'node:timers/promises'
-
 export interface Clock {
   /** Wall-clock time, epoch milliseconds. May jump; never used to measure a duration. */
   now(): number
@@ -13,11 +11,19 @@ export interface Clock {
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  async sleep(ms, signal) {
-    try {
-      await delay(Math.min(ms, 2 ** 31 - 1), undefined, { signal })
-    } catch {
-      // An aborted wait is a wait that ended: the caller looks at its signal.
-    }
-  },
+  // Not that of node:timers/promises: it rejects when aborted, and to make that error costs 20 µs.
+  sleep: (ms, signal) =>
+    new Promise(resolve => {
+      if (signal?.aborted) return resolve()
+      const end = () => {
+        clearTimeout(timer)
+        signal?.removeEventListener('abort', end)
+        resolve()
+      }
+      const timer = setTimeout(end, Math.min(ms, LONGEST_MS))
+      signal?.addEventListener('abort', end)
+    }),
 }
+
+/** What a timer of Node can wait. */
+const LONGEST_MS = 2 ** 31 - 1
