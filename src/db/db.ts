@@ -7,11 +7,15 @@
 /** Octets go as they are, for columns of type @bytes; they come back as Uint8Array. */
 export type Param = string | number | null | Uint8Array
 export type Row = Record<string, unknown>
+/** By the names of the columns of @each; what a row lacks is null. */
+export type Rows = readonly Readonly<Record<string, Param | undefined>>[]
 
 export interface Statement {
   /** One SQL statement with `$1…` placeholders and the macros of dialect.ts. */
   readonly sql: string
   readonly params: readonly Param[]
+  /** What its @each stands for. */
+  readonly rows?: Rows
 }
 
 export interface Db {

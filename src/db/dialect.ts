@@ -3,6 +3,7 @@
  * these macros and expanded (and remembered) here:
  *
  *   @rows($1: id text, n bigint)   a row source from one JSON parameter (an array of objects with these keys)
+ *   @each(id text, n bigint)       the statement's own rows, each of which it treats by itself
  *   @now($2)                       the database's time in epoch ms; SQLite has no better clock than the process's ($2)
  *   @least(a, b)                   the smaller of two scalars
  *   @skip_locked / @for_update     row locks; SQLite has one writer at a time and needs none
@@ -24,6 +25,7 @@ export interface DialectOptions {
 }
 
 const ROWS = /@rows\((\$\d+):\s*([^)]+)\)/g
+const EACH = /@each\(([^)]+)\)/g
 const NOW = /@now\((\$\d+)\)/g
 
 export function createExpander(dialect: DialectName, options: DialectOptions): (sql: string) => string {
@@ -39,6 +41,12 @@ export function createExpander(dialect: DialectName, options: DialectOptions): (
   }
 }
 
+/** The columns of a statement's @each, in the order in which SQLite takes them; null: it has none. */
+export function eachColumns(sql: string): readonly string[] | null {
+  const [found] = sql.matchAll(EACH)
+  return found === undefined ? null : columns(found[1]!).map(({ name }) => name)
+}
+
 function columns(list: string): { name: string; type: string }[] {
   return list.split(',').map(column => {
     const [name, type] = column.trim().split(/\s+/)
@@ -49,7 +57,7 @@ function columns(list: string): { name: string; type: string }[] {
 
 function expandSqlite(sql: string): string {
   return (
-    sql
+    bindEach(sql)
       // One JSON parameter and not a loop of bound rows: it crosses to the database thread as a single string.
       .replace(ROWS, (_, param: string, list: string) => {
         // JSON already tells numbers from text, so the declared types serve PostgreSQL only.
@@ -66,14 +74,40 @@ function expandSqlite(sql: string): string {
       .replaceAll('@key', 'integer primary key')
       .replaceAll('@unlogged ', '')
       .replaceAll('@bytes', 'blob')
+      // Of a bare parameter here SQLite plans by its value, and therefore anew at each run: 170 of a claim's 230 µs.
+      .replace(/\blimit (\$\d+)/g, 'limit $1 + 0')
       // $1 is a named parameter in SQLite; ?1 is the numbered one.
       .replace(/\$(\d+)/g, '?$1')
   )
 }
 
+/**
+ * A statement with @each runs once for so many rows, bound behind the parameters; what the last run has too many is null.
+ * One row a run would pay each time for what RETURNING and the sequence set up.
+ */
+export const EACH_ROWS = 16
+
+/** Half of what it takes to write the rows as JSON, to parse them, and to parse each of them again for its columns. */
+function bindEach(sql: string): string {
+  return sql.replace(EACH, (_, list: string) => {
+    const names = columns(list).map(({ name }, at) => `column${at + 1} as ${name}`)
+    const from = lastParam(sql) + 1
+    const row = (at: number) => `(${names.map((_, column) => `$${from + at * names.length + column}`).join(', ')})`
+    const values = Array.from({ length: EACH_ROWS }, (_, at) => row(at)).join(', ')
+    // The first column of a given row is never null.
+    return `(select ${names.join(', ')} from (values ${values}) where column1 is not null)`
+  })
+}
+
+function lastParam(sql: string): number {
+  return Math.max(0, ...[...sql.matchAll(/\$(\d+)/g)].map(([, number]) => Number(number)))
+}
+
 function expandPostgres(sql: string, { clock }: DialectOptions): string {
   return (
     sql
+      // All rows at once, as the last parameter.
+      .replace(EACH, (_, list: string) => `@rows($${lastParam(sql) + 1}: ${list})`)
       .replace(ROWS, (_, param: string, list: string) => {
         const fields = columns(list).map(({ name, type }) => `${name} ${type}`)
         return `(select * from json_to_recordset(${param}::json) as given(${fields.join(', ')}))`

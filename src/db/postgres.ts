@@ -4,7 +4,7 @@
  */
 import pg from 'pg'
 import type { Log } from '../lib/log.js'
-import { DatabaseFull, DatabaseUnavailable, type Db, type Row, type Statement } from './db.js'
+import { DatabaseFull, DatabaseUnavailable, type Db, type Row, rowsParam, type Statement } from './db.js'
 import { createExpander, type DialectOptions } from './dialect.js'
 
 const CHANNEL = 'gmp_wake'
@@ -55,14 +55,15 @@ export async function openPostgres(url: string, options: PostgresOptions): Promi
   pool.on('error', error => options.log.warning(`PostgreSQL connection lost: ${error.message}`))
   const listener = createListener(url, options.log)
 
-  const query = async (client: pg.ClientBase, { sql, params }: Statement): Promise<Row[]> => {
+  const query = async (client: pg.ClientBase, { sql, params, rows }: Statement): Promise<Row[]> => {
     const text = expand(sql)
     let name = names.get(text)
     if (name === undefined) {
       name = `q${names.size}`
       names.set(text, name)
     }
-    return (await client.query({ name, text, values: params as unknown[] })).rows as Row[]
+    const values = rows === undefined ? params : [...params, rowsParam(rows)]
+    return (await client.query({ name, text, values: values as unknown[] })).rows as Row[]
   }
 
   const write = (unit: readonly Statement[], relaxed: boolean): Promise<Row[][]> =>

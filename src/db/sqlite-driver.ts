@@ -9,6 +9,12 @@ export interface SqliteStatement {
   all(...params: readonly Param[]): Record<string, unknown>[]
 }
 
+/** Answers each row as an array. */
+export interface SqliteArrayStatement {
+  all(...params: readonly Param[]): unknown[][]
+  columns(): readonly { readonly name: string }[]
+}
+
 export interface SqliteConnection {
   exec(sql: string): void
   prepare(sql: string): SqliteStatement
@@ -22,6 +28,12 @@ interface SqliteModule {
 export async function openDriver(path: string, readOnly: boolean): Promise<SqliteConnection> {
   const { DatabaseSync } = await loadModule()
   return new DatabaseSync(path, { readOnly })
+}
+
+export function prepareArrays(connection: SqliteConnection, sql: string): SqliteArrayStatement {
+  const statement = connection.prepare(sql) as unknown as SqliteArrayStatement & { setReturnArrays(on: boolean): void }
+  statement.setReturnArrays(true)
+  return statement
 }
 
 async function loadModule(): Promise<SqliteModule> {

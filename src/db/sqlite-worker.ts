@@ -5,12 +5,18 @@
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import type { Param } from './db.js'
-import { openDriver, type SqliteConnection, type SqliteStatement } from './sqlite-driver.js'
+import { openDriver, prepareArrays, type SqliteArrayStatement, type SqliteConnection } from './sqlite-driver.js'
 
-/** A unit on the wire: statements by number, so that a query's text crosses to the thread once. */
+/** Statements go by number, so that a query's text crosses to the thread once. */
+export interface WireStatement {
+  readonly sql: number
+  readonly params: readonly Param[]
+  /** Of @each: the statement runs once for each, with these values behind the params. */
+  readonly runs?: readonly (readonly Param[])[]
+}
 export interface WireUnit {
   readonly id: number
-  readonly statements: readonly { readonly sql: number; readonly params: readonly Param[] }[]
+  readonly statements: readonly WireStatement[]
 }
 export interface WireRequest {
   readonly define?: readonly { readonly sql: number; readonly text: string }[]
@@ -18,9 +24,21 @@ export interface WireRequest {
   /** Set on the last request: the connection is closed and the thread ends. */
   readonly close?: boolean
 }
+export interface WireRows {
+  readonly columns: readonly string[]
+  readonly rows: readonly (readonly unknown[])[]
+}
 export type WireAnswer =
-  | { readonly id: number; readonly rows: Record<string, unknown>[][] }
+  | { readonly id: number; readonly results: readonly WireRows[] }
   | { readonly id: number; readonly error: { readonly message: string; readonly code: string | null } }
+
+interface Prepared {
+  readonly statement: SqliteArrayStatement
+  /** Read when it first answers rows. */
+  columns: readonly string[]
+}
+
+const NO_ROWS: WireRows = { columns: [], rows: [] }
 
 /** One transaction holds at most this many units: the answer to the first must not wait for an endless stream. */
 const MAX_UNITS_PER_COMMIT = 2_000
@@ -28,7 +46,7 @@ const MAX_UNITS_PER_COMMIT = 2_000
 const { path, readOnly } = workerData as { path: string; readOnly: boolean }
 const port = parentPort as MessagePort
 const texts = new Map<number, string>()
-const prepared = new Map<number, SqliteStatement>()
+const prepared = new Map<number, Prepared>()
 const db = await open()
 port.on('message', (request: WireRequest) => serve(request))
 port.postMessage([])
@@ -85,9 +103,9 @@ function runTogether(units: readonly WireUnit[]): WireAnswer[] {
   for (const unit of units) {
     try {
       db.exec('savepoint unit')
-      const rows = unit.statements.map(run)
+      const results = unit.statements.map(run)
       db.exec('release unit')
-      answers.push({ id: unit.id, rows })
+      answers.push({ id: unit.id, results })
     } catch (error) {
       answers.push(failed(unit, error))
       try {
@@ -118,19 +136,28 @@ function rollback(): void {
 
 function runAlone(unit: WireUnit): WireAnswer {
   try {
-    return { id: unit.id, rows: unit.statements.map(run) }
+    return { id: unit.id, results: unit.statements.map(run) }
   } catch (error) {
     return failed(unit, error)
   }
 }
 
-function run({ sql, params }: WireUnit['statements'][number]): Record<string, unknown>[] {
-  let statement = prepared.get(sql)
-  if (statement === undefined) {
-    statement = db.prepare(texts.get(sql) ?? '')
-    prepared.set(sql, statement)
-  }
-  return statement.all(...params)
+function run({ sql, params, runs }: WireStatement): WireRows {
+  const known = prepared.get(sql) ?? prepare(sql)
+  const { statement } = known
+  const rows =
+    runs === undefined ? statement.all(...params) : runs.flatMap(values => statement.all(...params, ...values))
+  const [first] = rows
+  if (first === undefined) return NO_ROWS
+  // The columns of a `*` change with the schema.
+  if (known.columns.length !== first.length) known.columns = statement.columns().map(({ name }) => name)
+  return { columns: known.columns, rows }
+}
+
+function prepare(sql: number): Prepared {
+  const known = { statement: prepareArrays(db, texts.get(sql) ?? ''), columns: [] }
+  prepared.set(sql, known)
+  return known
 }
 
 function failed(unit: WireUnit, error: unknown): WireAnswer {

@@ -4,7 +4,6 @@
  * claims themselves, which are under the lease.
  */
 
-import { DatabaseUnavailable } from '../db/db.js'
 import type { Step } from '../lib/loop.js'
 import {
   type Claimed,
@@ -12,7 +11,7 @@ import {
   type ClaimRequest,
   claimableSql,
   claimDue,
-  loadContents,
+  type Taken,
 } from '../queue/claim.js'
 import { readyAccounts } from '../queue/discover.js'
 import { nextDue, readyDue } from '../queue/due.js'
@@ -229,8 +228,9 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
         lease.id,
         steadyNow(),
         asked.map(each => each.request),
+        MOST_AHEAD,
       )
-      await fill(asked.map((each, i) => ({ lane: each.lane, rows: results[i] ?? [] })))
+      for (const [i, { lane }] of asked.entries()) fill(lane, results[i] ?? [])
       for (const [i, each] of asked.entries()) await afterClaim(each, results[i]?.length ?? 0)
       return results.reduce((sum, rows) => sum + rows.length, 0)
     } catch (error) {
@@ -301,31 +301,13 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     return rows.length > 0
   }
 
-  /** Contents follow in one query for all that was claimed. */
-  const fill = async (taken: readonly { lane: Lane; rows: readonly Claimed[] }[]) => {
-    const seqs = taken.flatMap(each => each.rows.map(row => row.seq))
-    if (seqs.length === 0) return
-    const contents = await retryWhileAway(() => loadContents(db, seqs, MOST_AHEAD))
-    for (const { lane, rows } of taken) {
-      const claimed: ClaimedMessage[] = []
-      for (const row of rows) {
-        const content = contents.get(row.seq)
-        if (content === undefined) log.error(`Message ${row.id} has no content and cannot be sent`)
-        else claimed.push({ ...row, ...content })
-      }
-      sends.add(lane, claimed)
+  const fill = (lane: Lane, rows: readonly Taken[]) => {
+    const claimed: ClaimedMessage[] = []
+    for (const { envelope, ...row } of rows) {
+      if (envelope === null) log.error(`Message ${row.id} has no content and cannot be sent`)
+      else claimed.push({ ...row, envelope })
     }
-  }
-
-  const retryWhileAway = async <T>(work: () => Promise<T>): Promise<T> => {
-    for (;;) {
-      try {
-        return await work()
-      } catch (error) {
-        if (!(error instanceof DatabaseUnavailable) || draining) throw error
-        await clock.sleep(500)
-      }
-    }
+    sends.add(lane, claimed)
   }
 
   const nextTurn = (): number | null => {

@@ -60,23 +60,34 @@ const ALWAYS = 9_000_000_000_000_000
 
 const COLUMNS = `seq, tenant_id, id, account_key, account_id, priority, batch_code, attempts, accepted, recipients,
   due_at, expires_at, sent_at, created_at, causes, claim`
+/** With the claim itself: a query of its own afterwards kept the lanes waiting, and another thread busy (SQLite). */
+const CONTENT = `(select c.envelope from contents c where c.seq = messages.seq) as envelope,
+  (select c.trace from contents c where c.seq = messages.seq) as trace,
+  (select c.content from contents c where c.seq = messages.seq and c.size <= $6) as content`
 
-/** One unit for all requests; answers one list a request, in the order (priority, seq). */
+/** As the claim itself answers it; without an envelope there is nothing to send. */
+export type Taken = Omit<ClaimedMessage, 'envelope'> & { readonly envelope: Envelope | null }
+
+/**
+ * One unit for all requests; answers one list a request, in the order (priority, seq). A content longer than `most`
+ * characters is null and read when it is sent.
+ */
 export async function claimDue(
   db: Db,
   lease: number,
   now: number,
   requests: readonly ClaimRequest[],
-): Promise<Claimed[][]> {
+  most = Number.MAX_SAFE_INTEGER,
+): Promise<Taken[][]> {
   const locks = lockScopes(requests.flatMap(request => request.limits))
   const limited = requests.some(request => request.limits.length > 0)
   // One number for the whole unit: a row stands in it once.
   const claim = randomInt(2 ** 47)
-  const unit = requests.map(request => claimOne(lease, claim, now, request))
+  const unit = requests.map(request => claimOne(lease, claim, now, request, most))
   const results = await db.write(limited ? [...locks, ...unit] : unit)
   return results.slice(limited ? locks.length : 0).map(rows =>
     rows
-      .map(row => claimedFrom(row, lease))
+      .map(row => ({ ...claimedFrom(row, lease), ...contentFrom(row) }))
       // RETURNING promises no order.
       .sort((a, b) => a.priority - b.priority || a.seq - b.seq),
   )
@@ -88,9 +99,9 @@ export async function claimDue(
  */
 const STOPPED = "(key = 'scheduler_active' and value = '0') or key = 'release_needed'"
 
-function claimOne(lease: number, claim: number, now: number, request: ClaimRequest): Statement {
+function claimOne(lease: number, claim: number, now: number, request: ClaimRequest, longest: number): Statement {
   const { limit, limits } = request
-  const params: (string | number)[] = [lease, now, limit, request.now, claim]
+  const params: (string | number)[] = [lease, now, limit, request.now, claim, longest]
   const claimable = claimableSql(request, params)
   const most =
     limits.length === 0
@@ -107,7 +118,7 @@ function claimOne(lease: number, claim: number, now: number, request: ClaimReque
         order by priority, seq limit ${most} @skip_locked)
       update messages set status = 'sending', stage = 3, lease = $1, claim = $5, updated_at = $4
       where seq in (select seq from due)
-      returning ${COLUMNS}`,
+      returning ${COLUMNS}, ${CONTENT}`,
     params,
   }
 }
@@ -128,37 +139,19 @@ export function claimableSql(request: Omit<ClaimRequest, 'limit' | 'limits'>, pa
   return conditions.join(' and ')
 }
 
-/**
- * The contents of claimed rows, by seq; null in place of one longer than `most` characters, which is read when it is
- * sent. A row that is missing was deleted meanwhile.
- */
-export async function loadContents(
-  db: Db,
-  seqs: readonly number[],
-  most = Number.MAX_SAFE_INTEGER,
-): Promise<Map<number, Pick<ClaimedMessage, 'content' | 'envelope' | 'trace'>>> {
-  const rows = await db.read({
-    sql: `select c.seq, c.envelope, c.trace, case when c.size <= $2 then c.content end as content
-      from @rows($1: k bigint) g join contents c on c.seq = g.k`,
-    params: [rowsParam(seqs.map(seq => ({ k: seq }))), most],
-  })
-  return new Map(
-    rows.map(row => [
-      Number(row.seq),
-      {
-        content: row.content === null ? null : (JSON.parse(row.content as string) as Content),
-        envelope: JSON.parse(row.envelope as string) as Envelope,
-        trace: row.trace as string | null,
-      },
-    ]),
-  )
+function contentFrom(row: Row): Pick<Taken, 'content' | 'envelope' | 'trace'> {
+  return {
+    content: row.content === null ? null : (JSON.parse(row.content as string) as Content),
+    envelope: row.envelope === null ? null : (JSON.parse(row.envelope as string) as Envelope),
+    trace: row.trace as string | null,
+  }
 }
 
 /** The content of one claimed row. Throws when there is none. */
 export async function loadContent(db: Db, seq: number): Promise<Content> {
-  const content = (await loadContents(db, [seq])).get(seq)?.content
-  if (content == null) throw new Error('the message has no content')
-  return content
+  const [row] = await db.read({ sql: 'select content from contents where seq = $1', params: [seq] })
+  if (row === undefined) throw new Error('the message has no content')
+  return JSON.parse(row.content as string) as Content
 }
 
 export function claimedFrom(row: Row, lease: number): Claimed {

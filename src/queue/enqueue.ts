@@ -79,16 +79,17 @@ async function insert(db: Db, messages: readonly Message[], now: number): Promis
     // Error or cancelled with nothing accepted: a new submission, at the end of the queue. Its old reports stay owed.
     {
       sql: `delete from messages where stage = 0 and accepted = 0 and (tenant_id, id) in
-        (select g.t, g.i from @rows($1: t text, i text) g)`,
-      params: [rowsParam(rows)],
+        (select g.t, g.i from @each(t text, i text) g)`,
+      params: [],
+      rows,
     },
     // Still open, nothing accepted and nothing in doubt: content replaced, place in the queue kept, attempts reset.
     {
       sql: `insert into messages (tenant_id, id, account_key, account_id, status, stage, priority, batch_code,
           due_at, expires_at, submission, deferred_ts, created_at, updated_at)
         select g.t, g.i, g.k, g.a, case when g.d is null then 'pending' else 'deferred' end,
-          case when g.d is null then 1 else 2 end, g.p, g.b, coalesce(g.d, $2), g.x, $3, g.d, $2, $2
-        from @rows($1: t text, i text, k bigint, a text, p bigint, b text, d bigint, x bigint) g
+          case when g.d is null then 1 else 2 end, g.p, g.b, coalesce(g.d, $1), g.x, $2, g.d, $1, $1
+        from @each(t text, i text, k bigint, a text, p bigint, b text, d bigint, x bigint) g
         where true
         on conflict (tenant_id, id) do update set
           account_key = excluded.account_key, account_id = excluded.account_id, status = excluded.status,
@@ -98,15 +99,17 @@ async function insert(db: Db, messages: readonly Message[], now: number): Promis
           error = null, code = null, updated_at = excluded.updated_at
         where messages.stage in (1, 2) and messages.accepted = 0 and (messages.causes & ${Cause.doubt}) = 0
         returning tenant_id, id`,
-      params: [rowsParam(rows), now, submission],
+      params: [now, submission],
+      rows,
     },
     {
       sql: `insert into contents (seq, envelope, size, trace, content)
-        select m.seq, g.e, length(g.c), g.tr, g.c from @rows($1: t text, i text, e text, c text, tr text) g
-        join messages m on m.tenant_id = g.t and m.id = g.i where m.submission = $2
+        select m.seq, g.e, length(g.c), g.tr, g.c from @each(t text, i text, e text, c text, tr text) g
+        join messages m on m.tenant_id = g.t and m.id = g.i where m.submission = $1
         on conflict (seq) do update set
           envelope = excluded.envelope, size = excluded.size, trace = excluded.trace, content = excluded.content`,
-      params: [rowsParam(contents), submission],
+      params: [submission],
+      rows: contents,
     },
     ...tieUploads(
       messages.flatMap(({ tenantId, id, ...message }) => uploadsOf(message).map(upload => ({ tenantId, id, upload }))),

@@ -27,8 +27,8 @@ export interface SettleTimes {
   readonly steadyNow: number
 }
 
-/** The rows still under the claim they were settled for; $1 rows with k and cl, $2 the lease. */
-const OURS = 'm.seq = g.k and m.lease = $2 and m.claim = g.cl and m.stage = 3'
+/** The rows still under the claim they were settled for; $1 the lease, g the rows with k and cl. */
+const OURS = 'm.seq = g.k and m.lease = $1 and m.claim = g.cl and m.stage = 3'
 
 /** Answers the seqs that were still ours. */
 export async function settle(
@@ -41,14 +41,14 @@ export async function settle(
   if (db.dialect === 'postgres') {
     const keys = rowsParam(settlements.map(({ transition, claim }) => ({ k: transition.seq, cl: claim })))
     unit.push({
-      sql: `select m.seq from messages m join @rows($1: k bigint, cl bigint) g on ${OURS} order by m.seq for update of m`,
-      params: [keys, lease],
+      sql: `select m.seq from messages m join @rows($2: k bigint, cl bigint) g on ${OURS} order by m.seq for update of m`,
+      params: [lease, keys],
     })
     // The doubt ends with the settle that tells how it went.
     unit.push({
-      sql: `delete from doubts where lease = $2 and seq in
-        (select m.seq from @rows($1: k bigint, cl bigint) g join messages m on ${OURS})`,
-      params: [keys, lease],
+      sql: `delete from doubts where lease = $1 and seq in
+        (select m.seq from @rows($2: k bigint, cl bigint) g join messages m on ${OURS})`,
+      params: [lease, keys],
     })
   }
   const events = settlements.filter(({ transition }) => transition.event !== null || transition.attempt !== null)
@@ -58,12 +58,13 @@ export async function settle(
   unit.push({
     sql: `update messages set status = g.status, stage = g.stage, due_at = g.due_at, attempts = g.n, accepted = g.acc,
         recipients = g.rcpt, deferred_ts = g.def_ts, deferred_reason = g.def_why, sent_at = g.sent, error_at = g.err_at,
-        error = g.err, code = g.errcode, causes = causes | g.doubt, lease = null, updated_at = $3
-      from @rows($1: k bigint, status text, stage bigint, due_at bigint, n bigint, acc bigint, rcpt text, def_ts bigint,
+        error = g.err, code = g.errcode, causes = causes | g.doubt, lease = null, updated_at = $2
+      from @each(k bigint, status text, stage bigint, due_at bigint, n bigint, acc bigint, rcpt text, def_ts bigint,
         def_why text, sent bigint, err_at bigint, err text, errcode text, doubt bigint, cl bigint) g
-      where messages.seq = g.k and messages.lease = $2 and messages.claim = g.cl and messages.stage = 3
+      where messages.seq = g.k and messages.lease = $1 and messages.claim = g.cl and messages.stage = 3
       returning messages.seq`,
-    params: [rowsParam(settlements.map(wireRow)), lease, now],
+    params: [lease, now],
+    rows: settlements.map(wireRow),
   })
   const results = await db.write(unit)
   return new Set((results.at(-1) ?? []).map(row => Number(row.seq)))
@@ -102,10 +103,11 @@ function insertEvents(settlements: readonly Settlement[], lease: number, now: nu
   }))
   return {
     sql: `insert into events (tenant_id, seq, type, at, entry, attempt, pending, trace)
-      select g.t, g.k, g.y, $3, g.e, g.a, g.p, g.tr
-      from @rows($1: k bigint, t text, y text, e text, a text, p bigint, tr text, cl bigint) g
+      select g.t, g.k, g.y, $2, g.e, g.a, g.p, g.tr
+      from @each(k bigint, t text, y text, e text, a text, p bigint, tr text, cl bigint) g
       join messages m on ${OURS}`,
-    params: [rowsParam(rows), lease, now],
+    params: [lease, now],
+    rows,
   }
 }
 
@@ -115,10 +117,10 @@ function countUsed(settlements: readonly Settlement[], lease: number, steadyNow:
   )
   return {
     sql: countUsedSql(
-      `(select g.scope, g.span, g.used from @rows($1: k bigint, scope text, span bigint, used bigint, cl bigint) g
+      `(select g.scope, g.span, g.used from @rows($2: k bigint, scope text, span bigint, used bigint, cl bigint) g
         join messages m on ${OURS})`,
       '$3',
     ),
-    params: [rowsParam(rows), lease, steadyNow],
+    params: [lease, rowsParam(rows), steadyNow],
   }
 }

@@ -38,6 +38,28 @@ describe.each(dialects)('Db on %s', dialect => {
     expect(rows.map(row => ({ ...row }))).toEqual(given)
   })
 
+  it.each([0, 1, 15, 16, 17, 100])(
+    'a statement with %i rows of its own takes each once, with its types',
+    async count => {
+      const rows = Array.from({ length: count }, (_, n) => ({
+        n,
+        s: `each '${count}' ${n} 😀`,
+        x: n % 2 === 0 ? null : undefined,
+      }))
+      const [inserted] = await temp.db.write([
+        {
+          sql: `insert into meta (key, value) select g.s, $1 || coalesce(g.x, g.n) from @each(s text, n bigint, x bigint) g
+          where true on conflict (key) do nothing returning key, value`,
+          params: ['n'],
+          rows,
+        },
+      ])
+      const answered = new Map(inserted!.map(row => [row.key, row.value]))
+      expect(inserted).toHaveLength(count)
+      expect(answered).toEqual(new Map(rows.map(({ n, s }) => [s, `n${n}`])))
+    },
+  )
+
   it('processes that start at once on an empty database migrate it together', async () => {
     const temp = await openTempDb(dialect, { migrated: false })
     try {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Priority } from '../../src/messages/message.js'
-import { claimDue, loadContents } from '../../src/queue/claim.js'
+import { claimDue, loadContent } from '../../src/queue/claim.js'
 import { Stage } from '../../src/queue/stage.js'
 import { INTERRUPTED, type QueueRig, type TestAccount, useQueueRig } from '../support/queue-rig.js'
 import { dialects } from '../support/temp-db.js'
@@ -51,6 +51,9 @@ describe.each(dialects)('claimDue on %s', dialect => {
       createdAt: rig.now,
       causes: 3,
       lease,
+      content: message.content,
+      envelope: message.envelope,
+      trace: null,
     })
     expect(await rig.row(message.id)).toMatchObject({
       seq,
@@ -59,7 +62,18 @@ describe.each(dialects)('claimDue on %s', dialect => {
       status: 'sending',
       lease,
     })
-    expect((await loadContents(rig.db, [seq])).get(seq)?.content).toEqual(message.content)
+  })
+
+  it('a content that is too long to be kept ahead is read when it is sent', async () => {
+    const short = rig.message(account)
+    const long = rig.message(account, { content: { ...short.content, body: 'x'.repeat(1_000) } })
+    await rig.enqueue(short, long)
+    const most = JSON.stringify(short.content).length
+    const request = { accountKey: account.key, limit: 9, maxPriority: 3, dueBy: null, suspendedBatches: [], limits: [] }
+    const [claimed] = await claimDue(rig.db, lease, rig.now, [{ ...request, now: rig.now }], most)
+    expect(claimed!.map(each => each.content)).toEqual([short.content, null])
+    expect(claimed![1]!.envelope).toEqual(long.envelope)
+    expect(await loadContent(rig.db, claimed![1]!.seq)).toEqual(long.content)
   })
 
   it('no more than asked, and never the same twice', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Db } from '../../src/db/db.js'
-import { loadContents } from '../../src/queue/claim.js'
+import { loadContent } from '../../src/queue/claim.js'
 import { enqueue } from '../../src/queue/enqueue.js'
 import { Stage } from '../../src/queue/stage.js'
 import { LATER, type QueueRig, REFUSED, SENT, type TestAccount, useQueueRig } from '../support/queue-rig.js'
@@ -15,8 +15,10 @@ describe.each(dialects)('enqueue on %s', dialect => {
   })
 
   const contentOf = async (id: string) => {
-    const seq = Number((await rig.row(id)).seq)
-    return (await loadContents(rig.db, [seq])).get(seq)
+    const { seq } = await rig.row(id)
+    const [row] = await rig.rows('select envelope, trace from contents where seq = $1', Number(seq))
+    const content = await loadContent(rig.db, Number(seq))
+    return { content, envelope: JSON.parse(row!.envelope as string), trace: row!.trace }
   }
   const resubmit = (id: string, subject = 'corrected') => {
     const fresh = rig.message(account, { id })

@@ -56,10 +56,10 @@ describe.each(dialects)('query plans on %s', dialect => {
     }
     await work(spy)
     const plans: string[] = []
-    for (const { sql, params } of seen) {
+    for (const { sql, params, rows: given } of seen) {
       // A read within the pool of writers, so that a locking select may be explained too.
       const prefix = dialect === 'sqlite' ? 'explain query plan ' : 'explain '
-      const [rows] = await rig.db.write([{ sql: prefix + sql, params }])
+      const [rows] = await rig.db.write([{ sql: prefix + sql, params, rows: given?.slice(0, 1) }])
       plans.push(rows!.map(row => String(row.detail ?? row['QUERY PLAN'])).join('\n'))
     }
     return plans
