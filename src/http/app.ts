@@ -98,7 +98,10 @@ export function buildApp(deps: HttpDeps, routes: readonly Routes[] = allRoutes):
   letBodiesWait(app.server)
   refuseTunnels(app.server)
   useSecurityHeaders(app)
-  app.addHook('onRequest', async request => requireHost(request.raw))
+  app.addHook('onRequest', (request, _reply, done) => {
+    requireHost(request.raw)
+    done()
+  })
   traceRequests(app, deps.tracer)
   useAuthentication(app, deps)
   useBodyParser(app, config.server)
@@ -144,15 +147,18 @@ function refuseSubmission({ config, status, freeDiskMb }: HttpDeps): void {
   }
 }
 
+const SECURITY_HEADERS = {
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-resource-policy': 'same-origin',
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+}
+
 function useSecurityHeaders(app: App): void {
-  app.addHook('onRequest', async (_request, reply) => {
-    reply.headers({
-      'x-content-type-options': 'nosniff',
-      'x-frame-options': 'DENY',
-      'referrer-policy': 'no-referrer',
-      'cross-origin-resource-policy': 'same-origin',
-      'cache-control': 'no-store',
-      'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
-    })
+  app.addHook('onRequest', (_request, reply, done) => {
+    reply.headers(SECURITY_HEADERS)
+    done()
   })
 }

@@ -17,7 +17,7 @@ declare module 'fastify' {
     audit?: string
   }
   interface FastifyRequest {
-    audit: { payload: Readonly<Record<string, unknown>>; tenantId: string | null } | null
+    audit: Audited | null
   }
   interface FastifyInstance {
     /** Resolves once what was logged so far can be read. */
@@ -48,10 +48,16 @@ export function createIdDigest(): {
     add(id) {
       if (count < SHOWN_IDS) ids.push(id)
       count += 1
-      hash.update(id).update('\n')
+      hash.update(`${id}\n`)
     },
     result: () => ({ count, ids, digest: `sha256:${hash.digest('hex')}` }),
   }
+}
+
+/** What the command log says of a request beside its command and its answer. */
+interface Audited {
+  readonly payload: Readonly<Record<string, unknown>>
+  readonly tenantId: string | null
 }
 
 interface LogRow {
@@ -102,27 +108,26 @@ export function useAudit(
   app.decorate('flushAudit', flush)
   app.addHook('onClose', flush)
 
-  app.addHook('preHandler', async request => {
-    if (request.routeOptions.config.audit === undefined) return
-    const { query, body, params } = request
-    if (request.routeOptions.config.manyMessages !== true)
+  app.addHook('preHandler', (request, _reply, done) => {
+    const { audit: endpoint, manyMessages } = request.routeOptions.config
+    if (endpoint !== undefined && manyMessages !== true) {
+      const { query, body, params } = request
       audit(request, { ...asObject(query), ...asObject(body), ...asObject(params) })
+    }
+    done()
   })
 
-  app.addHook('onResponse', async (request, reply) => {
-    const endpoint = request.routeOptions.config.audit
-    if (endpoint === undefined || request.audit === null) return
-    if (waiting.length >= MAX_WAITING) waiting.shift()
-    const { payload, tenantId } = request.audit
-    waiting.push({
-      at: clock.now(),
-      endpoint,
-      tenant_id: tenantId,
-      payload: bounded(payload),
-      status: reply.statusCode,
-    })
-    timer ??= setTimeout(flush, FLUSH_MS)
+  app.addHook('onResponse', (request, reply, done) => {
+    if (request.audit !== null) note(request.routeOptions.config.audit, request.audit, reply.statusCode)
+    done()
   })
+
+  const note = (endpoint: string | undefined, { payload, tenantId }: Audited, status: number) => {
+    if (endpoint === undefined) return
+    if (waiting.length >= MAX_WAITING) waiting.shift()
+    waiting.push({ at: clock.now(), endpoint, tenant_id: tenantId, payload: bounded(payload), status })
+    timer ??= setTimeout(flush, FLUSH_MS)
+  }
 }
 
 export interface CommandFilter {

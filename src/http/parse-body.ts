@@ -74,17 +74,18 @@ export function useBodyParser(app: FastifyInstance, { maxBodyBytes }: { readonly
   app.decorateRequest('largeBody', null)
   app.addHook('onClose', () => pool.close())
 
-  app.addHook('onRequest', async ({ raw }) => {
+  app.addHook('onRequest', ({ raw }, _reply, done) => {
     const { 'content-type': type, 'content-encoding': encoding = 'identity' } = raw.headers
     if (encoding.trim().toLowerCase() !== 'identity') {
       throw new AppError('unsupported_media_type', 'Content-Encoding is not supported: send the body as it is')
     }
-    if (type === undefined) return
+    if (type === undefined) return done()
     if (/^\s*multipart\//i.test(type)) {
       throw new AppError('unsupported_media_type', 'Multipart bodies are not read: send JSON')
     }
     // Fastify refuses a content type that is no media type; old clients send all sorts.
     raw.headers['content-type'] = 'application/json'
+    done()
   })
 
   app.removeAllContentTypeParsers()
@@ -109,12 +110,16 @@ export function useBodyParser(app: FastifyInstance, { maxBodyBytes }: { readonly
     }
   })
   // What a large body held is free once its messages are stored.
-  app.addHook('onResponse', async request => taken.get(request)?.())
+  app.addHook('onResponse', (request, _reply, done) => {
+    taken.get(request)?.()
+    done()
+  })
   app.addHook('onRequestAbort', async request => taken.get(request)?.())
 
-  app.addHook('preValidation', async request => {
+  app.addHook('preValidation', (request, _reply, done) => {
     // Commands read fields of an object; a request without any body is one with an empty object.
     if (request.body === undefined && !/^(GET|HEAD)$/.test(request.method)) request.body = {}
+    done()
   })
 }
 

@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Db } from '../../src/db/db.js'
 import { createSealer } from '../../src/lib/seal.js'
-import { type AcceptOptions, acceptMessages, type Submitter } from '../../src/messages/accept.js'
+import { type AcceptOptions, createAcceptance, type Submitter } from '../../src/messages/accept.js'
 import { createFakeClock } from '../support/fake-clock.js'
 import { dialects, openTempDb, type TempDb } from '../support/temp-db.js'
 
@@ -18,21 +19,20 @@ describe.each(dialects)('accepting messages on %s', dialect => {
     queue: (keys: readonly number[], priority: number) => void woken.push({ keys, priority, durable: 0 }),
   }
 
+  const deps = {
+    clock,
+    sealer,
+    wake,
+    defaultPriority: 2 as const,
+    volumes: { exist: async () => [] },
+    sources: { baseDir: null, baseUrl: null },
+  }
   const accept = (
     messages: readonly unknown[] | AsyncIterable<readonly unknown[]>,
     given: Partial<AcceptOptions> = {},
     who: Submitter = admin,
   ) => {
-    const volumes = { exist: async () => [] }
-    const deps = {
-      clock,
-      sealer,
-      wake,
-      defaultPriority: 2 as const,
-      volumes,
-      sources: { baseDir: null, baseUrl: null },
-    }
-    return acceptMessages({ db: temp.db, ...deps }, who, messages, { ...options, ...given })
+    return createAcceptance({ ...deps, db: temp.db })(who, messages, { ...options, ...given })
   }
   const rows = (sql: string, ...params: (string | number)[]) => temp.db.read({ sql, params })
 
@@ -182,6 +182,37 @@ describe.each(dialects)('accepting messages on %s', dialect => {
     ])
     const [row] = await rows("select content from contents c join messages m on m.seq = c.seq where m.id = 'm1'")
     expect(JSON.parse(row!.content as string).subject).toBe('new')
+  })
+
+  it('requests at the same time share units, and each has its own answer', async () => {
+    let units = 0
+    const write: Db['write'] = unit => {
+      units += 1
+      return temp.db.write(unit)
+    }
+    const acceptMessages = createAcceptance({ ...deps, db: { ...temp.db, write } })
+    const answers = await Promise.all(
+      Array.from({ length: 40 }, (_, i) => {
+        const fields = i === 7 ? { account_id: 'none' } : {}
+        return acceptMessages(admin, [mail(`m${i}`, { tenant_id: 'one', account_id: 'main', ...fields })], options)
+      }),
+    )
+    for (const [i, answer] of answers.entries()) {
+      const refusal = { index: 0, id: 'm7', code: 'account_not_found' }
+      expect(answer).toMatchObject(i === 7 ? { queued: 0, rejected: [refusal] } : { queued: 1, rejected: [] })
+    }
+    expect(await rows('select id from messages')).toHaveLength(39)
+    expect(units).toBeLessThan(10)
+  })
+
+  // On PostgreSQL units run beside each other, and a quota is counted without a lock.
+  it.runIf(dialect === 'sqlite')('requests at the same time have one quota', async () => {
+    const acceptMessages = createAcceptance({ ...deps, db: temp.db })
+    const answers = await Promise.all(
+      ['a', 'b', 'c', 'd'].map(id => acceptMessages(admin, [mail(id, { tenant_id: 'small' })], options)),
+    )
+    expect(answers.map(each => each.queued)).toEqual([1, 1, 0, 0])
+    for (const each of answers[3]!.rejected) expect(each).toMatchObject({ index: 0, id: 'd', code: 'quota_exceeded' })
   })
 
   it('a quota refuses what is too much and says so', async () => {

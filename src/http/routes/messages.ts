@@ -2,7 +2,7 @@
 import { Type } from '@fastify/type-provider-typebox'
 import type { Db } from '../../db/db.js'
 import { AppError } from '../../lib/errors.js'
-import { acceptMessages, MAX_MESSAGES, refuseTooMany } from '../../messages/accept.js'
+import { createAcceptance, MAX_MESSAGES, refuseTooMany } from '../../messages/accept.js'
 import { findMessage, ownersOf } from '../../messages/find.js'
 import { listMessages } from '../../messages/list.js'
 import { priorityOf } from '../../messages/priority.js'
@@ -37,7 +37,7 @@ export function messageRoutes(app: App, deps: HttpDeps): void {
 
 function addSubmission(app: App, deps: HttpDeps): void {
   const { db, clock, sealer, wake, config } = deps
-  const acceptDeps = {
+  const acceptMessages = createAcceptance({
     db,
     clock,
     sealer,
@@ -45,7 +45,7 @@ function addSubmission(app: App, deps: HttpDeps): void {
     defaultPriority: config.queue.defaultPriority,
     volumes: deps.knownVolumes,
     sources: config.attachments,
-  }
+  })
   app.post(
     '/commands/add-messages',
     {
@@ -90,7 +90,7 @@ function addSubmission(app: App, deps: HttpDeps): void {
       }
       const chunks = noting(messageChunks(request), digest.add)
       // Also of a request that failed half-way: some of it may stand.
-      const accepted = await acceptMessages(acceptDeps, request.caller, chunks, options).finally(() =>
+      const accepted = await acceptMessages(request.caller, chunks, options).finally(() =>
         audit(request, { ...digest.result(), default_priority: defaultPriority === null ? undefined : given }),
       )
       deps.accepted(accepted)
