@@ -44,10 +44,7 @@ export function createJanitor({ db, clock, retentionMs, commandLogRetentionMs, e
         purge ??= createPruner(db, clock, { tenantId: null, before: now - retentionMs })
         const { pauseMs } = await purge.next()
         // A million go in some minutes, a piece a step; what else time makes stale does not wait for their end.
-        if (pauseMs !== null) {
-          pruneAt = clock.now() + pauseMs
-          return { nextAt: pruneAt, again: false }
-        }
+        if (pauseMs !== null) return { nextAt: clock.now() + pauseMs, again: false }
         purge = null
         pruneAt = now + PRUNE_EVERY_MS
         await db.write([
