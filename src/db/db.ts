@@ -52,3 +52,8 @@ export class DatabaseFull extends DatabaseUnavailable {
 export function rowsParam(rows: readonly object[]): string {
   return JSON.stringify(rows)
 }
+
+/** Whole numbers as one JSON parameter, for the @keys macro. */
+export function keysParam(keys: readonly number[]): string {
+  return JSON.stringify(keys)
+}

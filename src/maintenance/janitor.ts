@@ -4,7 +4,7 @@ import type { Clock } from '../lib/clock.js'
 import type { Step } from '../lib/loop.js'
 import { failAccountQueue, orphanedAccountKeys } from '../queue/account-deleted.js'
 import { expireDue } from '../queue/due.js'
-import { cleanupMessages } from '../queue/prune.js'
+import { createPruner, type Pruner } from '../queue/prune.js'
 
 export interface JanitorDeps {
   readonly db: Db
@@ -16,8 +16,6 @@ export interface JanitorDeps {
 }
 
 const EXPIRE_CHUNK = 500
-/** Messages a step purges at most: a million are gone in minutes and no claim waits for more than a few ms. */
-const PRUNE_CHUNK = 500
 const PRUNE_EVERY_MS = 30_000
 const LOG_CHUNK = 1_000
 /** Messages whose account went while they were in flight or being submitted: rare, and the look costs the queue's length. */
@@ -26,6 +24,7 @@ const ORPHANS_EVERY_MS = 120_000
 export function createJanitor({ db, clock, retentionMs, commandLogRetentionMs, ended: tell }: JanitorDeps): {
   step(): Promise<Step>
 } {
+  let purge: Pruner | null = null
   let pruneAt = 0
   let orphansAt = 0
   return {
@@ -42,16 +41,18 @@ export function createJanitor({ db, clock, retentionMs, commandLogRetentionMs, e
         }
       }
       if (now >= pruneAt) {
-        const removed = await cleanupMessages(db, { tenantId: null, olderThanMs: retentionMs, now, limit: PRUNE_CHUNK })
+        purge ??= createPruner(db, clock, { tenantId: null, before: now - retentionMs })
+        const { pauseMs } = await purge.next()
+        // A million go in some minutes, a piece a step; what else time makes stale does not wait for their end.
+        if (pauseMs !== null) return { nextAt: clock.now() + pauseMs, again: false }
+        purge = null
+        pruneAt = now + PRUNE_EVERY_MS
         await db.write([
           {
             sql: 'delete from command_log where id in (select id from command_log where at < $1 order by at limit $2)',
             params: [now - commandLogRetentionMs, LOG_CHUNK],
           },
         ])
-        pruneAt = removed === PRUNE_CHUNK ? 0 : now + PRUNE_EVERY_MS
-        // Breathing space between chunks of a large purge.
-        if (removed === PRUNE_CHUNK) return { nextAt: now + 20, again: false }
       }
       return { nextAt: null, again: false }
     },

@@ -1,62 +1,86 @@
-/** Removes what was reported long enough ago, in small units so that claims never wait behind a purge. */
-import { type Db, rowsParam } from '../db/db.js'
+/**
+ * Removes what was reported long enough ago, in pieces with pauses between them, so that claims never wait long behind a
+ * purge: a piece takes some 15 µs a message (SQLite).
+ */
+import { type Db, keysParam, type Statement } from '../db/db.js'
+import type { Clock } from '../lib/clock.js'
 
-const CHUNK = 500
-/** Events looked at in one call for those whose message is no more. */
+/** Of one piece; a smaller one costs more for its commit than for its rows. */
+const FEWEST = 100
+const MOST = 500
+/** A piece that took longer, its wait for the database included, is followed by a smaller one. */
+const PIECE_MS = 10
+const PAUSE_MS = 10
+/** Events looked at with one piece for those whose message is no more. */
 const EVENTS_CHUNK = 1_000
 
-export interface PruneOptions {
+export interface Purge {
   /** null: all tenants. */
   readonly tenantId: string | null
-  /** Reported longer ago than this. */
-  readonly olderThanMs: number
-  readonly now: number
-  /** Most messages in this call; the janitor comes again. */
-  readonly limit?: number
+  /** Epoch ms: what was reported by then. */
+  readonly before: number
 }
 
-/** Ended messages whose every event is acknowledged, with contents and history. Answers how many. */
-export async function cleanupMessages(db: Db, { tenantId, olderThanMs, now, limit }: PruneOptions): Promise<number> {
-  const before = now - Math.max(0, olderThanMs)
-  const most = limit ?? Number.POSITIVE_INFINITY
+export interface Piece {
+  readonly removed: number
+  /** How long to wait before the next piece, ms; null: nothing is left. */
+  readonly pauseMs: number | null
+}
+
+/** Ended messages whose every event is acknowledged, with contents and history. */
+export interface Pruner {
+  next(): Promise<Piece>
+}
+
+export function createPruner(db: Db, clock: Clock, { tenantId, before }: Purge): Pruner {
+  // Where the last piece ended. What stands before it are other tenants' rows, or what PostgreSQL has yet to vacuum.
   let from = 0
-  let removed = 0
-  while (removed < most) {
-    const asked = Math.min(CHUNK, most - removed)
-    const rows = await db.read({
-      // From where the last chunk ended: before that only other tenants' rows are left.
-      sql: `select seq, reported_at from messages
-        where reported_at is not null and reported_at >= $1 and reported_at <= $2 and stage = 0
-          ${tenantId === null ? '' : 'and tenant_id = $4'}
-        order by reported_at limit $3`,
-      params: tenantId === null ? [from, before, asked] : [from, before, asked, tenantId],
-    })
-    if (rows.length === 0) break
-    const gone = await remove(
-      db,
-      rows.map(row => Number(row.seq)),
-      before,
-    )
-    removed += gone
-    if (rows.length < asked || gone === 0) break
-    from = Number(rows.at(-1)?.reported_at)
+  let size = MOST
+  return {
+    async next() {
+      const rows = await db.read({
+        sql: `select seq, reported_at from messages
+          where reported_at is not null and reported_at >= $1 and reported_at <= $2 and stage = 0
+            ${tenantId === null ? '' : 'and tenant_id = $4'}
+          order by reported_at limit $3`,
+        params: tenantId === null ? [from, before, size] : [from, before, size, tenantId],
+      })
+      const isLast = rows.length < size
+      const begun = clock.monotonic()
+      const seqs = rows.map(row => Number(row.seq)).sort((a, b) => a - b)
+      const removed = seqs.length === 0 ? 0 : await remove(db, seqs, before)
+      const tookMs = clock.monotonic() - begun
+      from = Number(rows.at(-1)?.reported_at ?? from)
+      size = tookMs > PIECE_MS ? Math.max(FEWEST, Math.round(size / 2)) : Math.min(MOST, size + FEWEST)
+      if (tenantId === null) await removeOrphanedEvents(db, before)
+      return { removed, pauseMs: isLast || removed === 0 ? null : Math.max(PAUSE_MS, 2 * tookMs) }
+    },
   }
-  if (tenantId === null) await removeOrphanedEvents(db, before)
-  return removed
+}
+
+/** Removes all there is. Answers how many messages. */
+export async function cleanupMessages(db: Db, clock: Clock, purge: Purge): Promise<number> {
+  const pruner = createPruner(db, clock, purge)
+  for (let total = 0; ; ) {
+    const { removed, pauseMs } = await pruner.next()
+    total += removed
+    if (pauseMs === null) return total
+    await clock.sleep(pauseMs)
+  }
 }
 
 /** By key, chosen once: two statements that each choose "the first 500" may choose differently. */
 async function remove(db: Db, seqs: readonly number[], before: number): Promise<number> {
-  const params = [rowsParam(seqs.map(seq => ({ k: seq }))), before]
+  const params = [keysParam(seqs), before]
   // Once more inside the unit: an operator may have had one tried again meanwhile.
-  const chosen = `select seq from messages where seq in (select g.k from @rows($1: k bigint) g)
+  const chosen = `select seq from messages where seq in (select g.key from @keys($1) g)
     and reported_at <= $2 and stage = 0`
-  const [, , gone] = await db.write([
-    { sql: `${chosen} order by seq @for_update`, params },
+  const unit: Statement[] = [
     { sql: `delete from events where seq in (${chosen})`, params },
     { sql: `delete from messages where seq in (${chosen}) returning seq`, params },
-  ])
-  return gone?.length ?? 0
+  ]
+  if (db.dialect === 'postgres') unit.unshift({ sql: `${chosen} order by seq for update`, params })
+  return (await db.write(unit)).at(-1)?.length ?? 0
 }
 
 /** How far the events of each database were walked through. */
@@ -67,25 +91,24 @@ const walked = new WeakMap<Db, number>()
  * a call, by id and on the reading side, finds those that are owed no more.
  */
 async function removeOrphanedEvents(db: Db, before: number): Promise<void> {
-  const rows = await db.read({
-    sql: `select id, seq, case when pending = 0 and coalesce(reported_at, at) <= $1 then 1 else 0 end as past
-      from events where id > $2 order by id limit $3`,
-    params: [before, walked.get(db) ?? 0, EVENTS_CHUNK],
+  const from = walked.get(db) ?? 0
+  const [piece] = await db.read({
+    sql: `select count(*) as n, max(e.id) as last from (select id from events where id > $1 order by id limit $2) e`,
+    params: [from, EVENTS_CHUNK],
   })
-  walked.set(db, rows.length < EVENTS_CHUNK ? 0 : Number(rows.at(-1)?.id))
-  const past = rows.filter(row => Number(row.past) === 1)
-  // By key: joined with the piece above, PostgreSQL would read all of messages for it.
-  const known = await db.read({
-    sql: 'select m.seq from @rows($1: k bigint) g join messages m on m.seq = g.k',
-    params: [rowsParam([...new Set(past.map(row => Number(row.seq)))].map(seq => ({ k: seq })))],
+  const last = Number(piece?.last ?? 0)
+  walked.set(db, Number(piece?.n) < EVENTS_CHUNK ? 0 : last)
+  const gone = await db.read({
+    // A subquery and no "not exists": joined with it, PostgreSQL would read all of messages.
+    sql: `select e.id from events e where e.id > $1 and e.id <= $2 and e.pending = 0 and coalesce(e.reported_at, e.at) <= $3
+      and (select m.seq from messages m where m.seq = e.seq) is null`,
+    params: [from, last, before],
   })
-  const alive = new Set(known.map(row => Number(row.seq)))
-  const gone = past.filter(row => !alive.has(Number(row.seq))).map(row => ({ k: Number(row.id) }))
   if (gone.length === 0) return
   await db.write([
     {
-      sql: 'delete from events where pending = 0 and id in (select g.k from @rows($1: k bigint) g)',
-      params: [rowsParam(gone)],
+      sql: 'delete from events where pending = 0 and id in (select g.key from @keys($1) g)',
+      params: [keysParam(gone.map(row => Number(row.id)))],
     },
   ])
 }

@@ -3,7 +3,7 @@
  * that row keeps two instances from posting for one tenant at once; a dead instance's lease runs out.
  * What was acknowledged costs nothing here: every query starts from the partial index over what is pending.
  */
-import { type Db, rowsParam, type Statement } from '../db/db.js'
+import { type Db, keysParam, rowsParam, type Statement } from '../db/db.js'
 
 export interface OutboxEntry {
   readonly id: number
@@ -129,13 +129,16 @@ export interface ClaimOptions {
   readonly only: number | null
 }
 
-/** Takes the tenant's lease and its first entries in id order. Null: another instance has it, it must wait, or is gone. */
+/**
+ * Takes the tenant's lease and then reads its first entries in id order, beside the writers: on SQLite reading them costs
+ * as much as acknowledging them. Null: another instance has the lease, the tenant must wait, or is gone.
+ */
 export async function claimBatch(
   db: Db,
   options: ClaimOptions,
 ): Promise<{ readonly state: SyncState; readonly entries: readonly OutboxEntry[] } | null> {
   const { tenantId, lease, leaseMs, now, ignoreBackoff } = options
-  const [taken, entries] = await db.writeRelaxed([
+  const [taken] = await db.writeRelaxed([
     {
       sql: `insert into sync_state (tenant_id, lease, lease_until)
         select t.id, cast($2 as bigint), @now($3) + cast($4 as bigint) from tenants t where t.id = $1
@@ -145,10 +148,10 @@ export async function claimBatch(
         returning last_sync_at, quiet_until, failures, batch_limit`,
       params: [tenantId, lease, now, leaseMs, ignoreBackoff ? 1 : 0],
     },
-    options.only === null ? firstEntries(options) : firstEntryOf(options, options.only),
   ])
   const row = taken?.[0]
   if (row === undefined) return null
+  const entries = await db.read(options.only === null ? firstEntries(options) : firstEntryOf(options, options.only))
   return {
     state: {
       lastSyncAt: row.last_sync_at as number | null,
@@ -156,7 +159,7 @@ export async function claimBatch(
       failures: Number(row.failures),
       batchLimit: row.batch_limit as number | null,
     },
-    entries: (entries ?? []) as unknown as OutboxEntry[],
+    entries: entries as unknown as OutboxEntry[],
   }
 }
 
@@ -169,13 +172,13 @@ function firstEntries({ tenantId, lease, limit, maxBytes, without }: ClaimOption
           select p.id, p.seq, p.at, p.entry, p.trace from events p
           where ${PENDING_OF_TENANT}
             and exists (select 1 from sync_state s where s.tenant_id = $1 and s.lease = cast($2 as bigint))
-            and p.seq not in (select w.seq from @rows($5: seq bigint) w)
+            and p.seq not in (select w.key from @keys($5) w)
           order by p.tenant_id, p.id
           limit (select @least(coalesce(min(s.batch_limit), cast($3 as bigint)), cast($3 as bigint))
             from sync_state s where s.tenant_id = $1)
         ) e
       ) f where f.before < cast($4 as bigint) order by f.id`,
-    params: [tenantId, lease, limit, maxBytes, rowsParam(without.map(seq => ({ seq })))],
+    params: [tenantId, lease, limit, maxBytes, keysParam(without)],
   }
 }
 
@@ -192,8 +195,8 @@ function firstEntryOf({ tenantId, lease }: ClaimOptions, seq: number): Statement
 /** Of these messages the traceparents they came with, by seq; for entries that no attempt led to. */
 export async function tracesOf(db: Db, seqs: readonly number[]): Promise<ReadonlyMap<number, string>> {
   const rows = await db.read({
-    sql: `select c.seq, c.trace from @rows($1: k bigint) g join contents c on c.seq = g.k where c.trace is not null`,
-    params: [rowsParam(seqs.map(k => ({ k })))],
+    sql: `select c.seq, c.trace from @keys($1) g join contents c on c.seq = g.key where c.trace is not null`,
+    params: [keysParam(seqs)],
   })
   return new Map(rows.map(row => [Number(row.seq), row.trace as string]))
 }
@@ -237,14 +240,14 @@ function settleEntries(entries: readonly OutboxEntry[], now: number, reportedAt:
   return [
     {
       sql: `update events set pending = 0, reported_at = cast($2 as bigint)
-        where pending > 0 and id in (select g.id from @rows($1: id bigint) g)`,
-      params: [rowsParam(entries.map(({ id }) => ({ id }))), reportedAt],
+        where pending > 0 and id in (select g.key from @keys($1) g)`,
+      params: [keysParam(entries.map(({ id }) => id)), reportedAt],
     },
     {
       sql: `update messages set reported_at = cast($2 as bigint)
-        where stage = 0 and reported_at is null and seq in (select g.seq from @rows($1: seq bigint) g)
+        where stage = 0 and reported_at is null and seq in (select g.key from @keys($1) g)
           and not exists (select 1 from events e where e.seq = messages.seq and e.pending > 0)`,
-      params: [rowsParam(seqs.map(seq => ({ seq }))), now],
+      params: [keysParam(seqs), now],
     },
   ]
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { rowsParam } from '../../src/db/db.js'
+import { keysParam, rowsParam } from '../../src/db/db.js'
 import { migrate, migrationStatus } from '../../src/db/migrate.js'
 import { dialects, openTempDb, type TempDb } from '../support/temp-db.js'
 
@@ -59,6 +59,12 @@ describe.each(dialects)('Db on %s', dialect => {
       expect(answered).toEqual(new Map(rows.map(({ n, s }) => [s, `n${n}`])))
     },
   )
+  it('keys cross as one parameter, to the last digit; none is none', async () => {
+    const keysOf = (keys: readonly number[]) =>
+      temp.db.read({ sql: 'select g.key from @keys($1) g order by g.key', params: [keysParam(keys)] })
+    expect((await keysOf([9_007_199_254_740_991, 1])).map(row => row.key)).toEqual([1, 9_007_199_254_740_991])
+    expect(await keysOf([])).toEqual([])
+  })
 
   it('processes that start at once on an empty database migrate it together', async () => {
     const temp = await openTempDb(dialect, { migrated: false })

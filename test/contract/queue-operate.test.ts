@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Db } from '../../src/db/db.js'
 import { cancelMessage, deleteMessages, discardMessage, releaseMessage, retryMessage } from '../../src/queue/operate.js'
-import { cleanupMessages } from '../../src/queue/prune.js'
+import { cleanupMessages, createPruner, type Purge } from '../../src/queue/prune.js'
 import { Stage } from '../../src/queue/stage.js'
 import { LATER, type QueueRig, REFUSED, SENT, type TestAccount, useQueueRig } from '../support/queue-rig.js'
 import { dialects } from '../support/temp-db.js'
@@ -213,8 +213,10 @@ describe.each(dialects)('operators on %s', dialect => {
 
   describe('cleanupMessages', () => {
     const DAY = 86_400_000
-    const prune = (fields: Partial<Parameters<typeof cleanupMessages>[1]> = {}) =>
-      cleanupMessages(rig.db, { tenantId: null, olderThanMs: DAY, now: rig.now, ...fields })
+    let elapsed = 0
+    const clock = { now: () => rig.now, monotonic: () => elapsed, sleep: async () => {} }
+    const old = () => ({ tenantId: null, before: rig.now - DAY })
+    const prune = (fields: Partial<Purge> = {}) => cleanupMessages(rig.db, clock, { ...old(), ...fields })
     /** Ended and reported at this time. */
     const reported = async (count: number, at: number, from = account) => {
       const ids = await rig.add(from, count)
@@ -260,20 +262,34 @@ describe.each(dialects)('operators on %s', dialect => {
       expect(await rig.rows("select count(*) as n from messages where tenant_id = 'beta'")).toEqual([{ n: 0 }])
     })
 
-    it('in chunks, all reported in the same instant, and no more than the limit in a call', async () => {
+    it('in pieces, all reported in the same instant', async () => {
       await reported(1_200, rig.now - 2 * DAY)
-      expect(await prune({ limit: 30 })).toBe(30)
-      expect(await rig.rows('select count(*) as n from messages')).toEqual([{ n: 1_170 }])
-      // Messages and their events go together, whatever the chunk.
-      expect(await rig.rows('select count(*) as n from events')).toEqual([{ n: 1_170 }])
-      expect(await prune()).toBe(1_170)
+      const pruner = createPruner(rig.db, clock, old())
+      expect(await pruner.next()).toEqual({ removed: 500, pauseMs: 10 })
+      // Messages and their events go together, whatever the piece.
+      expect(await rig.rows('select count(*) as n from messages')).toEqual([{ n: 700 }])
+      expect(await rig.rows('select count(*) as n from events')).toEqual([{ n: 700 }])
+      expect(await prune()).toBe(700)
       expect(await rig.rows('select count(*) as n from events')).toEqual([{ n: 0 }])
     })
 
-    it('a negative age is none: what was reported by now', async () => {
-      await reported(1, rig.now)
-      await reported(1, rig.now + 1)
-      expect(await prune({ olderThanMs: -DAY })).toBe(1)
+    it('a piece that took long is followed by a longer pause and by smaller ones, down to a hundred', async () => {
+      await reported(1_200, rig.now - 2 * DAY)
+      let takesMs = 40
+      const slow: Db = {
+        ...rig.db,
+        write(unit) {
+          elapsed += takesMs
+          return rig.db.write(unit)
+        },
+      }
+      const pruner = createPruner(slow, clock, old())
+      const pieces = []
+      for (let i = 0; i < 4; i += 1) pieces.push(await pruner.next())
+      expect(pieces).toEqual([500, 250, 125, 100].map(removed => ({ removed, pauseMs: 80 })))
+      takesMs = 5
+      expect(await pruner.next()).toEqual({ removed: 100, pauseMs: 10 })
+      expect(await pruner.next()).toEqual({ removed: 125, pauseMs: null })
     })
 
     it('tried again between the look and the purge: it stays, with its history', async () => {
@@ -292,7 +308,7 @@ describe.each(dialects)('operators on %s', dialect => {
           return rig.db.write(unit)
         },
       }
-      expect(await cleanupMessages(racing, { tenantId: null, olderThanMs: 0, now: rig.now })).toBe(0)
+      expect(await cleanupMessages(racing, clock, { tenantId: null, before: rig.now })).toBe(0)
       expect(await rig.row(id!)).toMatchObject({ stage: Stage.ready })
       expect(await rig.rows('select id from events')).toHaveLength(1)
     })

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Db, rowsParam, type Statement } from '../../src/db/db.js'
+import { systemClock } from '../../src/lib/clock.js'
 import { fullScopes, projectTurns } from '../../src/limits/store.js'
 import { limitsOf } from '../../src/limits/windows.js'
 import { failAccountQueue, orphanedAccountKeys } from '../../src/queue/account-deleted.js'
@@ -17,7 +18,7 @@ import { enqueue } from '../../src/queue/enqueue.js'
 import { declareDead, orphanedLeases } from '../../src/queue/lease.js'
 import { countOpenBatch, countOpenUpTo } from '../../src/queue/open-rows.js'
 import { cancelMessage, deleteMessages } from '../../src/queue/operate.js'
-import { cleanupMessages } from '../../src/queue/prune.js'
+import { createPruner } from '../../src/queue/prune.js'
 import { claimsOf, rescue } from '../../src/queue/rescue.js'
 import { settle } from '../../src/queue/settle.js'
 import { readQueueState } from '../../src/queue/state.js'
@@ -230,7 +231,7 @@ describe.each(dialects)('query plans on %s', dialect => {
   })
 
   it('purges', async () => {
-    const plans = await plansOf(db => cleanupMessages(db, { tenantId: null, olderThanMs: 0, now: rig.now, limit: 100 }))
+    const plans = await plansOf(db => createPruner(db, systemClock, { tenantId: null, before: rig.now }).next())
     expectCheap(plans)
     expect(plans[0]).toMatch(/messages_reported/)
   })

@@ -83,7 +83,7 @@ function addRemoval(app: App, { db, clock, config }: HttpDeps): void {
     },
     async ({ body: { older_than_seconds: seconds }, tenantScope }) => {
       const olderThanMs = seconds == null ? config.queue.retentionMs : Math.max(0, seconds) * 1000
-      const removed = await cleanupMessages(db, { tenantId: tenantScope, olderThanMs, now: clock.now() })
+      const removed = await cleanupMessages(db, clock, { tenantId: tenantScope, before: clock.now() - olderThanMs })
       return { ok: true as const, removed }
     },
   )
