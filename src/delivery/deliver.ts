@@ -30,7 +30,6 @@ export interface DeliverDeps extends LargeFileDeps {
 
 /** One send, for whoever may have to break it off. */
 export interface Sending {
-  /** The next send over the same connection may have it too: one at a time, and making one costs 10 µs. */
   readonly abort: AbortController
   /** What it sends, when its envelope went out ahead. */
   readonly letter: Letter | null

@@ -109,6 +109,8 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
   const running = new Set<Promise<void>>()
   /** Sends under way, to be broken off. */
   const sendings = new Set<Sending>()
+  /** Of sends that have ended, not aborted and listened to by nobody: a new one costs 10 µs with its first listener. */
+  const spareAborts: AbortController[] = []
   /** By row, its claim. */
   const held = new Map<number, number>()
   /** Lanes that found no free place, longest waiting first. */
@@ -125,7 +127,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       const claimed = lane.buffer[0]!
       // An operator has spoken since it was claimed: the next review gives it back.
       if (!mayBegin(claimed, lookup, permissions)) break
-      const sending: Sending = { abort: new AbortController(), letter: null, isBegun: false, isAsked: false }
+      const sending = newSending(null)
       const place = placeFor(lane, claimed, sending)
       if (place === null) {
         starved.add(lane)
@@ -135,6 +137,13 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       start(lane, lookup, claimed, place, sending)
     }
   }
+
+  const newSending = (letter: Sending['letter']): Sending => ({
+    abort: spareAborts.pop() ?? new AbortController(),
+    letter,
+    isBegun: false,
+    isAsked: false,
+  })
 
   const placeFor = (lane: Lane, claimed: ClaimedMessage, sending: Sending): Place | null => {
     const favoured = (lane.inFlight === 0 && !lane.isHeldUp) || claimed.priority === 0
@@ -170,18 +179,9 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
   }
 
   /** Its turn has come: the message before has ended. Given back when it cannot go after all. */
-  const follow = (
-    lane: Lane,
-    lookup: Lookup,
-    lease: Lease,
-    { claimed, letter }: Ahead,
-    before: Sending,
-    isGood: boolean,
-  ) => {
-    const { abort } = before
-    const sending: Sending = { abort, letter, isBegun: false, isAsked: false }
-    const mayGo = isGood && !abort.signal.aborted && deps.lease() === lease
-    const place = mayGo ? placeFor(lane, claimed, sending) : null
+  const follow = (lane: Lane, lookup: Lookup, lease: Lease, { claimed, letter }: Ahead, isGood: boolean) => {
+    const sending = newSending(letter)
+    const place = isGood && deps.lease() === lease ? placeFor(lane, claimed, sending) : null
     if (place !== null) return start(lane, lookup, claimed, place, sending)
     transport.forgo(letter.mail)
     returnClaim(lease, lookup, claimed, true)
@@ -317,12 +317,15 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       }
     } finally {
       sendings.delete(sending)
+      // A source of attachments may still listen to it.
+      const isPlain = claimed.content !== null && claimed.content.attachments === undefined
+      if (isPlain && !sending.abort.signal.aborted) spareAborts.push(sending.abort)
       lane.inFlight -= 1
       place.give(null)
       // Unless it was taken back meanwhile.
       if (following !== null && lease !== null && lane.ahead.delete(following)) {
         const isGood = ended !== null && ended.outcome.failure === null && !ended.outcome.interrupted
-        follow(lane, lookup, lease, following, sending, isGood)
+        follow(lane, lookup, lease, following, isGood)
       }
       after(lane, lookup)
     }

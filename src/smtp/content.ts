@@ -86,12 +86,8 @@ async function endContent(
   progress: Progress,
 ): Promise<Reply> {
   const agreed = beforeFinalDot()
-  if (agreed !== undefined) {
-    await unlessBroken(deps.wire, agreed)
-    const early = refusedEarly(deps, progress)
-    if (early !== null) return early
-  }
-  return finalReply(deps, ending, progress)
+  if (agreed !== undefined) await unlessBroken(deps.wire, agreed)
+  return refusedEarly(deps, progress) ?? finalReply(deps, ending, progress)
 }
 
 /** Null when all was written; a reply when the server refused the content before its end. */
