@@ -9,7 +9,7 @@ export interface Bench {
   /** The forms of rounds that take ten minutes and more. */
   readonly isLong: boolean
   readonly withSoak: boolean
-  /** So many of a full run, or the twentieth part in a quick one. */
+  /** So many of a full run, or the fortieth part in a quick one. */
   count(full: number): number
   say(line: string): void
   /** Made once and shared by the rounds that need one. */
