@@ -30,7 +30,7 @@ export interface Figure {
   readonly what: string
   readonly database: Database['name']
   readonly value: number
-  readonly unit: 'ratio' | 'messages/s' | 'requests/s' | 'reports/s' | 'ms' | 'MB' | 'µs' | '%' | 'fetches'
+  readonly unit: 'ratio' | 'messages/s' | 'requests/s' | 'reports/s' | 'ms' | 'MB' | 'µs' | '%' | 'times'
   /** null: no goal speaks of it. */
   readonly wanted: Bound | null
 }
