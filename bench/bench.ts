@@ -9,7 +9,7 @@ export interface Bench {
   /** The forms of rounds that take ten minutes and more. */
   readonly isLong: boolean
   readonly withSoak: boolean
-  /** So many of a full run, or the twentieth part in a quick one. */
+  /** So many of a full run, or the fortieth part in a quick one. */
   count(full: number): number
   say(line: string): void
   /** Made once and shared by the rounds that need one. */
@@ -30,7 +30,7 @@ export interface Figure {
   readonly what: string
   readonly database: Database['name']
   readonly value: number
-  readonly unit: 'ratio' | 'messages/s' | 'requests/s' | 'reports/s' | 'ms' | 'MB' | 'µs' | '%' | 'fetches'
+  readonly unit: 'ratio' | 'messages/s' | 'requests/s' | 'reports/s' | 'ms' | 'MB' | 'µs' | '%' | 'times'
   /** null: no goal speaks of it. */
   readonly wanted: Bound | null
 }

@@ -71,10 +71,12 @@ async function longToShort(database: Database): Promise<number> {
 }
 
 async function holds({ what, wanted, measure }: Check): Promise<boolean> {
+  const from = performance.now()
   const value = await measure()
+  const seconds = ((performance.now() - from) / 1000).toFixed(0)
   const isGood = isMet({ value, wanted }) === true
   const bound = 'atLeast' in wanted ? `at least ${wanted.atLeast}` : `at most ${wanted.atMost}`
-  process.stdout.write(`${isGood ? 'ok    ' : 'FAILED'} ${what}: ${value.toFixed(3)}, ${bound}\n`)
+  process.stdout.write(`${isGood ? 'ok    ' : 'FAILED'} ${what}: ${value.toFixed(3)}, ${bound} (${seconds} s)\n`)
   return isGood
 }
 

@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: measures the service as a process of its own, from outside, and writes docs/benchmarks.md.
- * Options: --quick (a twentieth of everything), --only <round>[,<round>], --database sqlite|postgres, --compare (Postfix and
+ * Options: --quick (a fortieth of everything), --only <round>[,<round>], --database sqlite|postgres, --compare (Postfix and
  * others beside it), --long (rounds of ten minutes), --soak (20 minutes more), --profile (writes bench/profile.md instead),
  * --no-write. Only a full run on both databases is written down.
  */
@@ -77,7 +77,7 @@ async function writeProfile(): Promise<void> {
 }
 
 function benchOf(all: readonly Database[]): Bench {
-  const count = (full: number) => (values.quick ? Math.ceil(full / 20) : full)
+  const count = (full: number) => (values.quick ? Math.ceil(full / 40) : full)
   const say = (line: string) => {
     process.stderr.write(`${((performance.now() - start) / 1000).toFixed(0).padStart(5)} s  ${line}\n`)
   }

@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort } from '../../test/support/free-port.js'
 import { ended, startSink } from '../child.js'
+import { programNamed } from '../programs.js'
 import { sendBySource } from '../smtp-source.js'
 import { pause } from '../times.js'
 
@@ -79,7 +80,9 @@ async function startPostfix(relayPort: number) {
   )
   writeFileSync(join(config, 'master.cf'), `127.0.0.1:${port} inet n - n - - smtpd\n${SERVICES.trimStart()}`)
   makeQueue(queue, owner)
-  const daemons = spawnSync('postconf', ['-d', '-h', 'daemon_directory'], { encoding: 'utf8' }).stdout.trim()
+  const daemons = spawnSync(programNamed('postconf')!, ['-d', '-h', 'daemon_directory'], {
+    encoding: 'utf8',
+  }).stdout.trim()
   const master = spawn(join(daemons, 'master'), ['-c', config, '-d'], { stdio: 'ignore' })
   const stop = async () => {
     await ended(master, 'SIGTERM')

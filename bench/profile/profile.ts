@@ -7,6 +7,8 @@ import type { Bench } from '../bench.js'
 import { describeMachine } from '../machine.js'
 import { withService } from '../rig.js'
 import { measureThroughput } from '../throughput.js'
+import { pause } from '../times.js'
+import { WARM_AFTER_MS } from './inside.js'
 import { summarize } from './summary.js'
 
 const INSIDE = new URL('./inside.js', import.meta.url).href
@@ -25,7 +27,12 @@ export async function profile(bench: Bench): Promise<string> {
     try {
       bench.say(`${database.name}: end to end under the profiler`)
       const env = { NODE_OPTIONS: `--import=${INSIDE}`, BENCH_PROFILE_DIR: dir }
-      await withService({ database: await database.fresh(), env }, rig => measureThroughput(rig, bench.count(40_000)))
+      await withService({ database: await database.fresh(), env }, async rig => {
+        const warm = pause(WARM_AFTER_MS)
+        await measureThroughput(rig, bench.count(4_000))
+        await warm
+        await measureThroughput(rig, bench.count(40_000))
+      })
       lines.push(...threadsIn(dir, database.name, bench.count(40_000)))
     } finally {
       await rm(dir, { recursive: true, force: true })

@@ -17,6 +17,8 @@ export interface Summary {
 }
 
 const IDLE = '(idle)'
+/** (program): native code that no JavaScript called, as the reading of sockets and the copying of messages between threads. */
+const OF_THEIR_OWN = new Set(['(garbage collector)', '(program)', IDLE])
 
 /** Time goes to the nearest caller in our own sources; garbage collection and what has no such caller stand for themselves. */
 export function summarize({ nodes, samples, timeDeltas }: CpuProfile): Summary {
@@ -24,12 +26,13 @@ export function summarize({ nodes, samples, timeDeltas }: CpuProfile): Summary {
   const parents = new Map(nodes.flatMap(node => (node.children ?? []).map(child => [child, node.id] as const)))
   const fileOf = (id: number): string => {
     for (let at: number | undefined = id; at !== undefined; at = parents.get(at)) {
-      const own = /\/dist\/(.*)\.js$/.exec(byId.get(at)!.callFrame.url)?.[1]
-      if (own !== undefined) return `src/${own}.ts`
+      const { url } = byId.get(at)!.callFrame
+      const own = /\/dist\/(.*)\.js$/.exec(url)?.[1]
+      if (own !== undefined && !url.includes('/node_modules/')) return `src/${own}.ts`
     }
     const { functionName, url } = byId.get(id)!.callFrame
-    if (functionName === '(garbage collector)' || functionName === IDLE) return functionName
-    return url.includes('node_modules') ? '(packages)' : '(Node)'
+    if (OF_THEIR_OWN.has(functionName)) return functionName
+    return url.includes('/node_modules/') ? '(packages)' : '(Node)'
   }
   const known = new Map(nodes.map(({ id }) => [id, fileOf(id)]))
   const times = new Map<string, number>()
