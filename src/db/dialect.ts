@@ -60,7 +60,7 @@ function columns(list: string): { name: string; type: string }[] {
 function expandSqlite(sql: string): string {
   return (
     bindEach(sql)
-      // One JSON parameter and not a loop of bound rows: it crosses to the database thread as a single string.
+      // One JSON parameter, which crosses to the database thread as a single string: what is many rows is an @each.
       .replace(ROWS, (_, param: string, list: string) => {
         // JSON already tells numbers from text, so the declared types serve PostgreSQL only.
         const fields = columns(list).map(({ name }) => `value->>'${name}' as ${name}`)
