@@ -39,10 +39,11 @@ export function classifyReplies(replies: Replies, open: readonly string[], facts
     // The sender was refused: the same for every recipient.
     return { ...base, failure: null, verdicts: open.map(address => refusedBy(address, mail)) }
   }
-  const asked = new Map(replies.recipients.map(each => [each.address, each.reply]))
-  const someAccepted = replies.recipients.some(({ reply }) => reply !== null && isPositive(reply))
-  const verdicts = open.map((address): RecipientVerdict => {
-    const reply = asked.get(address) ?? null
+  const { recipients } = replies
+  const someAccepted = recipients.some(({ reply }) => reply !== null && isPositive(reply))
+  const verdicts = open.map((address, i): RecipientVerdict => {
+    // They were asked in this order.
+    const reply = recipients[i]?.reply ?? null
     if (reply === null) return untouched(address)
     if (!isPositive(reply)) {
       // Too many for one transaction: the rest go in the next, which is no failure as long as some went in this one.
