@@ -310,7 +310,8 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
       for (const row of rows) {
         const content = contents.get(row.seq)
         if (content === undefined) log.error(`Message ${row.id} has no content and cannot be sent`)
-        else claimed.push({ ...row, ...content })
+        // Not spread into a new object: of so many names V8 makes a dictionary, 2 KB a message and slow at each look.
+        else claimed.push(Object.assign(row, content))
       }
       sends.add(lane, claimed)
     }
