@@ -317,10 +317,10 @@ export const SETTINGS: { readonly [K in SettingKey]: Setting<ValueOf<K>> } = {
   },
   'queue.batchSizePerAccount': {
     kind: kind.wholeNumber('messages', { min: 1, max: 10_000 }),
-    default: 50,
+    default: 200,
     env: ['GMP_BATCH_SIZE_PER_ACCOUNT'],
     ini: ['delivery', 'batch_size_per_account'],
-    about: 'messages of one account claimed at once; not a rate',
+    about: 'most messages of one account claimed at once; not a rate',
   },
   'queue.maxRetries': {
     kind: kind.wholeNumber('retries', { min: 0, max: 1000 }),

@@ -80,6 +80,10 @@ interface Asked {
   readonly hints: number
 }
 
+function isWhole(row: Taken): row is ClaimedMessage {
+  return row.envelope !== null
+}
+
 /** Nothing of it is claimed ahead or on its way. */
 function isFresh(lane: Lane): boolean {
   return lane.ready && !lane.claiming && !lane.isHeldUp && lane.buffer.length === 0 && lane.inFlight === 0
@@ -302,11 +306,8 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   }
 
   const fill = (lane: Lane, rows: readonly Taken[]) => {
-    const claimed: ClaimedMessage[] = []
-    for (const { envelope, ...row } of rows) {
-      if (envelope === null) log.error(`Message ${row.id} has no content and cannot be sent`)
-      else claimed.push({ ...row, envelope })
-    }
+    const claimed = rows.filter(isWhole)
+    for (const row of rows) if (!isWhole(row)) log.error(`Message ${row.id} has no content and cannot be sent`)
     sends.add(lane, claimed)
   }
 

@@ -95,6 +95,16 @@ describe('how many to claim', () => {
     expect(wanted(lane, 4, 50)).toBe(50)
   })
 
+  it('of one that answers what it takes in a tenth of a second', () => {
+    const lane = newLane(1)
+    learn(lane, 5, true, 10, SLOW)
+    lane.inFlight = 4
+    expect(wanted(lane, 4, 200)).toBe(80)
+    learn(lane, 105, true, 10, SLOW)
+    expect(lane.pace).toBe(25)
+    expect(wanted(lane, 4, 200)).toBe(16)
+  })
+
   it('of a slow one only what its connections take', () => {
     const lane = newLane(1)
     learn(lane, 5_000, true, 10, SLOW)

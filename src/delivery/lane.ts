@@ -48,6 +48,8 @@ export type Learned = Pick<Lane, 'window' | 'pace'>
 const FIRST_WINDOW = 1
 const PACE_WEIGHT = 0.2
 const QUICK_MS = 100
+/** A claim and its contents take 5 to 20 ms while others write too; half of what is ahead has to last as long. */
+const AHEAD_MS = 100
 /** The window opens by one more for each so many ms that an answer is waited for: one slow message is not a slow account. */
 const PATIENCE_MS = 1_000
 
@@ -102,9 +104,12 @@ export function spare(lane: Lane, batchSize: number): number {
  * claimed can no longer be cancelled, replaced or sent by another instance.
  */
 export function wanted(lane: Lane, width: number, batchSize: number): number {
-  const quick = lane.pace > 0 && lane.pace < QUICK_MS
-  // Nothing ahead for a server that has not shown yet how it answers.
-  const ahead = quick ? batchSize : lane.pace > 0 ? Math.min(batchSize, width) : 0
-  const target = Math.max(0, width - lane.inFlight) + ahead
+  const target = Math.max(0, width - lane.inFlight) + ahead(lane, width, batchSize)
   return lane.buffer.length > target / 2 ? 0 : Math.min(batchSize, target - lane.buffer.length)
+}
+
+/** What the connections send in AHEAD_MS, one each at least. Nothing for a server that has not shown how it answers. */
+function ahead(lane: Lane, width: number, batchSize: number): number {
+  if (lane.pace === 0) return 0
+  return Math.min(batchSize, Math.max(width, Math.ceil((width * AHEAD_MS) / lane.pace)))
 }

@@ -87,7 +87,8 @@ export async function claimDue(
   const results = await db.write(limited ? [...locks, ...unit] : unit)
   return results.slice(limited ? locks.length : 0).map(rows =>
     rows
-      .map(row => ({ ...claimedFrom(row, lease), ...contentFrom(row) }))
+      // Not spread into a third object: of so many names V8 makes a dictionary, 2 KB a message and slow at each look.
+      .map(row => Object.assign(claimedFrom(row, lease), contentFrom(row)))
       // RETURNING promises no order.
       .sort((a, b) => a.priority - b.priority || a.seq - b.seq),
   )

@@ -8,17 +8,25 @@ export function mergeVerdicts(
   known: readonly RecipientState[] | null,
   verdicts: readonly RecipientVerdict[],
 ): RecipientState[] {
-  const before = new Map(known?.map(each => [each.address, each]))
-  const told = new Map(verdicts.map(each => [each.address, each]))
+  const before = byAddress(known ?? [])
+  const told = byAddress(verdicts)
   return to.map(address => {
-    const state = before.get(address) ?? { address, status: 'open' as const, code: null, reply: null }
-    const verdict = told.get(address)
-    if (state.status !== 'open' || verdict === undefined) return state
+    const state = before(address)
+    const verdict = told(address)
+    if (verdict === undefined || (state !== undefined && state.status !== 'open'))
+      return state ?? { address, status: 'open', code: null, reply: null }
     const { code, text } = verdict
     if (verdict.verdict === 'accepted') return { address, status: 'accepted', code, reply: text }
     if (verdict.verdict === 'refused') return { address, status: 'refused', code, reply: text }
-    return { address, status: 'open', code: code ?? state.code, reply: text ?? state.reply }
+    return { address, status: 'open', code: code ?? state?.code ?? null, reply: text ?? state?.reply ?? null }
   })
+}
+
+/** The usual message has one recipient, for which a map is not worth making. */
+function byAddress<T extends { readonly address: string }>(given: readonly T[]): (address: string) => T | undefined {
+  if (given.length <= 1) return address => (given[0]?.address === address ? given[0] : undefined)
+  const all = new Map(given.map(each => [each.address, each]))
+  return address => all.get(address)
 }
 
 /** True when they tell more than the message: acceptances that differ only in their words (a queue id) do not. */

@@ -52,8 +52,7 @@ export function nextTransition(
   const row = rowOf(claimed, recipients, outcome, now)
   if (outcome.inDoubt && policy.inDoubt === 'hold') return holdInDoubt(row, claimed, now)
 
-  const open = recipients.filter(each => each.status === 'open')
-  if (open.length === 0) return finish(row, claimed, recipients, now)
+  if (!recipients.some(each => each.status === 'open')) return finish(row, claimed, recipients, now)
   // Interrupted, or the account cannot work now: back to its place, the attempt not spent.
   const waitsForAccount = outcome.failure?.scope === 'account' && !outcome.failure.offered && !outcome.inDoubt
   if (outcome.interrupted || waitsForAccount) return giveBack(row, claimed)
@@ -177,16 +176,18 @@ function finish(
 ): Transition {
   const attempts = Math.max(row.attempts, claimed.attempts + (row.attempt === null ? 0 : 1))
   const base = baseOf(claimed, attempts, recipients)
-  const ended = { ...row, stage: Stage.ended, attempts }
   if (row.accepted > 0) {
     const sentAt = row.sentAt ?? now
-    return { ...ended, status: 'sent', sentAt, event: { type: 'sent', entry: sentEntry(base, sentAt), reported: true } }
+    const event = { type: 'sent', entry: sentEntry(base, sentAt), reported: true }
+    return { ...row, stage: Stage.ended, attempts, status: 'sent', sentAt, event }
   }
   const isDoubtful = row.inDoubt || (claimed.causes & Cause.doubt) !== 0
   const refused = recipients.findLast(each => each.status === 'refused')
   const { error, code } = exhausted ?? { error: refused?.reply ?? 'refused', code: refused?.code ?? null }
   return {
-    ...ended,
+    ...row,
+    stage: Stage.ended,
+    attempts,
     status: 'error',
     errorAt: now,
     error,
