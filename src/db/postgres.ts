@@ -1,20 +1,20 @@
 /**
- * PostgreSQL behind the Db port: a pool for units and reads, one connection for LISTEN/NOTIFY. A unit of one statement
- * is its own transaction; a longer one runs between BEGIN and COMMIT without waiting for anything but the database.
+ * PostgreSQL behind the Db port: a pool for units and reads (postgres-unit.ts), one connection for LISTEN/NOTIFY.
  */
 import pg from 'pg'
 import type { Log } from '../lib/log.js'
 import { DatabaseFull, DatabaseUnavailable, type Db, type Row, rowsParam, type Statement } from './db.js'
 import { createExpander, type DialectOptions } from './dialect.js'
+import { runUnit } from './postgres-unit.js'
 
 const CHANNEL = 'gmp_wake'
 /** A deadlock or a serialization failure undid the unit wholly; the same unit may simply be sent again. */
 const UNDONE = new Set(['40001', '40P01'])
 const MAX_TRIES = 8
-/** Any number that no other advisory lock has. */
-const REPEAT_LOCK = 7304112
-/** Longest silence inside a unit, ms: its statements follow each other at once. The server then undoes it. */
-const UNIT_STALL_MS = 5_000
+/** By any number that no other advisory lock has. */
+const ONE_AT_A_TIME: Statement = { sql: 'select pg_advisory_xact_lock(7304112)', params: [] }
+/** Of its transaction alone, which SET LOCAL would refuse: it is none that BEGIN began. */
+const RELAXED: Statement = { sql: "select set_config('synchronous_commit', 'off', true)", params: [] }
 
 /**
  * Plans are cached by name, often from a time when the tables were small or not yet analysed, and then a sequential scan
@@ -24,7 +24,9 @@ const UNIT_STALL_MS = 5_000
 const PLANNER = ['seqscan', 'hashjoin', 'mergejoin', 'bitmapscan']
   .map(way => `-c enable_${way}=off`)
   .concat('-c jit=off')
-  .join(' ')
+
+/** A unit leaves in one write. Should the line be cut in the middle of it, its rows are free again after some 10 s. */
+const CUT_OFF = ['-c tcp_keepalives_idle=4', '-c tcp_keepalives_interval=2', '-c tcp_keepalives_count=3']
 
 export interface PostgresOptions extends DialectOptions {
   readonly poolSize: number
@@ -36,16 +38,13 @@ pg.types.setTypeParser(pg.types.builtins.NUMERIC, Number)
 
 export async function openPostgres(url: string, options: PostgresOptions): Promise<Db> {
   const expand = createExpander('postgres', options)
-  const names = new Map<string, string>()
   const pool = new pg.Pool({
     connectionString: url,
     max: options.poolSize,
     connectionTimeoutMillis: 10_000,
     application_name: 'genro-mail-proxy',
     keepAlive: true,
-    // A process that is frozen or cut off inside a unit keeps its rows locked, and the rescuer would wait for them.
-    idle_in_transaction_session_timeout: UNIT_STALL_MS,
-    options: PLANNER,
+    options: [...PLANNER, ...CUT_OFF].join(' '),
   })
   pool.on('connect', client => {
     // A lent connection tells its death to whoever waits for an answer; without a listener it would also be uncaught.
@@ -55,60 +54,41 @@ export async function openPostgres(url: string, options: PostgresOptions): Promi
   pool.on('error', error => options.log.warning(`PostgreSQL connection lost: ${error.message}`))
   const listener = createListener(url, options.log)
 
-  const query = async (client: pg.ClientBase, { sql, params, rows }: Statement): Promise<Row[]> => {
-    const text = expand(sql)
-    let name = names.get(text)
-    if (name === undefined) {
-      name = `q${names.size}`
-      names.set(text, name)
+  const run = async (unit: readonly Statement[]): Promise<Row[][]> => {
+    const client = await connect(pool)
+    let broken: Error | undefined
+    try {
+      return await runUnit(
+        client,
+        unit.map(({ sql, params, rows }) => ({
+          sql: expand(sql),
+          params: rows === undefined ? params : [...params, rowsParam(rows)],
+        })),
+      )
+    } catch (error) {
+      const known = asError(error)
+      // A connection whose state is unknown is thrown away; after an error of the database it is as before the unit.
+      if (known instanceof DatabaseUnavailable) broken = known
+      throw known
+    } finally {
+      client.release(broken)
     }
-    const values = rows === undefined ? params : [...params, rowsParam(rows)]
-    return (await client.query({ name, text, values: values as unknown[] })).rows as Row[]
   }
 
-  const write = (unit: readonly Statement[], relaxed: boolean): Promise<Row[][]> =>
+  // Undone units that begin anew at once would undo each other again: one at a time they come through.
+  const write = (first: readonly Statement[], unit: readonly Statement[]): Promise<Row[][]> =>
     again(async isRepeat => {
-      const client = await connect(pool)
-      let broken: Error | undefined
-      try {
-        if (unit.length === 1 && !relaxed && !isRepeat) return [await query(client, unit[0]!)]
-        await client.query(relaxed ? 'begin; set local synchronous_commit = off' : 'begin')
-        // Undone units that begin anew at once would undo each other again: one at a time they come through.
-        if (isRepeat) await client.query(`select pg_advisory_xact_lock(${REPEAT_LOCK})`)
-        const results: Row[][] = []
-        for (const statement of unit) results.push(await query(client, statement))
-        await client.query('commit')
-        return results
-      } catch (error) {
-        await client.query('rollback').catch((failure: Error) => {
-          broken = failure
-        })
-        throw asError(error)
-      } finally {
-        // A connection whose state is unknown is thrown away.
-        client.release(broken)
-      }
+      const before = isRepeat ? [...first, ONE_AT_A_TIME] : first
+      return (await run([...before, ...unit])).slice(before.length)
     })
 
   return {
     dialect: 'postgres',
-    write: unit => write(unit, false),
-    writeRelaxed: unit => write(unit, true),
-    async read(statement) {
-      const client = await connect(pool)
-      let broken: Error | undefined
-      try {
-        return await query(client, statement)
-      } catch (error) {
-        const known = asError(error)
-        if (known instanceof DatabaseUnavailable) broken = known
-        throw known
-      } finally {
-        client.release(broken)
-      }
-    },
+    write: unit => write([], unit),
+    writeRelaxed: unit => write([RELAXED], unit),
+    read: async statement => (await run([statement]))[0]!,
     notify(payload) {
-      pool.query('select pg_notify($1, $2)', [CHANNEL, payload]).catch(() => {
+      run([{ sql: 'select pg_notify($1, $2)', params: [CHANNEL, payload] }]).catch(() => {
         // A hint: the others find the work by polling.
       })
     },

@@ -18,7 +18,7 @@ import { nextDue, readyDue } from '../queue/due.js'
 import type { Lease } from '../queue/lease.js'
 import type { RetryPolicy, Transition } from '../queue/transition.js'
 import { isHeld, isSending, type Permissions, requestFor } from './admission.js'
-import { type Lane, wanted, widthOf } from './lane.js'
+import { ANEW, type Lane, takeMark, wanted, widthOf } from './lane.js'
 import { createLanes } from './lanes.js'
 import { createPlaces } from './places.js'
 import { giveBackUnknown } from './reconcile.js'
@@ -80,13 +80,18 @@ interface Asked {
   readonly hints: number
 }
 
-function isWhole(row: Taken): row is ClaimedMessage {
+function hasContent(row: Taken): row is ClaimedMessage {
   return row.envelope !== null
 }
 
 /** Nothing of it is claimed ahead or on its way. */
 function isFresh(lane: Lane): boolean {
   return lane.ready && !lane.claiming && !lane.isHeldUp && lane.buffer.length === 0 && lane.inFlight === 0
+}
+
+/** It takes all that is ready, in the order of the queue. */
+function isWhole({ dueBy, maxPriority }: ClaimRequest): boolean {
+  return dueBy === null && maxPriority === 3
 }
 
 export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): Dispatcher {
@@ -120,13 +125,18 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     hinted = true
     lanes.hint(accountKeys, priority)
   }
+  /** Of messages that may stand anywhere in the queue. */
+  const hintAnew = (accountKeys: readonly number[], priority: number) => {
+    hinted = true
+    lanes.hint(accountKeys, priority, 'anew')
+  }
 
   const sends = createSends(deps, options, {
     lanes,
     places,
     permissionsOf,
     policyOf,
-    hint,
+    hint: hintAnew,
     dueAt(at) {
       if (scheduled === null || at < scheduled) scheduled = at
     },
@@ -162,7 +172,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     if (scheduled === null || scheduled > clock.now()) return false
     // Scheduled and retried messages whose time has come.
     const due = await readyDue(db, clock.now(), READY_CHUNK)
-    hint(due.accountKeys, due.priority)
+    hintAnew(due.accountKeys, due.priority)
     scheduled = due.more ? clock.now() : await nextDue(db)
     return due.more
   }
@@ -173,7 +183,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     if (now < reconcileAt) return
     const keys = await giveBackUnknown(reconciling, lease, sends.holds)
     reconcileAt = now + RECONCILE_MS
-    if (keys.length > 0) hint(keys, 0)
+    if (keys.length > 0) hintAnew(keys, 0)
   }
 
   /** Polling for ready messages that nobody hinted at, a piece of the accounts at a time. */
@@ -182,7 +192,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     if (cursor === 0 && now - lastScan < scanEveryMs) return false
     if (cursor === 0) lastScan = now
     const found = await readyAccounts(db, cursor, SCAN_CHUNK)
-    for (const { accountKey, priority } of found) hint([accountKey], priority)
+    for (const { accountKey, priority } of found) hintAnew([accountKey], priority)
     cursor = found.length === SCAN_CHUNK ? (found.at(-1)?.accountKey ?? 0) : 0
     return cursor !== 0
   }
@@ -235,10 +245,11 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
         MOST_AHEAD,
       )
       for (const [i, { lane }] of asked.entries()) fill(lane, results[i] ?? [])
-      for (const [i, each] of asked.entries()) await afterClaim(each, results[i]?.length ?? 0)
+      for (const [i, each] of asked.entries()) await afterClaim(each, results[i] ?? [])
       return results.reduce((sum, rows) => sum + rows.length, 0)
     } catch (error) {
       reconcileAt = Number.NEGATIVE_INFINITY
+      for (const { lane } of asked) lane.hinted = ANEW
       throw error
     } finally {
       for (const { lane } of asked) lane.claiming = false
@@ -251,15 +262,20 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   }
 
   /** Fewer than asked: either nothing more is ready, or a limit or a tick stands before the rest. */
-  const afterClaim = async ({ lane, lookup, request, hints }: Asked, got: number) => {
-    if (got === request.limit) return
+  const afterClaim = async ({ lane, lookup, request, hints }: Asked, rows: readonly Claimed[]) => {
+    const isFull = rows.length === request.limit
+    const last = rows.at(-1)
+    if (isWhole(request)) lane.mark = isFull && last !== undefined ? { priority: last.priority, seq: last.seq } : null
+    if (isFull) return
+    // Whether nothing is left only a claim from the first tells.
+    if (request.after != null) return deps.wakeLoop()
     if (lookup.limits.length > 0 && (await isWaiting(request))) {
       lane.notBefore = await events.limited(lookup, request)
       return
     }
     // No immediate ones are left, unless one came meanwhile.
     if (lane.hints === hints) lane.priority = 3
-    if (request.dueBy === null && request.maxPriority === 3 && lane.hints === hints) lane.ready = false
+    if (isWhole(request) && lane.hints === hints) lane.ready = false
   }
 
   function permissionsOf({ account, tenant }: Lookup, now: number): Permissions {
@@ -291,7 +307,12 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
       }
     }
     const limit = Math.min(room, wanted(lane, width, permissions.batchSize))
-    if (limit > 0) return requestFor(lane, lookup, limit, permissions)
+    if (limit > 0) {
+      const request = requestFor(lane, lookup, limit, permissions)
+      // SQLite keeps no trace of what was claimed.
+      if (request === null || !isWhole(request) || db.dialect === 'sqlite') return request
+      return { ...request, after: takeMark(lane) }
+    }
     // Immediate ones go before what the lane has claimed already.
     const urgent = lane.priority === 0 && lane.buffer.length > 0 && lane.buffer[0]!.priority > 0 && room > 0
     if (!urgent) return null
@@ -306,8 +327,8 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   }
 
   const fill = (lane: Lane, rows: readonly Taken[]) => {
-    const claimed = rows.filter(isWhole)
-    for (const row of rows) if (!isWhole(row)) log.error(`Message ${row.id} has no content and cannot be sent`)
+    const claimed = rows.filter(hasContent)
+    for (const row of rows) if (!hasContent(row)) log.error(`Message ${row.id} has no content and cannot be sent`)
     sends.add(lane, claimed)
   }
 
@@ -342,6 +363,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
       for (const lane of lanes.all()) {
         lane.notBefore = 0
         lane.tickAt = 0
+        lane.hinted = ANEW
       }
       lastScan = Number.NEGATIVE_INFINITY
       scheduled = 0

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { ClaimedMessage } from '../queue/claim.js'
-import { learn, newLane, wanted, widthOf } from './lane.js'
+import { ANEW, learn, newLane, takeMark, wanted, widthOf } from './lane.js'
 
 const SLOW = 30_000
 const message = {} as ClaimedMessage
@@ -135,5 +135,36 @@ describe('how many to claim', () => {
     learn(lane, 60_000, true, 10, SLOW)
     lane.inFlight = 10
     expect(wanted(lane, 1, 50)).toBe(1)
+  })
+})
+
+describe('where the next claim of a lane starts', () => {
+  const mark = { priority: 2, seq: 70 }
+  const hintedAt = (...priorities: number[]) => {
+    const lane = newLane(1)
+    takeMark(lane)
+    lane.mark = mark
+    for (const priority of priorities) lane.hinted = Math.min(lane.hinted, priority)
+    return lane
+  }
+
+  it('behind the last one, also when more of the same priority was submitted', () => {
+    expect(takeMark(hintedAt())).toBe(mark)
+    expect(takeMark(hintedAt(3, 2))).toBe(mark)
+  })
+
+  it('at the first when something more urgent, or anything of any age, may be ready', () => {
+    expect(takeMark(hintedAt(2, 1))).toBeNull()
+    expect(takeMark(hintedAt(ANEW))).toBeNull()
+  })
+
+  it('a hint is heard once', () => {
+    const lane = hintedAt(0)
+    takeMark(lane)
+    expect(takeMark(lane)).toBe(mark)
+  })
+
+  it('at the first when the lane is new', () => {
+    expect(takeMark(newLane(1))).toBeNull()
   })
 })

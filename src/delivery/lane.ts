@@ -2,7 +2,7 @@
  * A lane: what this process knows of one account's sending. Its window opens like TCP's: an account earns connections
  * by answering, so that a dead server or a tarpit holds one place and not all of them.
  */
-import type { ClaimedMessage } from '../queue/claim.js'
+import type { ClaimedMessage, Position } from '../queue/claim.js'
 import type { Letter } from '../smtp/transport.js'
 
 /** A message whose envelope leaves with the final dot of the one before, over the same connection. */
@@ -29,6 +29,10 @@ export interface Lane {
   priority: number
   /** Counts hints, so that an empty claim that was under way when one came does not erase it. */
   hints: number
+  /** Where the last claim ended, if more was ready then. */
+  mark: Position | null
+  /** The most urgent priority hinted at since the last claim; ANEW: something may be ready anywhere. */
+  hinted: number
   /** No claim before this, epoch ms: a limit's or a rule's turn. */
   notBefore: number
   /** Only priority 0 may be claimed before this (rules). */
@@ -53,6 +57,9 @@ const AHEAD_MS = 100
 /** The window opens by one more for each so many ms that an answer is waited for: one slow message is not a slow account. */
 const PATIENCE_MS = 1_000
 
+/** More urgent than all priorities. */
+export const ANEW = -1
+
 export function newLane(key: number, learned: Learned = { window: FIRST_WINDOW, pace: 0 }): Lane {
   return {
     key,
@@ -64,6 +71,8 @@ export function newLane(key: number, learned: Learned = { window: FIRST_WINDOW, 
     ready: false,
     priority: 3,
     hints: 0,
+    mark: null,
+    hinted: ANEW,
     notBefore: 0,
     tickAt: 0,
     claiming: false,
@@ -71,6 +80,17 @@ export function newLane(key: number, learned: Learned = { window: FIRST_WINDOW, 
     pace: learned.pace,
     starts: new Set(),
   }
+}
+
+/**
+ * Where the next claim starts. What is submitted comes after all that is there of its priority; for all else (retries,
+ * what was given back, rows that became visible late) the lane is hinted ANEW, by the poll at the latest. Only a claim from
+ * the first tells that nothing is ready.
+ */
+export function takeMark(lane: Lane): Position | null {
+  const mark = lane.mark !== null && lane.hinted >= lane.mark.priority ? lane.mark : null
+  lane.hinted = Number.POSITIVE_INFINITY
+  return mark
 }
 
 /** A send ended; `good`: the server answered in order, whatever it said. */

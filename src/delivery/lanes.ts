@@ -1,5 +1,5 @@
 /** The lanes of all accounts that have something to send, in rotation, and what accounts have shown of themselves. */
-import { type Lane, type Learned, newLane } from './lane.js'
+import { ANEW, type Lane, type Learned, newLane } from './lane.js'
 
 export interface Lanes {
   get(key: number): Lane
@@ -9,8 +9,8 @@ export interface Lanes {
   rotate(lane: Lane): void
   /** Forgets a lane with nothing ready, claimed or in flight, but not what its account has shown. */
   retire(lane: Lane): void
-  /** Something of this priority may be ready for these accounts. */
-  hint(accountKeys: readonly number[], priority: number): void
+  /** Something of this priority may be ready for these accounts: submitted just now or, with `anew`, of any age. */
+  hint(accountKeys: readonly number[], priority: number, anew?: 'anew'): void
   /** Claimed and not yet being sent, in all lanes. */
   buffered(): number
   readonly size: number
@@ -52,12 +52,13 @@ export function createLanes(): Lanes {
       const [longest] = learned.keys()
       if (learned.size > MOST_LEARNED && longest !== undefined) learned.delete(longest)
     },
-    hint(accountKeys, priority) {
+    hint(accountKeys, priority, anew) {
       for (const key of accountKeys) {
         const lane = get(key)
         lane.ready = true
         lane.hints += 1
         lane.priority = Math.min(lane.priority, priority)
+        lane.hinted = Math.min(lane.hinted, anew === undefined ? priority : ANEW)
       }
     },
     buffered() {

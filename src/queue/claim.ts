@@ -20,6 +20,18 @@ export interface ClaimRequest {
   readonly limits: readonly Limit[]
   /** Epoch ms by the wall clock: what has expired by then is left to the janitor. */
   readonly now: number
+  /**
+   * Only what comes after it. Absent: from the first. PostgreSQL keeps the index entries of what was claimed for as long as
+   * some session may still see it, and each claim from the first walks all of them: 15 to 30 ms in place of 2.6 after 100,000
+   * claims beside a held snapshot.
+   */
+  readonly after?: Position | null
+}
+
+/** A place in the order of claims. */
+export interface Position {
+  readonly priority: number
+  readonly seq: number
 }
 
 /** A claimed row, without its content. */
@@ -103,7 +115,11 @@ const STOPPED = "(key = 'scheduler_active' and value = '0') or key = 'release_ne
 function claimOne(lease: number, claim: number, now: number, request: ClaimRequest, longest: number): Statement {
   const { limit, limits } = request
   const params: (string | number)[] = [lease, now, limit, request.now, claim, longest]
-  const claimable = claimableSql(request, params)
+  const after =
+    request.after == null
+      ? ''
+      : `and (priority, seq) > ($${params.push(request.after.priority)}, $${params.push(request.after.seq)})`
+  const claimable = `${claimableSql(request, params)} ${after}`
   const most =
     limits.length === 0
       ? '$3'
@@ -124,8 +140,11 @@ function claimOne(lease: number, claim: number, now: number, request: ClaimReque
   }
 }
 
-/** What the request may take but for its limits, as a condition on messages; adds to `params`. */
-export function claimableSql(request: Omit<ClaimRequest, 'limit' | 'limits'>, params: (string | number)[]): string {
+/** What the request may take but for its limits, wherever it starts, as a condition on messages; adds to `params`. */
+export function claimableSql(
+  request: Omit<ClaimRequest, 'limit' | 'limits' | 'after'>,
+  params: (string | number)[],
+): string {
   const { accountKey, maxPriority, dueBy, suspendedBatches, now } = request
   const mark = (value: string | number) => `$${params.push(value)}`
   const conditions = [

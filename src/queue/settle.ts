@@ -27,47 +27,86 @@ export interface SettleTimes {
   readonly steadyNow: number
 }
 
-/** The rows still under the claim they were settled for; $1 the lease, g the rows with k and cl. */
-const OURS = 'm.seq = g.k and m.lease = $1 and m.claim = g.cl and m.stage = 3'
+/**
+ * The rows still under the claim they were settled for; $1 the lease, g the rows with k and cl. The stage as an expression:
+ * through the index of claims PostgreSQL would look at all of them for each row given.
+ */
+const OURS = 'm.seq = g.k and m.lease = $1 and m.claim = g.cl and m.stage + 0 = 3'
+
+const UPDATE = `update messages as m set status = g.status, stage = g.stage, due_at = g.due_at, attempts = g.n,
+    accepted = g.acc, recipients = g.rcpt, deferred_ts = g.def_ts, deferred_reason = g.def_why, sent_at = g.sent,
+    error_at = g.err_at, error = g.err, code = g.errcode, causes = causes | g.doubt, lease = null, updated_at = $2`
+const STATE = `k bigint, status text, stage bigint, due_at bigint, n bigint, acc bigint, rcpt text, def_ts bigint,
+  def_why text, sent bigint, err_at bigint, err text, errcode text, doubt bigint, cl bigint`
+const INSERT_EVENTS = 'insert into events (tenant_id, seq, type, at, entry, attempt, pending, trace)'
+const EVENT = 't text, y text, e text, a text, p bigint, tr text'
 
 /** Answers the seqs that were still ours. */
 export async function settle(
   db: Db,
   lease: number,
-  { now, steadyNow }: SettleTimes,
+  times: SettleTimes,
   settlements: readonly Settlement[],
 ): Promise<Set<number>> {
+  const unit = db.dialect === 'postgres' ? inOne(lease, times, settlements) : inTurn(lease, times, settlements)
+  const results = await db.write(unit)
+  return new Set((results.at(-1) ?? []).map(row => Number(row.seq)))
+}
+
+/**
+ * PostgreSQL: one statement, in which all else follows from the rows that the update changed. Nothing needs to be
+ * locked or looked up for it a second time, and all of it is there before the first row is locked: a process frozen
+ * while it writes the statement holds up no rescuer.
+ */
+function inOne(lease: number, { now, steadyNow }: SettleTimes, settlements: readonly Settlement[]): Statement[] {
+  // In one order for all: two that wait for each other's rows would be undone.
+  const rows = [...settlements]
+    .sort((a, b) => a.transition.seq - b.transition.seq)
+    .map(each => ({ ...wireRow(each), ...eventRow(each), u: usedRows(each) }))
+  const isCounted = rows.some(({ u }) => u.length > 0)
+  const used = `(select g.scope, g.span, g.used from done d cross join lateral @rows(d.u: scope text, span bigint, used bigint) g)`
+  return [
+    {
+      sql: `with done as (${UPDATE}
+          from @rows($3: ${STATE}, ${EVENT}, u json) g where ${OURS}
+          returning seq, g.t, g.y, g.e, g.a, g.p, g.tr, g.u),
+        told as (${INSERT_EVENTS} select t, seq, y, $2, e, a, p, tr from done where y is not null),
+        -- The doubt ends with the settle that tells how it went.
+        certain as (delete from doubts using done where doubts.seq = done.seq and doubts.lease = $1)
+        ${isCounted ? `, counted as (${countUsedSql(used, '$4')})` : ''}
+        select seq from done`,
+      params: [lease, now, rowsParam(rows), ...(isCounted ? [steadyNow] : [])],
+    },
+  ]
+}
+
+/** SQLite, where nothing but a select may stand before an update and nobody else writes meanwhile. */
+function inTurn(lease: number, { now, steadyNow }: SettleTimes, settlements: readonly Settlement[]): Statement[] {
   const unit: Statement[] = []
-  if (db.dialect === 'postgres') {
-    const keys = rowsParam(settlements.map(({ transition, claim }) => ({ k: transition.seq, cl: claim })))
+  const events = settlements.map(each => ({ ...eventRow(each), k: each.transition.seq, cl: each.claim }))
+  const told = events.filter(({ y }) => y !== null)
+  if (told.length > 0) {
     unit.push({
-      sql: `select m.seq from messages m join @rows($2: k bigint, cl bigint) g on ${OURS} order by m.seq for update of m`,
-      params: [lease, keys],
-    })
-    // The doubt ends with the settle that tells how it went.
-    unit.push({
-      sql: `delete from doubts where lease = $1 and seq in
-        (select m.seq from @rows($2: k bigint, cl bigint) g join messages m on ${OURS})`,
-      params: [lease, keys],
+      sql: `${INSERT_EVENTS} select g.t, g.k, g.y, $2, g.e, g.a, g.p, g.tr
+        from @each(k bigint, ${EVENT}, cl bigint) g join messages m on ${OURS}`,
+      params: [lease, now],
+      rows: told,
     })
   }
-  const events = settlements.filter(({ transition }) => transition.event !== null || transition.attempt !== null)
-  if (events.length > 0) unit.push(insertEvents(events, lease, now))
-  const used = settlements.filter(({ transition, limits }) => transition.used > 0 && limits.length > 0)
-  if (used.length > 0) unit.push(countUsed(used, lease, steadyNow))
+  const used = settlements.flatMap(each =>
+    usedRows(each).map(row => ({ ...row, k: each.transition.seq, cl: each.claim })),
+  )
+  if (used.length > 0) {
+    const from = `(select g.scope, g.span, g.used
+      from @rows($2: k bigint, scope text, span bigint, used bigint, cl bigint) g join messages m on ${OURS})`
+    unit.push({ sql: countUsedSql(from, '$3'), params: [lease, rowsParam(used), steadyNow] })
+  }
   unit.push({
-    sql: `update messages set status = g.status, stage = g.stage, due_at = g.due_at, attempts = g.n, accepted = g.acc,
-        recipients = g.rcpt, deferred_ts = g.def_ts, deferred_reason = g.def_why, sent_at = g.sent, error_at = g.err_at,
-        error = g.err, code = g.errcode, causes = causes | g.doubt, lease = null, updated_at = $2
-      from @each(k bigint, status text, stage bigint, due_at bigint, n bigint, acc bigint, rcpt text, def_ts bigint,
-        def_why text, sent bigint, err_at bigint, err text, errcode text, doubt bigint, cl bigint) g
-      where messages.seq = g.k and messages.lease = $1 and messages.claim = g.cl and messages.stage = 3
-      returning messages.seq`,
+    sql: `${UPDATE} from @each(${STATE}) g where ${OURS} returning seq`,
     params: [lease, now],
     rows: settlements.map(wireRow),
   })
-  const results = await db.write(unit)
-  return new Set((results.at(-1) ?? []).map(row => Number(row.seq)))
+  return unit
 }
 
 function wireRow({ transition: t, claim }: Settlement) {
@@ -90,37 +129,18 @@ function wireRow({ transition: t, claim }: Settlement) {
   }
 }
 
-function insertEvents(settlements: readonly Settlement[], lease: number, now: number): Statement {
-  const rows = settlements.map(({ transition, tenantId, claim, trace }) => ({
-    k: transition.seq,
-    cl: claim,
-    t: tenantId,
-    y: transition.event?.type ?? 'attempt',
-    e: JSON.stringify(transition.event?.entry ?? {}),
-    a: transition.attempt === null ? null : JSON.stringify(transition.attempt),
-    p: transition.event?.reported === true ? 1 : 0,
-    tr: trace ?? undefined,
-  }))
+/** `y` null: nothing happened that is worth telling. */
+function eventRow({ transition: { event, attempt }, tenantId, trace }: Settlement) {
   return {
-    sql: `insert into events (tenant_id, seq, type, at, entry, attempt, pending, trace)
-      select g.t, g.k, g.y, $2, g.e, g.a, g.p, g.tr
-      from @each(k bigint, t text, y text, e text, a text, p bigint, tr text, cl bigint) g
-      join messages m on ${OURS}`,
-    params: [lease, now],
-    rows,
+    t: tenantId,
+    y: event?.type ?? (attempt === null ? null : 'attempt'),
+    e: JSON.stringify(event?.entry ?? {}),
+    a: attempt === null ? null : JSON.stringify(attempt),
+    p: event?.reported === true ? 1 : 0,
+    tr: trace ?? undefined,
   }
 }
 
-function countUsed(settlements: readonly Settlement[], lease: number, steadyNow: number): Statement {
-  const rows = settlements.flatMap(({ transition, limits, claim }) =>
-    limits.map(({ scope, span }) => ({ k: transition.seq, cl: claim, scope, span, used: transition.used })),
-  )
-  return {
-    sql: countUsedSql(
-      `(select g.scope, g.span, g.used from @rows($2: k bigint, scope text, span bigint, used bigint, cl bigint) g
-        join messages m on ${OURS})`,
-      '$3',
-    ),
-    params: [lease, rowsParam(rows), steadyNow],
-  }
+function usedRows({ transition, limits }: Settlement) {
+  return transition.used > 0 ? limits.map(({ scope, span }) => ({ scope, span, used: transition.used })) : []
 }

@@ -26,6 +26,33 @@ describe.each(dialects)('Db on %s', dialect => {
     expect(results.map(each => each.status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
   })
 
+  it('a statement that failed at its first use works at the next, beside others of its unit', async () => {
+    const unit = (given: string) => [
+      { sql: "insert into limit_scopes (scope) values ('once') on conflict do nothing", params: [] },
+      {
+        sql: 'select @least(g.n, 9) as least from @rows($1: n bigint, t text) g where g.t is not null',
+        params: [given],
+      },
+    ]
+    await expect(temp.db.write(unit('no JSON'))).rejects.toThrow()
+    const rows = [
+      { n: 12, t: 'a' },
+      { n: 3, t: null },
+    ]
+    const [, answered] = await temp.db.write(unit(rowsParam(rows)))
+    expect(answered!.map(row => Number(row.least))).toEqual([9])
+  })
+
+  it('a statement answers the same however often it was used, and its plan made anew', async () => {
+    for (let n = 0; n < 130; n += 1) {
+      const [first, second] = await temp.db.writeRelaxed([
+        { sql: 'select g.n + 1 as next from @rows($1: n bigint) g', params: [rowsParam([{ n }])] },
+        { sql: "select 'x' as letter, null as none", params: [] },
+      ])
+      expect([...first!, ...second!].map(row => ({ ...row }))).toEqual([{ next: n + 1 }, { letter: 'x', none: null }])
+    }
+  })
+
   it('rows cross as one parameter with their types, quotes, nulls and non-ASCII intact', async () => {
     const given = [
       { a: `it's "quoted" \\ ünï 😀`, n: 9_007_199_254_740_000 },
