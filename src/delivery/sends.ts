@@ -16,7 +16,7 @@ import type { MailTransport } from '../smtp/transport.js'
 import type { TraceContext, Tracer } from '../tracing/tracer.js'
 import { isSending, mayBegin, type Permissions } from './admission.js'
 import { type DeliverDeps, deliver, HUNG, letterAhead, type Sending } from './deliver.js'
-import { type Ahead, type Lane, learn, spare, widthOf } from './lane.js'
+import { type Ahead, type Lane, learn, spare, wanted, widthOf } from './lane.js'
 import type { Lanes } from './lanes.js'
 import type { Place, Places } from './places.js'
 import type { Lookup, Settings } from './settings.js'
@@ -226,8 +226,13 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       if (settings.isCurrent(lookup)) pump(lane, lookup)
       else void repump(lane)
     }
-    if (lane.ready && lane.buffer.length < options.batchSizePerAccount / 2) deps.wakeLoop()
+    if (lane.ready && hasRoom(lane, lookup)) deps.wakeLoop()
     else lanes.retire(lane)
+  }
+
+  const hasRoom = (lane: Lane, lookup: Lookup): boolean => {
+    const width = widthOf(lane, lookup.account.maxConnections, clock.monotonic(), options.slowSendMs)
+    return wanted(lane, width, lookup.account.batchSize ?? options.batchSizePerAccount) > 0
   }
 
   const turnOf = (lane: Lane): (typeof TURNS)[number] => {
@@ -305,6 +310,21 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
   ): Promise<void> => {
     const lease = deps.lease()
     let following: Ahead | null = null
+    let hasLeft = false
+    /** Its turn ends here; the message whose envelope is out already takes the place in the same moment. */
+    const leave = (good: boolean | null, goesOn: boolean) => {
+      if (hasLeft) return
+      hasLeft = true
+      sendings.delete(sending)
+      // A source of attachments may still listen to it.
+      const isPlain = claimed.content !== null && claimed.content.attachments === undefined
+      if (isPlain && !sending.abort.signal.aborted) spareAborts.push(sending.abort)
+      lane.inFlight -= 1
+      place.give(good)
+      // Unless it was taken back meanwhile.
+      if (following === null || lease === null || !lane.ahead.delete(following)) return
+      follow(lane, lookup, lease, following, goesOn)
+    }
     let ended: { readonly outcome: Outcome; readonly trace: TraceContext | null } | null = null
     try {
       // Else its claim was under a lease that is lost: the rescuer has it.
@@ -313,20 +333,10 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
           following = takeAhead(lane, lookup, lease)
           return following?.letter ?? null
         }
-        ended = await attempt(lane, lookup, claimed, lease, place, sending)
+        ended = await attempt(lane, lookup, claimed, lease, leave, sending)
       }
     } finally {
-      sendings.delete(sending)
-      // A source of attachments may still listen to it.
-      const isPlain = claimed.content !== null && claimed.content.attachments === undefined
-      if (isPlain && !sending.abort.signal.aborted) spareAborts.push(sending.abort)
-      lane.inFlight -= 1
-      place.give(null)
-      // Unless it was taken back meanwhile.
-      if (following !== null && lease !== null && lane.ahead.delete(following)) {
-        const isGood = ended !== null && ended.outcome.failure === null && !ended.outcome.interrupted
-        follow(lane, lookup, lease, following, isGood)
-      }
+      leave(null, false)
       after(lane, lookup)
     }
     if (ended !== null && lease !== null) await conclude(lease, lookup, claimed, ended.outcome, ended.trace)
@@ -338,7 +348,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     lookup: Lookup,
     claimed: ClaimedMessage,
     lease: Lease,
-    place: Place,
+    leave: (good: boolean | null, goesOn: boolean) => void,
     sending: Sending,
   ) => {
     const span = tracer.attempt(claimed, lookup.account, claimed.trace)
@@ -361,18 +371,19 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     // The account's own trouble (a refused login) says nothing of the server; a stop of ours, or the trouble of an
     // attachment's source, nothing at all.
     const isSilent = outcome.interrupted || !sending.isAsked || outcome.failure?.scope === 'account'
-    place.give(isSilent ? null : outcome.failure === null)
+    const isGood = outcome.failure === null
     // A source that hangs narrows its account as a server does: what else it has to send would only fill the places.
     lane.isHeldUp = !sending.isAsked && durationMs >= options.slowSendMs / 2
     learn(
       lane,
       durationMs,
-      outcome.failure === null && !lane.isHeldUp,
+      isGood && !lane.isHeldUp,
       lookup.account.maxConnections,
       options.slowSendMs,
     )
+    leave(isSilent ? null : isGood, isGood && !outcome.interrupted)
     events.attempted(claimed, outcome, durationMs)
-    if (outcome.failure !== null || lookup.account.trial !== null) await tellAccount(lane, lease, lookup, outcome)
+    if (!isGood || lookup.account.trial !== null) await tellAccount(lane, lease, lookup, outcome)
     return { outcome, trace: span.context }
   }
 
