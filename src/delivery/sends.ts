@@ -374,13 +374,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     const isGood = outcome.failure === null
     // A source that hangs narrows its account as a server does: what else it has to send would only fill the places.
     lane.isHeldUp = !sending.isAsked && durationMs >= options.slowSendMs / 2
-    learn(
-      lane,
-      durationMs,
-      isGood && !lane.isHeldUp,
-      lookup.account.maxConnections,
-      options.slowSendMs,
-    )
+    learn(lane, durationMs, isGood && !lane.isHeldUp, lookup.account.maxConnections, options.slowSendMs)
     leave(isSilent ? null : isGood, isGood && !outcome.interrupted)
     events.attempted(claimed, outcome, durationMs)
     if (!isGood || lookup.account.trial !== null) await tellAccount(lane, lease, lookup, outcome)
