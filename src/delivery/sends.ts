@@ -122,6 +122,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
   const pump = (lane: Lane, lookup: Lookup) => {
     const { account } = lookup
     const permissions = permissionsOf(lookup, clock.now())
+    let isStarved = false
     while (lane.buffer.length > 0 && !draining && isSending(settings)) {
       if (lane.inFlight >= widthOf(lane, account.maxConnections, clock.monotonic(), options.slowSendMs)) break
       const claimed = lane.buffer[0]!
@@ -130,12 +131,16 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       const sending = newSending(null)
       const place = placeFor(lane, claimed, sending)
       if (place === null) {
-        starved.add(lane)
+        isStarved = true
         break
       }
+      // Who got a place waits behind the others for the next; who got none keeps its turn.
+      starved.delete(lane)
       lane.buffer.shift()
       start(lane, lookup, claimed, place, sending)
     }
+    if (isStarved) starved.add(lane)
+    else starved.delete(lane)
   }
 
   const newSending = (letter: Sending['letter']): Sending => ({
@@ -216,14 +221,18 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       for (const waiting of starved) {
         if (woken >= MOST_WOKEN) break
         if (turnOf(waiting) !== turn) continue
-        starved.delete(waiting)
         woken += 1
-        if (waiting.buffer.length > 0) void repump(waiting)
-        else deps.wakeLoop()
+        if (waiting.buffer.length > 0) {
+          void repump(waiting)
+          continue
+        }
+        starved.delete(waiting)
+        deps.wakeLoop()
       }
     }
     if (lane.buffer.length > 0) {
-      if (settings.isCurrent(lookup)) pump(lane, lookup)
+      // Not at once where another was woken, which would find the place taken.
+      if (woken === 0 && settings.isCurrent(lookup)) pump(lane, lookup)
       else void repump(lane)
     }
     if (lane.ready && hasRoom(lane, lookup)) deps.wakeLoop()
