@@ -30,7 +30,8 @@ interface Prepared {
 
 /**
  * A plan made while a table was small may look through all of it, and would be kept. So it is made anew after 10 uses, after
- * 100 more, after 1,000, then after each 10,000: without this submitting 50 into a queue of 2,000 took 187 ms, with it 7.
+ * 100 more, after 1,000, then after each 10,000: without this submitting 50 into a growing queue cost the server 162 to 440 µs a
+ * message, with it 100.
  */
 const FIRST_PLAN = 10
 const LONGEST_PLAN = 10_000
