@@ -70,6 +70,8 @@ const MOST_AHEAD = 64 * 1024
 /** Immediate messages claimed at once beyond what a lane has claimed already. */
 const MOST_URGENT = 10
 const RECONCILE_MS = 30_000
+/** A lane that found no place is called when one comes free, and asked again after this in any case. */
+const PLACE_MS = 500
 
 /** A claim that was asked for. */
 interface Asked {
@@ -86,7 +88,22 @@ function hasContent(row: Taken): row is ClaimedMessage {
 
 /** Nothing of it is claimed ahead or on its way. */
 function isFresh(lane: Lane): boolean {
-  return lane.ready && !lane.claiming && !lane.isHeldUp && lane.buffer.length === 0 && lane.inFlight === 0
+  return !lane.isHeldUp && lane.buffer.length === 0 && lane.inFlight === 0
+}
+
+/** The next `count` of them. */
+function firstOf(turn: Iterator<Lane>, count: number, which: (lane: Lane) => boolean = () => true): Lane[] {
+  const found: Lane[] = []
+  while (found.length < count) {
+    const { value, done } = turn.next()
+    if (done === true) break
+    if (which(value)) found.push(value)
+  }
+  return found
+}
+
+function earlier(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? (a ?? b) : Math.min(a, b)
 }
 
 /** It takes all that is ready, in the order of the queue. */
@@ -153,7 +170,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     const moreFound = await discover()
     if (!isSending(settings)) return { nextAt: scheduled, again: moreDue }
     const claimed = await claimRound(lease)
-    return { nextAt: nextTurn(), again: moreDue || moreFound || claimed > 0 }
+    return { nextAt: earlier(scheduled, lanes.nextTurn), again: moreDue || moreFound || claimed > 0 }
   }
 
   /** What time or others changed: at most every LOOK_MS while busy, so that claims do not wait for it. */
@@ -198,21 +215,23 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   }
 
   const claimRound = async (lease: Lease): Promise<number> => {
-    const candidates = [...lanes.all()].filter(lane => lane.ready && !lane.claiming)
-    // Immediate ones of all accounts first; the order of the map is the rotation.
-    candidates.sort((a, b) => Number(a.priority > 0) - Number(b.priority > 0))
+    lanes.callDue(clock.now())
+    const turn = lanes.inTurn()
     let total = 0
-    const fresh = candidates.filter(isFresh).slice(0, Math.max(1, Math.min(places.free, CLAIMS_PER_UNIT)))
-    for (let i = 0; i < candidates.length; i += CLAIMS_PER_UNIT) {
+    for (;;) {
       // Of what waits, is being sent and is being settled: the contents of all of them are in memory.
       const room = options.maxConcurrentSends + options.batchSizePerAccount - sends.held
-      if (draining) break
+      if (draining) return total
       // What others claimed ahead and cannot send now must not keep out an account that could send at once; one waits for
       // a place in any case, so that a send that hangs is broken off for it.
-      if (room <= 0) return total + (fresh.length > 0 ? await claimFor(lease, fresh.filter(isFresh), 0) : 0)
-      total += await claimFor(lease, candidates.slice(i, i + CLAIMS_PER_UNIT), room)
+      const candidates =
+        room > 0
+          ? firstOf(turn, CLAIMS_PER_UNIT)
+          : firstOf(lanes.inTurn(), Math.max(1, Math.min(places.free, CLAIMS_PER_UNIT)), isFresh)
+      if (candidates.length === 0) return total
+      total += await claimFor(lease, candidates, Math.max(0, room))
+      if (room <= 0) return total
     }
-    return total
   }
 
   /** `room` 0: one each, for fresh lanes. */
@@ -225,7 +244,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
       const lookup = lookups.get(lane.key)
       const request = lookup === undefined ? null : ask(lane, lookup, now, Math.max(left, 1))
       if (request === null || lookup === undefined) {
-        if (lookup === undefined || isHeld(lookup)) lane.ready = false
+        if (lookup === undefined || isHeld(lookup)) rest(lane)
         lanes.retire(lane)
         continue
       }
@@ -244,18 +263,19 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
         asked.map(each => each.request),
         MOST_AHEAD,
       )
-      for (const [i, { lane }] of asked.entries()) fill(lane, results[i] ?? [])
-      for (const [i, each] of asked.entries()) await afterClaim(each, results[i] ?? [])
+      for (const [i, { lane, lookup }] of asked.entries()) {
+        fill(lane, results[i] ?? [])
+        sends.pump(lane, lookup)
+      }
+      await Promise.all(asked.map((each, i) => afterClaim(each, results[i] ?? [])))
       return results.reduce((sum, rows) => sum + rows.length, 0)
     } catch (error) {
       reconcileAt = Number.NEGATIVE_INFINITY
       for (const { lane } of asked) lane.hinted = ANEW
       throw error
     } finally {
-      for (const { lane } of asked) lane.claiming = false
-      // Whatever failed above: what is in the buffers by now must not wait for another claim.
-      for (const { lane, lookup } of asked) {
-        sends.pump(lane, lookup)
+      for (const { lane } of asked) {
+        lane.claiming = false
         lanes.retire(lane)
       }
     }
@@ -271,11 +291,22 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     if (request.after != null) return deps.wakeLoop()
     if (lookup.limits.length > 0 && (await isWaiting(request))) {
       lane.notBefore = await events.limited(lookup, request)
+      lanes.standAside(lane, lane.notBefore)
       return
     }
-    // No immediate ones are left, unless one came meanwhile.
-    if (lane.hints === hints) lane.priority = 3
-    if (isWhole(request) && lane.hints === hints) lane.ready = false
+    // Unless something came meanwhile.
+    if (lane.hints !== hints) return
+    // No immediate ones are left, or nothing at all, or nothing by this tick.
+    lane.priority = 3
+    if (isWhole(request)) rest(lane)
+    else if (request.dueBy === null) lanes.call(lane)
+    else lanes.standAside(lane, lane.tickAt)
+  }
+
+  /** Nothing of it is ready. */
+  const rest = (lane: Lane) => {
+    lane.ready = false
+    lanes.standAside(lane, Number.POSITIVE_INFINITY)
   }
 
   function permissionsOf({ account, tenant }: Lookup, now: number): Permissions {
@@ -290,7 +321,11 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   /** null: nothing may be claimed for this lane now. */
   const ask = (lane: Lane, lookup: Lookup, now: number, room: number): ClaimRequest | null => {
     const { account } = lookup
-    if (isHeld(lookup) || lane.notBefore > now) return null
+    if (isHeld(lookup)) return null
+    if (lane.notBefore > now) {
+      lanes.standAside(lane, lane.notBefore)
+      return null
+    }
     const permissions = permissionsOf(lookup, now)
     const width = widthOf(lane, account.maxConnections, clock.monotonic(), options.slowSendMs)
     lane.server = `${account.host}:${account.port}`
@@ -303,12 +338,14 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
       const ahead = lane.priority === 0 && standing === 'new'
       if (!ahead && !places.couldTake(lane.server, favoured)) {
         sends.starve(lane)
+        lanes.standAside(lane, now + PLACE_MS)
         return null
       }
     }
     const limit = Math.min(room, wanted(lane, width, permissions.batchSize))
     if (limit > 0) {
       const request = requestFor(lane, lookup, limit, permissions)
+      if (request === null) lanes.standAside(lane, lane.tickAt)
       // SQLite keeps no trace of what was claimed.
       if (request === null || !isWhole(request) || db.dialect === 'sqlite') return request
       return { ...request, after: takeMark(lane) }
@@ -332,17 +369,6 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     sends.add(lane, claimed)
   }
 
-  const nextTurn = (): number | null => {
-    let next = scheduled
-    for (const lane of lanes.all()) {
-      if (!lane.ready || lane.claiming) continue
-      const at = Math.max(lane.notBefore, lane.tickAt)
-      // A turn already past is waiting for room, which wakes the loop by itself.
-      if (at > clock.now() && (next === null || at < next)) next = at
-    }
-    return next
-  }
-
   return {
     step() {
       const made = step()
@@ -356,7 +382,10 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
       const now = clock.now()
       if (tenantId === null) runNowAll = now
       else runNowTenants.set(tenantId, now)
-      for (const lane of lanes.all()) lane.tickAt = 0
+      for (const lane of lanes.all()) {
+        lane.tickAt = 0
+        lanes.call(lane)
+      }
       lastScan = Number.NEGATIVE_INFINITY
     },
     reconsider() {
@@ -364,6 +393,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
         lane.notBefore = 0
         lane.tickAt = 0
         lane.hinted = ANEW
+        lanes.call(lane)
       }
       lastScan = Number.NEGATIVE_INFINITY
       scheduled = 0
@@ -374,7 +404,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     },
     abandon: sends.abandon,
     stats() {
-      return { inFlight: places.used, buffered: lanes.buffered(), lanes: lanes.size }
+      return { inFlight: places.used, buffered: sends.waiting, lanes: lanes.size }
     },
   }
 }

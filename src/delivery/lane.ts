@@ -37,6 +37,8 @@ export interface Lane {
   notBefore: number
   /** Only priority 0 may be claimed before this (rules). */
   tickAt: number
+  /** When it comes back into the rotation by itself, epoch ms; Infinity: it does not, or stands there. */
+  turnAt: number
   claiming: boolean
   /** Its last message waited long for an attachment and in vain: no favours for the next. */
   isHeldUp: boolean
@@ -75,6 +77,7 @@ export function newLane(key: number, learned: Learned = { window: FIRST_WINDOW, 
     hinted: ANEW,
     notBefore: 0,
     tickAt: 0,
+    turnAt: Number.POSITIVE_INFINITY,
     claiming: false,
     isHeldUp: false,
     pace: learned.pace,

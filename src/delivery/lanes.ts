@@ -1,18 +1,30 @@
-/** The lanes of all accounts that have something to send, in rotation, and what accounts have shown of themselves. */
+/**
+ * The lanes of all accounts that have something to send, and what accounts have shown of themselves. Those that may be
+ * asked for a claim stand in rotation; the others stand aside until a hint, a time or a free place brings them back: with
+ * ten thousand of them a step that looked at each would take longer than what it claims.
+ */
 import { ANEW, type Lane, type Learned, newLane } from './lane.js'
+import { createTurns } from './turns.js'
 
 export interface Lanes {
   get(key: number): Lane
-  /** In rotation: whose turn was longest ago comes first. */
   all(): IterableIterator<Lane>
+  /** The rotation as it stands: immediate ones first, then whose turn was longest ago. Lanes may leave it and join it meanwhile. */
+  inTurn(): IterableIterator<Lane>
   /** To the back of the rotation. */
   rotate(lane: Lane): void
+  /** Out of the rotation until then, epoch ms, or until it is called or hinted at. */
+  standAside(lane: Lane, until: number): void
+  /** Into the rotation, or where it belongs there. */
+  call(lane: Lane): void
+  /** Calls those whose time has come. */
+  callDue(now: number): void
+  /** When the next comes back by itself, epoch ms; null: none does. */
+  readonly nextTurn: number | null
   /** Forgets a lane with nothing ready, claimed or in flight, but not what its account has shown. */
   retire(lane: Lane): void
   /** Something of this priority may be ready for these accounts: submitted just now or, with `anew`, of any age. */
   hint(accountKeys: readonly number[], priority: number, anew?: 'anew'): void
-  /** Claimed and not yet being sent, in all lanes. */
-  buffered(): number
   readonly size: number
 }
 
@@ -23,6 +35,9 @@ export function createLanes(): Lanes {
   const lanes = new Map<number, Lane>()
   /** Of accounts with nothing to send now, those that sent last at the end. */
   const learned = new Map<number, Learned>()
+  const immediate = new Set<Lane>()
+  const others = new Set<Lane>()
+  const turns = createTurns<Lane>()
 
   const get = (key: number): Lane => {
     let lane = lanes.get(key)
@@ -34,18 +49,59 @@ export function createLanes(): Lanes {
     return lane
   }
 
+  const leave = (lane: Lane) => {
+    immediate.delete(lane)
+    others.delete(lane)
+  }
+
+  const call = (lane: Lane) => {
+    if (!lane.ready || lanes.get(lane.key) !== lane) return
+    const [its, other] = lane.priority === 0 ? [immediate, others] : [others, immediate]
+    other.delete(lane)
+    its.add(lane)
+  }
+
   return {
     get,
     all: () => lanes.values(),
+    *inTurn() {
+      for (const turning of [immediate, others]) {
+        // Who goes to the back meanwhile had its turn.
+        let left = turning.size
+        for (const lane of turning) {
+          if (left === 0) break
+          left -= 1
+          yield lane
+        }
+      }
+    },
     rotate(lane) {
-      lanes.delete(lane.key)
-      lanes.set(lane.key, lane)
+      leave(lane)
+      call(lane)
+    },
+    standAside(lane, until) {
+      leave(lane)
+      // One that comes back too early only asks in vain.
+      if (until === Number.POSITIVE_INFINITY || lane.turnAt <= until) return
+      lane.turnAt = until
+      turns.add(lane, until)
+    },
+    call,
+    callDue(now) {
+      for (let lane = turns.take(now); lane !== undefined; lane = turns.take(now)) {
+        lane.turnAt = Number.POSITIVE_INFINITY
+        call(lane)
+      }
+    },
+    get nextTurn() {
+      return turns.next
     },
     retire(lane) {
       if (lane.ready || lane.claiming || lane.buffer.length > 0 || lane.inFlight > 0) return
       // A lane retired before may still be held by a send that ends now, while its account has a new one.
       if (lanes.get(lane.key) !== lane) return
       lanes.delete(lane.key)
+      leave(lane)
       // An account that never sent has shown nothing.
       if (lane.pace === 0) return
       learned.set(lane.key, { window: lane.window, pace: lane.pace })
@@ -59,12 +115,8 @@ export function createLanes(): Lanes {
         lane.hints += 1
         lane.priority = Math.min(lane.priority, priority)
         lane.hinted = Math.min(lane.hinted, anew === undefined ? priority : ANEW)
+        call(lane)
       }
-    },
-    buffered() {
-      let sum = 0
-      for (const lane of lanes.values()) sum += lane.buffer.length + lane.ahead.size
-      return sum
     },
     get size() {
       return lanes.size

@@ -89,6 +89,8 @@ export interface Sends {
   holds(seq: number): boolean
   /** How many they are. */
   readonly held: number
+  /** Claimed and not yet being sent, in all lanes. */
+  readonly waiting: number
   /** Starts none any more, gives back what waits and what `claiming` brings, lets sends end, then breaks them off. */
   drain(claiming: Promise<unknown>, graceMs: number): Promise<void>
   /** The lease is lost: what is under way must not reach its final dot, and nothing that waits is ours. */
@@ -113,9 +115,18 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
   const spareAborts: AbortController[] = []
   /** By row, its claim. */
   const held = new Map<number, number>()
-  /** Lanes that found no free place, longest waiting first. */
-  const starved = new Set<Lane>()
+  /** Lanes that claimed something; some of them have nothing left that waits. */
+  const stocked = new Set<Lane>()
+  /** Lanes that found no free place, by their turn when they were told so, longest waiting first. */
+  const starved = { immediate: new Set<Lane>(), answering: new Set<Lane>(), troubled: new Set<Lane>() }
   let draining = false
+
+  const isHolding = (lane: Lane) => lane.buffer.length + lane.ahead.size > 0
+  /** Lanes with messages that wait. */
+  const holding = (): Lane[] => {
+    for (const lane of stocked) if (!isHolding(lane)) stocked.delete(lane)
+    return [...stocked]
+  }
 
   const contentOf = (seq: number) => loadContent(db, seq)
 
@@ -135,12 +146,12 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
         break
       }
       // Who got a place waits behind the others for the next; who got none keeps its turn.
-      starved.delete(lane)
+      sate(lane)
       lane.buffer.shift()
       start(lane, lookup, claimed, place, sending)
     }
-    if (isStarved) starved.add(lane)
-    else starved.delete(lane)
+    if (isStarved) starve(lane)
+    else sate(lane)
   }
 
   const newSending = (letter: Sending['letter']): Sending => ({
@@ -170,7 +181,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
   const takeAhead = (lane: Lane, lookup: Lookup, lease: Lease): Ahead | null => {
     const { account } = lookup
     const [claimed] = lane.buffer
-    if (claimed === undefined || draining || starved.size > 0 || !isSending(settings)) return null
+    if (claimed === undefined || draining || isCrowded() || !isSending(settings)) return null
     // On trial one message tells for all; and what has changed is to be seen by the next.
     if (account.trial !== null || !settings.isCurrent(lookup)) return null
     if (claimed.lease !== lease.id || !mayBegin(claimed, lookup, permissionsOf(lookup, clock.now()))) return null
@@ -199,10 +210,22 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     return true
   }
 
+  const starve = (lane: Lane) => {
+    const turn = turnOf(lane)
+    for (const each of TURNS) if (each !== turn) starved[each].delete(lane)
+    starved[turn].add(lane)
+  }
+
+  const sate = (lane: Lane) => {
+    for (const turn of TURNS) starved[turn].delete(lane)
+  }
+
+  const isCrowded = () => TURNS.some(turn => starved[turn].size > 0)
+
   /** To an immediate message sooner than to others. */
   const makeRoom = () => {
     let made = 0
-    for (const lane of starved) {
+    for (const lane of [...starved.immediate, ...starved.answering]) {
       if (made >= MOST_WOKEN) break
       const turn = turnOf(lane)
       if (turn === 'troubled') continue
@@ -218,15 +241,21 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
   const after = (lane: Lane, lookup: Lookup) => {
     let woken = 0
     for (const turn of TURNS) {
-      for (const waiting of starved) {
+      for (const waiting of starved[turn]) {
         if (woken >= MOST_WOKEN) break
-        if (turnOf(waiting) !== turn) continue
+        const turnNow = turnOf(waiting)
+        if (turnNow !== turn) {
+          starved[turn].delete(waiting)
+          starved[turnNow].add(waiting)
+          continue
+        }
         woken += 1
         if (waiting.buffer.length > 0) {
           void repump(waiting)
           continue
         }
-        starved.delete(waiting)
+        starved[turn].delete(waiting)
+        lanes.call(waiting)
         deps.wakeLoop()
       }
     }
@@ -254,7 +283,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
    * deleted, a rule's window closed.
    */
   const review = async (lease: Lease) => {
-    const full = [...lanes.all()].filter(lane => lane.buffer.length > 0 || lane.ahead.size > 0)
+    const full = holding()
     if (full.length === 0) return
     const lookups = await settings.get(full.map(lane => lane.key))
     const now = clock.now()
@@ -440,7 +469,11 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     }
     if (transition.stage === 1) shared.hint([claimed.accountKey], claimed.priority)
     // A reserved slot was given back unused: the next may have its turn before the projected one.
-    if (transition.used === 0 && lookup.limits.length > 0) lanes.get(claimed.accountKey).notBefore = 0
+    if (transition.used === 0 && lookup.limits.length > 0) {
+      const lane = lanes.get(claimed.accountKey)
+      lane.notBefore = 0
+      lanes.call(lane)
+    }
     if (transition.stage === 2) shared.dueAt(transition.dueAt)
     events.settled(claimed, transition, outcome)
   }
@@ -474,26 +507,31 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
   return {
     add(lane, claimed) {
       for (const each of claimed) held.set(each.seq, each.claim)
+      stocked.add(lane)
       lane.buffer.push(...claimed)
       lane.buffer.sort((a, b) => a.priority - b.priority || a.seq - b.seq)
     },
     pump,
-    starve: lane => starved.add(lane),
+    starve,
     makeRoom,
-    isCrowded: () => starved.size > 0,
+    isCrowded,
     review,
     holds: seq => held.has(seq),
     get held() {
       return held.size
     },
+    get waiting() {
+      return holding().reduce((sum, lane) => sum + lane.buffer.length + lane.ahead.size, 0)
+    },
     async drain(claiming, graceMs) {
       draining = true
       await Promise.race([claiming, clock.sleep(graceMs)])
       const lease = deps.lease()
-      const lookups = await settings.get([...lanes.all()].map(lane => lane.key)).catch(() => new Map<number, Lookup>())
-      for (const lane of lanes.all()) {
+      const full = holding()
+      const lookups = await settings.get(full.map(lane => lane.key)).catch(() => new Map<number, Lookup>())
+      for (const lane of full) {
         const lookup = lookups.get(lane.key)
-        if (lease === null || lane.buffer.length + lane.ahead.size === 0) continue
+        if (lease === null) continue
         if (lookup !== undefined) giveBack(lane, lease, lookup, () => true)
         else running.add(abandonLane(lane, lease))
       }
@@ -506,7 +544,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     abandon() {
       for (const { abort } of sendings) abort.abort()
       held.clear()
-      for (const lane of lanes.all()) {
+      for (const lane of holding()) {
         lane.buffer = []
         takeBackAhead(lane, () => true)
       }
