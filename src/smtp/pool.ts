@@ -33,7 +33,15 @@ export interface TransportDeps {
   readonly ca?: string
   /** How often idle connections are looked over, milliseconds. */
   readonly sweepEveryMs?: number
+  /** How many idle connections are kept, of all accounts together. */
+  readonly mostIdle?: number
 }
+
+/**
+ * Ten thousand accounts would keep as many connections for the rest of their `ttl`: files of this process, and sessions
+ * that a server they have in common counts. Some five times the transactions that run at once.
+ */
+const MOST_IDLE = 1_000
 
 /** How long a server may take to answer QUIT before it is hung up on. */
 const quitWithinMs = 1000
@@ -46,7 +54,10 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     tokens,
     secureContext: createSecureContext({ minVersion: 'TLSv1.2', ca: deps.ca }),
   }
+  const mostIdle = deps.mostIdle ?? MOST_IDLE
   const stations = new Map<number, Station>()
+  /** Idle connections of all stations, the longest idle first. */
+  const idle = new Map<Pooled, Station>()
   /** By a mail that was named as the next one, the connection that expects it. It keeps its turn meanwhile. */
   const expectants = new Map<
     Mail,
@@ -77,6 +88,7 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     try {
       const kept = expectant ?? station.take(shapeOf(account), clock.monotonic(), retire)
       if (kept !== null) {
+        idle.delete(kept)
         try {
           return await over(kept)
         } catch (error) {
@@ -116,6 +128,8 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     }
     pooled.idleUntil = clock.monotonic() + account.ttlSeconds * 1000
     station.put(pooled)
+    idle.set(pooled, station)
+    if (idle.size > mostIdle) retireLongest()
     sweeper ??= setInterval(sweep, deps.sweepEveryMs ?? 1000).unref()
     return replies
   }
@@ -155,6 +169,7 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     opened++
     session.onGone(why => {
       open--
+      idle.delete(pooled)
       log.debug('Connection ended', { ...fields, reason: why, transactions: session.transactions })
       if (station.remove(pooled) && station.isEmpty) stations.delete(account.key)
     })
@@ -179,30 +194,39 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
   }
 
   function stats(): { open: number; idle: number; opened: number } {
-    let idle = 0
-    for (const station of stations.values()) idle += station.idle
-    return { open, idle, opened }
+    return { open, idle: idle.size, opened }
   }
 
   async function close(): Promise<void> {
     closed = true
     if (sweeper !== null) clearInterval(sweeper)
     sweeper = null
-    const idle = [...stations.values()].flatMap(station => station.takeExpired())
-    await Promise.all(idle.map(({ session }) => session.quit(quitWithinMs)))
+    await Promise.all([...idle.keys()].map(({ session }) => session.quit(quitWithinMs)))
   }
 
   function sweep(): void {
     const now = clock.monotonic()
-    let idle = 0
     for (const [key, station] of stations) {
       for (const pooled of station.takeExpired(now)) retire(pooled)
-      idle += station.idle
       if (station.isEmpty) stations.delete(key)
     }
-    if (idle > 0 || sweeper === null) return
+    if (idle.size > 0 || sweeper === null) return
     clearInterval(sweeper)
     sweeper = null
+  }
+
+  function retireLongest(): void {
+    const [first] = idle
+    if (first === undefined) return
+    const [longest, station] = first
+    station.remove(longest)
+    retire(longest)
+  }
+
+  /** Ends a connection politely and without waiting for it. */
+  function retire(pooled: Pooled): void {
+    idle.delete(pooled)
+    void pooled.session.quit(quitWithinMs)
   }
 
   function stationOf(account: Account): Station {
@@ -215,11 +239,6 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
   }
 
   return { send, forgo, probe, forget, stats, close }
-}
-
-/** Ends a connection politely and without waiting for it. */
-function retire({ session }: Pooled): void {
-  void session.quit(quitWithinMs)
 }
 
 /** Everything of an account that a connection depends on. */
