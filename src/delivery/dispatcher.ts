@@ -342,7 +342,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
         return null
       }
     }
-    const limit = Math.min(room, wanted(lane, width, permissions.batchSize))
+    const limit = Math.min(room, wanted(lane, width, permissions.batchSize, places.pace(lane.server)))
     if (limit > 0) {
       const request = requestFor(lane, lookup, limit, permissions)
       if (request === null) lanes.standAside(lane, lane.tickAt)

@@ -167,4 +167,11 @@ describe('where the next claim of a lane starts', () => {
   it('at the first when the lane is new', () => {
     expect(takeMark(newLane(1))).toBeNull()
   })
+
+  it('of an account that has shown nothing goes by the pace of its server, over its one connection', () => {
+    const lane = newLane(1)
+    expect([0, 200, 100, 10, 1].map(pace => wanted(lane, 1, 50, pace))).toEqual([1, 2, 2, 11, 50])
+    lane.pace = 100
+    expect(wanted(lane, 1, 50, 1)).toBe(2)
+  })
 })

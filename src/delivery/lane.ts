@@ -124,15 +124,17 @@ export function spare(lane: Lane, batchSize: number): number {
 
 /**
  * How many to claim now: enough to keep the connections busy while the next claim is under way, no more, since what is
- * claimed can no longer be cancelled, replaced or sent by another instance.
+ * claimed can no longer be cancelled, replaced or sent by another instance. An account that has shown nothing yet goes by
+ * the pace of its server: were it one message each, ten thousand accounts would open a connection for every message.
  */
-export function wanted(lane: Lane, width: number, batchSize: number): number {
-  const target = Math.max(0, width - lane.inFlight) + ahead(lane, width, batchSize)
+export function wanted(lane: Lane, width: number, batchSize: number, serverPace = 0): number {
+  const pace = lane.pace === 0 ? serverPace : lane.pace
+  const target = Math.max(0, width - lane.inFlight) + ahead(pace, width, batchSize)
   return lane.buffer.length > target / 2 ? 0 : Math.min(batchSize, target - lane.buffer.length)
 }
 
 /** What the connections send in AHEAD_MS, one each at least. Nothing for a server that has not shown how it answers. */
-function ahead(lane: Lane, width: number, batchSize: number): number {
-  if (lane.pace === 0) return 0
-  return Math.min(batchSize, Math.max(width, Math.ceil((width * AHEAD_MS) / lane.pace)))
+function ahead(pace: number, width: number, batchSize: number): number {
+  if (pace === 0) return 0
+  return Math.min(batchSize, Math.max(width, Math.ceil((width * AHEAD_MS) / pace)))
 }

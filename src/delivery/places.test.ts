@@ -29,6 +29,25 @@ describe('places', () => {
     expect(takeAll('good', 50, true)).toHaveLength(4)
   })
 
+  it('know the pace of a server that answers, and of no other', () => {
+    const { places, time, makeGood } = rig()
+    const answer = (tookMs: number, good: boolean) => {
+      const place = places.take('s', true)!
+      place.asks()
+      time.now += tookMs
+      place.give(good)
+    }
+    expect(places.pace('s')).toBe(0)
+    answer(100, true)
+    expect(places.pace('s')).toBe(100)
+    answer(200, true)
+    expect(places.pace('s')).toBe(120)
+    answer(5, false)
+    expect(places.pace('s')).toBe(0)
+    makeGood('other')
+    expect(places.pace('s')).toBe(0)
+  })
+
   it('many new servers together leave room for one that answers', () => {
     const { takeAll, makeGood, places } = rig()
     makeGood('good')

@@ -19,6 +19,8 @@ export interface Place {
 
 export interface Places {
   standing(server: string): Standing
+  /** Moving average of its good answers, ms from the question on; 0 unless it is in good standing. */
+  pace(server: string): number
   /**
    * null: none for this server now. `favoured`: the account has nothing in flight, or the message is of priority 0.
    * `breakOff` ends the send to give its place to others, and answers false when that would do harm.
@@ -35,6 +37,8 @@ interface Server {
   last: 'good' | 'bad' | null
   /** Monotonic. */
   goodAt: number
+  /** Moving average, ms; 0: none was good yet. */
+  pace: number
   readonly starts: Set<Start>
 }
 
@@ -47,6 +51,7 @@ interface Start {
 
 /** Servers without a send in flight that are remembered; beyond it the longest silent are forgotten. */
 const REMEMBERED = 10_000
+const PACE_WEIGHT = 0.2
 
 /** Those that asked stand in the order in which they did. */
 function longestAsked(starts: ReadonlySet<Start>): Start | undefined {
@@ -92,7 +97,7 @@ export function createPlaces(total: number, slowMs: number, monotonic: () => num
   const serverOf = (name: string): Server => {
     let server = servers.get(name)
     if (server === undefined) {
-      server = { last: null, goodAt: Number.NEGATIVE_INFINITY, starts: new Set() }
+      server = { last: null, goodAt: Number.NEGATIVE_INFINITY, pace: 0, starts: new Set() }
       if (servers.size >= REMEMBERED) {
         for (const [each, known] of servers) {
           if (known.starts.size > 0) continue
@@ -107,6 +112,10 @@ export function createPlaces(total: number, slowMs: number, monotonic: () => num
 
   return {
     standing: name => standingOf(servers.get(name)),
+    pace(name) {
+      const server = servers.get(name)
+      return server !== undefined && standingOf(server) === 'good' ? server.pace : 0
+    },
     couldTake,
     take(name, favoured, breakOff = () => false) {
       if (!couldTake(name, favoured)) return null
@@ -128,7 +137,10 @@ export function createPlaces(total: number, slowMs: number, monotonic: () => num
           used -= 1
           if (good === null) return
           server.last = good ? 'good' : 'bad'
-          if (good) server.goodAt = monotonic()
+          if (!good) return
+          server.goodAt = monotonic()
+          const tookMs = server.goodAt - start.at
+          server.pace = server.pace === 0 ? tookMs : server.pace * (1 - PACE_WEIGHT) + tookMs * PACE_WEIGHT
         },
       }
     },
