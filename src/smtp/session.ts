@@ -136,7 +136,7 @@ export class Session {
     let goodbye: Reply | null = null
     try {
       this.wire.idle = false
-      this.wire.write('QUIT\r\n')
+      this.wire.command('QUIT\r\n')
       goodbye = (await this.wire.replies(1, withinMs))[0] ?? null
     } catch {
       // The connection was to end anyway.
@@ -163,7 +163,7 @@ export class Session {
       index < resets ? 'rset' : index === resets ? 'mail' : index <= resets + plan.asked.length ? 'rcpt' : 'data'
     let replies: Reply[]
     try {
-      if (ahead === null) wire.write((resets === 1 ? 'RSET\r\n' : '') + commandsOf(plan))
+      if (ahead === null) wire.command((resets === 1 ? 'RSET\r\n' : '') + commandsOf(plan))
       progress.reachedData = true
       replies = await wire.replies(resets + plan.asked.length + 2, this.timeouts.commandTimeoutMs)
     } catch (error) {
@@ -220,7 +220,7 @@ export class Session {
 
   private async ask(command: string, phase: SmtpPhase, progress: Progress): Promise<Reply> {
     progress.phase = phase
-    this.wire.write(command)
+    this.wire.command(command)
     const [reply] = await this.wire.replies(1, this.timeouts.commandTimeoutMs)
     this.check(reply!, progress)
     // More than was asked for: from here on a reply would be taken for another's.
