@@ -24,13 +24,16 @@ export interface ContentDeps {
 const oneWriteBytes = 64 * 1024
 const sliceBytes = 128 * 1024
 
-/** The server's reply to the content. Throws WireBroken, SmtpFailure, or what the hook was rejected with. */
-export async function sendContent(
+/**
+ * The server's reply to the content. Throws WireBroken, SmtpFailure, or what the hook was rejected with; not async, as
+ * what most messages go through on the way to that reply: each such function on the way costs some 0.5 KB and 0.3 µs.
+ */
+export function sendContent(
   deps: ContentDeps,
   mail: Mail,
   options: SendOptions,
   progress: Progress,
-): Promise<Reply> {
+): Reply | Promise<Reply> {
   progress.phase = 'body'
   if (deps.wire.broken !== null) throw deps.wire.broken
   const early = refusedEarly(deps, progress)
@@ -79,15 +82,15 @@ async function sendSlowly(
 }
 
 /** `ending`: what is still to be written, the final dot at its end. */
-async function endContent(
+function endContent(
   deps: ContentDeps,
   ending: string,
   { beforeFinalDot }: SendOptions,
   progress: Progress,
-): Promise<Reply> {
+): Reply | Promise<Reply> {
   const agreed = beforeFinalDot()
-  if (agreed !== undefined) await unlessBroken(deps.wire, agreed)
-  return refusedEarly(deps, progress) ?? finalReply(deps, ending, progress)
+  const finish = () => refusedEarly(deps, progress) ?? finalReply(deps, ending, progress)
+  return agreed === undefined ? finish() : unlessBroken(deps.wire, agreed).then(finish)
 }
 
 /** Null when all was written; a reply when the server refused the content before its end. */
