@@ -55,8 +55,8 @@ async function deliverFrozen(frozenMs: number) {
   }
   const unused = () => Promise.reject(new Error('not needed'))
   const sources = { fetchAttachments: unused, offload: unused, loadContent: unused }
-  const deps = { clock, log: silentLog, transport, journal, lease, marginMs: MARGIN_MS, ...sources }
-  const outcome = await deliver(claimed, lookup, deps, {
+  const deps = { clock, log: silentLog, transport, journal, marginMs: MARGIN_MS, ...sources }
+  const outcome = await deliver(claimed, lookup, lease, deps, {
     abort: new AbortController(),
     letter: null,
     isBegun: false,

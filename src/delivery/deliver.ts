@@ -23,7 +23,6 @@ export interface DeliverDeps extends LargeFileDeps {
   loadContent(seq: number): Promise<Content>
   readonly transport: MailTransport
   readonly journal: DoubtJournal
-  readonly lease: Lease
   /** Least time the lease must have left when the final dot goes out. */
   readonly marginMs: number
 }
@@ -49,11 +48,12 @@ export const HUNG = new Error('the server did not answer in time, and others wai
 export async function deliver(
   claimed: ClaimedMessage,
   lookup: Lookup,
+  lease: Lease,
   deps: DeliverDeps,
   sending: Sending,
 ): Promise<Outcome> {
   const { signal } = sending.abort
-  const { clock, transport, journal, lease, marginMs } = deps
+  const { clock, transport, journal, marginMs } = deps
   const { account } = lookup
   const open = openRecipients(claimed)
   const startedAt = clock.now()

@@ -13,7 +13,7 @@ import type { Lease } from '../queue/lease.js'
 import type { Outcome } from '../queue/outcome.js'
 import { nextTransition, type RetryPolicy, type Transition } from '../queue/transition.js'
 import type { MailTransport } from '../smtp/transport.js'
-import type { TraceContext, Tracer } from '../tracing/tracer.js'
+import type { AttemptSpan, TraceContext, Tracer } from '../tracing/tracer.js'
 import { isSending, mayBegin, type Permissions } from './admission.js'
 import { type DeliverDeps, deliver, HUNG, letterAhead, type Sending } from './deliver.js'
 import { type Ahead, type Lane, learn, spare, wanted, widthOf } from './lane.js'
@@ -128,7 +128,9 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     return [...stocked]
   }
 
+  const { fetchAttachments, offload } = deps
   const contentOf = (seq: number) => loadContent(db, seq)
+  const delivering = { clock, log, transport, journal, marginMs, fetchAttachments, offload, loadContent: contentOf }
 
   const pump = (lane: Lane, lookup: Lookup) => {
     const { account } = lookup
@@ -170,7 +172,9 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     sending.onAsk = place.asks
     lane.inFlight += 1
     sendings.add(sending)
-    const send = sendOne(lane, lookup, claimed, place, sending).finally(() => running.delete(send))
+    const send = sendOne(lane, lookup, claimed, place, sending).then(() => {
+      running.delete(send)
+    })
     running.add(send)
   }
 
@@ -339,6 +343,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     if (lookup !== undefined) pump(lane, lookup)
   }
 
+  /** From the first word to the server until the result is settled. */
   const sendOne = async (
     lane: Lane,
     lookup: Lookup,
@@ -347,6 +352,8 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     sending: Sending,
   ): Promise<void> => {
     const lease = deps.lease()
+    let outcome: Outcome
+    let span: AttemptSpan
     let following: Ahead | null = null
     let hasLeft = false
     /** Its turn ends here; the message whose envelope is out already takes the place in the same moment. */
@@ -363,49 +370,44 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       if (following === null || lease === null || !lane.ahead.delete(following)) return
       follow(lane, lookup, lease, following, goesOn)
     }
-    let ended: { readonly outcome: Outcome; readonly trace: TraceContext | null } | null = null
     try {
       // Else its claim was under a lease that is lost: the rescuer has it.
-      if (lease !== null && lease.id === claimed.lease) {
-        sending.next = () => {
-          following = takeAhead(lane, lookup, lease)
-          return following?.letter ?? null
-        }
-        ended = await attempt(lane, lookup, claimed, lease, leave, sending)
+      if (lease === null || lease.id !== claimed.lease) return
+      sending.next = () => {
+        following = takeAhead(lane, lookup, lease)
+        return following?.letter ?? null
       }
+      span = tracer.attempt(claimed, lookup.account, claimed.trace)
+      const start = { at: clock.monotonic() }
+      lane.starts.add(start)
+      try {
+        outcome = await deliver(claimed, lookup, lease, delivering, sending)
+      } catch (error) {
+        log.error(`Message ${claimed.id} could not be handled: ${(error as Error).message}`)
+        outcome = unexpected(claimed)
+      } finally {
+        lane.starts.delete(start)
+      }
+      span.end(outcome)
+      const durationMs = clock.monotonic() - start.at
+      leave(learnFrom(outcome, durationMs, lane, lookup, sending), outcome.failure === null && !outcome.interrupted)
+      events.attempted(claimed, outcome, durationMs)
+      if (outcome.failure !== null || lookup.account.trial !== null) await tellAccount(lane, lease, lookup, outcome)
     } finally {
       leave(null, false)
       after(lane, lookup)
     }
-    if (ended !== null && lease !== null) await conclude(lease, lookup, claimed, ended.outcome, ended.trace)
+    await conclude(lease, lookup, claimed, outcome, span.context)
   }
 
-  /** From the first word to the server to its last, and what is learnt from it. */
-  const attempt = async (
+  /** How the server stands after it: good or not, null when it tells nothing. */
+  const learnFrom = (
+    outcome: Outcome,
+    durationMs: number,
     lane: Lane,
     lookup: Lookup,
-    claimed: ClaimedMessage,
-    lease: Lease,
-    leave: (good: boolean | null, goesOn: boolean) => void,
     sending: Sending,
-  ) => {
-    const span = tracer.attempt(claimed, lookup.account, claimed.trace)
-    const start = { at: clock.monotonic() }
-    lane.starts.add(start)
-    let outcome: Outcome
-    try {
-      const { fetchAttachments, offload } = deps
-      const sources = { fetchAttachments, offload, loadContent: contentOf }
-      const delivering = { clock, log, transport, journal, lease, marginMs, ...sources }
-      outcome = await deliver(claimed, lookup, delivering, sending)
-    } catch (error) {
-      log.error(`Message ${claimed.id} could not be handled: ${(error as Error).message}`)
-      outcome = unexpected(claimed)
-    } finally {
-      lane.starts.delete(start)
-    }
-    span.end(outcome)
-    const durationMs = clock.monotonic() - start.at
+  ): boolean | null => {
     // The account's own trouble (a refused login) says nothing of the server; a stop of ours, or the trouble of an
     // attachment's source, nothing at all.
     const isSilent = outcome.interrupted || !sending.isAsked || outcome.failure?.scope === 'account'
@@ -413,10 +415,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     // A source that hangs narrows its account as a server does: what else it has to send would only fill the places.
     lane.isHeldUp = !sending.isAsked && durationMs >= options.slowSendMs / 2
     learn(lane, durationMs, isGood && !lane.isHeldUp, lookup.account.maxConnections, options.slowSendMs)
-    leave(isSilent ? null : isGood, isGood && !outcome.interrupted)
-    events.attempted(claimed, outcome, durationMs)
-    if (!isGood || lookup.account.trial !== null) await tellAccount(lane, lease, lookup, outcome)
-    return { outcome, trace: span.context }
+    return isSilent ? null : isGood
   }
 
   /** The outcome is settled whatever becomes of this. */

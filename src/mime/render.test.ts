@@ -3,6 +3,7 @@ import { text } from 'node:stream/consumers'
 import PostalMime from 'postal-mime'
 import { describe, expect, it } from 'vitest'
 import type { Content } from '../messages/message.js'
+import type { Mail } from '../smtp/transport.js'
 import type { RenderedAttachment } from './attachment-part.js'
 import { renderMail } from './render.js'
 
@@ -21,7 +22,11 @@ function mailOf(content: Partial<Content>, attachments: readonly RenderedAttachm
 }
 
 function render(content: Partial<Content>, attachments: readonly RenderedAttachment[] = [], more: object = {}): string {
-  return (mailOf(content, attachments, more).open() as Buffer).toString()
+  return textOf(mailOf(content, attachments, more))
+}
+
+function textOf(mail: Mail): string {
+  return Buffer.from(mail.open() as string, 'latin1').toString()
 }
 
 function fields(mail: string, name: string): string[] {
@@ -33,7 +38,7 @@ describe('a plain message', () => {
   it('is rendered to these octets', () => {
     const mail = mailOf({})
     expect(mail).toMatchObject({ needsSmtpUtf8: false, is8bit: false })
-    expect((mail.open() as Buffer).toString()).toBe(
+    expect(textOf(mail)).toBe(
       [
         'Message-ID: <MID@genro.example>',
         'Date: Thu, 23 Jan 2025 10:15:32 +0000',
@@ -51,7 +56,7 @@ describe('a plain message', () => {
         .join('\r\n')
         .replace('MID', render({}).slice(13, 53)),
     )
-    expect(mail.sizeBytes).toBe((mail.open() as Buffer).length)
+    expect(mail.sizeBytes).toBe((mail.open() as string).length)
   })
 
   it('is the same at every attempt and another for another submission', () => {
@@ -118,11 +123,11 @@ describe('addresses', () => {
   it('a foreign domain goes as A-labels, a foreign local part needs SMTPUTF8', () => {
     const domain = mailOf({ cc: ['Jörg <j@münchen.de>'] })
     expect(domain.needsSmtpUtf8).toBe(false)
-    expect(String(domain.open())).toContain('Cc: =?utf-8?B?SsO2cmc=?= <j@xn--mnchen-3ya.de>\r\n')
+    expect(textOf(domain)).toContain('Cc: =?utf-8?B?SsO2cmc=?= <j@xn--mnchen-3ya.de>\r\n')
     const local = mailOf({ replyTo: 'jörg@münchen.de' })
     expect(local.needsSmtpUtf8).toBe(true)
-    expect(String(local.open())).toContain('Reply-To: jörg@münchen.de\r\n')
-    expect(local.sizeBytes).toBe((local.open() as Buffer).length)
+    expect(textOf(local)).toContain('Reply-To: jörg@münchen.de\r\n')
+    expect(local.sizeBytes).toBe((local.open() as string).length)
   })
 
   it('an envelope address with a foreign local part needs SMTPUTF8 although no header shows it', () => {

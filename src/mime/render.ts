@@ -27,7 +27,7 @@ export interface RenderInput {
   readonly messageIdDomain?: string
 }
 
-/** Up to this the mail is handed over as one Buffer, above it as a stream: no second copy of large attachments. */
+/** Up to this the mail is handed over as one string, above it as a stream: no second copy of large attachments. */
 const MAX_BUFFERED = 256 * 1024
 
 /** @throws Error when From is not one address: better no mail than one with a sender nobody meant. */
@@ -35,16 +35,13 @@ export function renderMail(input: RenderInput, attachments: readonly RenderedAtt
   const header = renderHeader(input)
   const segments = renderBody(input.content, attachments, input.messageIdSeed)
   const needsSmtpUtf8 = header.international || isNonAscii(input.envelope.from) || input.envelope.to.some(isNonAscii)
-  const encoding = header.international ? 'utf8' : 'latin1'
+  // A character an octet, as in the segments.
+  const fields = header.international ? Buffer.from(header.text).toString('latin1') : header.text
+  const sizeBytes = segments.reduce((sum, segment) => sum + sizeOf(segment), fields.length)
   const [first] = segments
-  if (segments.length === 1 && typeof first === 'string') {
-    const octets = Buffer.from(header.text + first, encoding)
-    return { sizeBytes: octets.length, needsSmtpUtf8, is8bit: false, open: () => octets }
-  }
-  const headerOctets = Buffer.from(header.text, encoding)
-  const sizeBytes = segments.reduce((sum, segment) => sum + sizeOf(segment), headerOctets.length)
-  const inMemory = sizeBytes <= MAX_BUFFERED ? concatenate(headerOctets, segments) : null
-  return { sizeBytes, needsSmtpUtf8, is8bit: false, open: () => inMemory ?? openStream(headerOctets, segments) }
+  const isText = segments.length === 1 && typeof first === 'string'
+  const inMemory = isText ? fields + first : sizeBytes <= MAX_BUFFERED ? concatenate(fields, segments) : null
+  return { sizeBytes, needsSmtpUtf8, is8bit: false, open: () => inMemory ?? openStream(fields, segments) }
 }
 
 interface Header {
@@ -141,19 +138,19 @@ function sizeOf(segment: Segment): number {
   return typeof segment === 'string' ? segment.length : encodedSize(segment.content)
 }
 
-/** One Buffer, or null when an attachment has to be read from elsewhere. */
-function concatenate(header: Buffer, segments: readonly Segment[]): Buffer | null {
-  const parts = [header]
+/** One string, or null when an attachment has to be read from elsewhere. */
+function concatenate(header: string, segments: readonly Segment[]): string | null {
+  let octets = header
   for (const segment of segments) {
-    if (typeof segment === 'string') parts.push(Buffer.from(segment, 'latin1'))
-    else if (Buffer.isBuffer(segment.content)) parts.push(Buffer.from(base64Lines(segment.content), 'latin1'))
+    if (typeof segment === 'string') octets += segment
+    else if (Buffer.isBuffer(segment.content)) octets += base64Lines(segment.content)
     else return null
   }
-  return Buffer.concat(parts)
+  return octets
 }
 
 // Not Readable.from: its destroy waits for the generator, and a generator waiting for a stalled source never comes.
-function openStream(header: Buffer, segments: readonly Segment[]): Readable {
+function openStream(header: string, segments: readonly Segment[]): Readable {
   const abort = new AbortController()
   const octets = octetsOf(header, segments, abort.signal)
   return new Readable({
@@ -170,8 +167,8 @@ function openStream(header: Buffer, segments: readonly Segment[]): Readable {
   })
 }
 
-async function* octetsOf(header: Buffer, segments: readonly Segment[], signal: AbortSignal): AsyncGenerator<Buffer> {
-  yield header
+async function* octetsOf(header: string, segments: readonly Segment[], signal: AbortSignal): AsyncGenerator<Buffer> {
+  yield Buffer.from(header, 'latin1')
   for (const segment of segments) {
     if (typeof segment === 'string') yield Buffer.from(segment, 'latin1')
     else yield* encodedChunks(segment.content, segment.filename, signal)

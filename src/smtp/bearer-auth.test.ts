@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { selfSigned } from '../../test/support/certificate.js'
-import { bufferMail, sendOptions, testAccount, testTransport } from '../../test/support/smtp-rig.js'
+import { sendOptions, testAccount, testTransport, textMail } from '../../test/support/smtp-rig.js'
 import { type SinkOptions, type SmtpSink, startSink } from '../../test/support/smtp-sink.js'
 import type { Account } from '../accounts/account.js'
 import { DatabaseUnavailable } from '../db/db.js'
@@ -76,7 +76,7 @@ describe('a login with an access token', () => {
   it('says XOAUTH2 with the token in the command, after STARTTLS, and not the password', async () => {
     const sink = await sinkWith()
     const tokens = tokensOf(token(GOOD))
-    await transportWith(tokens).send(testAccount(sink, oauth), envelope, bufferMail(), sendOptions())
+    await transportWith(tokens).send(testAccount(sink, oauth), envelope, textMail(), sendOptions())
     const response = Buffer.from(`user=shop,1=a@mail.test\x01auth=Bearer ${GOOD}\x01\x01`).toString('base64')
     expect(authLines(sink)).toEqual([`AUTH XOAUTH2 ${response}`])
     expect(sink.messages).toMatchObject([{ tls: true, authUser: 'shop,1=a@mail.test' }])
@@ -105,7 +105,7 @@ describe('a login with an access token', () => {
     const tokens = tokensOf(token(GOOD))
     const transport = transportWith(tokens)
     const account = testAccount(sink, oauth)
-    for (let i = 0; i < 3; i++) await transport.send(account, envelope, bufferMail(), sendOptions())
+    for (let i = 0; i < 3; i++) await transport.send(account, envelope, textMail(), sendOptions())
     expect([sink.connections, tokens.asked]).toEqual([1, ['get']])
   })
 
@@ -121,7 +121,7 @@ describe('a login with an access token', () => {
       { oauth2: { ...oauth2, clientId: 'b' } },
       { authMethod: 'password', oauth2: { ...oauth2, clientId: 'b' } },
     ] as const) {
-      await transport.send(testAccount(sink, { ...oauth, ...change }), envelope, bufferMail(), sendOptions())
+      await transport.send(testAccount(sink, { ...oauth, ...change }), envelope, textMail(), sendOptions())
     }
     expect(sink.connections).toBe(4)
     expect(authLines(sink).map(line => line.split(' ')[1])).toEqual(['XOAUTH2', 'XOAUTH2', 'XOAUTH2', 'PLAIN'])
@@ -258,7 +258,7 @@ describe('without a token', () => {
     const sending = transportWith(never).send(
       testAccount(sink, oauth),
       envelope,
-      bufferMail(),
+      textMail(),
       sendOptions({ signal: stop.signal }),
     )
     stop.abort()
@@ -268,7 +268,7 @@ describe('without a token', () => {
   it("a database that is away is not the account's fault", async () => {
     const sink = await sinkWith()
     const away: AccessTokens = { ...tokensOf(token(GOOD)), get: () => Promise.reject(new DatabaseUnavailable('away')) }
-    const sending = transportWith(away).send(testAccount(sink, oauth), envelope, bufferMail(), sendOptions())
+    const sending = transportWith(away).send(testAccount(sink, oauth), envelope, textMail(), sendOptions())
     await expect(sending).rejects.toBeInstanceOf(DatabaseUnavailable)
   })
 })

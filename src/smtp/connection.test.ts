@@ -2,7 +2,7 @@ import { connect, createServer, type Socket } from 'node:net'
 import SMTPConnection from 'nodemailer/lib/smtp-connection'
 import { afterEach, describe, expect, it } from 'vitest'
 import { selfSigned } from '../../test/support/certificate.js'
-import { bufferMail, sendOptions, testAccount, testTransport } from '../../test/support/smtp-rig.js'
+import { sendOptions, testAccount, testTransport, textMail } from '../../test/support/smtp-rig.js'
 import { type SinkBehaviour, type SinkOptions, type SmtpSink, startSink } from '../../test/support/smtp-sink.js'
 import type { Account } from '../accounts/account.js'
 import type { Config } from '../config.js'
@@ -39,7 +39,7 @@ async function sendTo(
   account: Partial<Account>,
   deps: Partial<TransportDeps> = { ca: certificate.cert },
 ) {
-  return transportWith({}, deps).send(testAccount(sink, account), envelope, bufferMail(), sendOptions())
+  return transportWith({}, deps).send(testAccount(sink, account), envelope, textMail(), sendOptions())
 }
 
 async function failTo(
@@ -48,7 +48,7 @@ async function failTo(
   config: Partial<Config['smtp']> = {},
   deps: Partial<TransportDeps> = { ca: certificate.cert },
 ): Promise<SmtpFailure> {
-  const sending = transportWith(config, deps).send(testAccount(sink, account), envelope, bufferMail(), sendOptions())
+  const sending = transportWith(config, deps).send(testAccount(sink, account), envelope, textMail(), sendOptions())
   const error = await sending.then(
     () => expect.fail('sent'),
     reason => reason,
@@ -348,7 +348,7 @@ describe('a conversation that is kept', () => {
     for (const first of [true, false]) {
       const conversation: string[] = []
       const options = { ...sendOptions(), conversation }
-      await transport.send(testAccount(sink, login), envelope, bufferMail(), options)
+      await transport.send(testAccount(sink, login), envelope, textMail(), options)
       const told = conversation.join('\n')
       expect(told).toContain('S: 250 2.1.0 welcome alice:***')
       expect(told).not.toContain(login.password)

@@ -24,19 +24,22 @@ export interface ContentDeps {
 const oneWriteBytes = 64 * 1024
 const sliceBytes = 128 * 1024
 
-/** The server's reply to the content. Throws WireBroken, SmtpFailure, or what the hook was rejected with. */
-export async function sendContent(
+/**
+ * The server's reply to the content. Throws WireBroken, SmtpFailure, or what the hook was rejected with; not async, as
+ * what most messages go through on the way to that reply: each such function on the way costs some 0.5 KB and 0.3 µs.
+ */
+export function sendContent(
   deps: ContentDeps,
   mail: Mail,
   options: SendOptions,
   progress: Progress,
-): Promise<Reply> {
+): Reply | Promise<Reply> {
   progress.phase = 'body'
   if (deps.wire.broken !== null) throw deps.wire.broken
   const early = refusedEarly(deps, progress)
   if (early !== null) return early
   const content = openContent(mail, deps, progress)
-  if (!Buffer.isBuffer(content)) return sendStream(deps, content, mail, options, progress)
+  if (typeof content !== 'string') return sendStream(deps, content, mail, options, progress)
   if (content.length > oneWriteBytes) return sendSlowly(deps, slices(content), content.length, options, progress)
   return endContent(deps, stuffWhole(content), options, progress)
 }
@@ -75,19 +78,19 @@ async function sendSlowly(
   const early = await sendChunks(deps, stuffer, chunks, sizeBytes, progress)
   if (early !== null) return early
   deps.wire.limit(null)
-  return endContent(deps, [stuffer.end()], options, progress)
+  return endContent(deps, stuffer.end(), options, progress)
 }
 
 /** `ending`: what is still to be written, the final dot at its end. */
-async function endContent(
+function endContent(
   deps: ContentDeps,
-  ending: Buffer[],
+  ending: string,
   { beforeFinalDot }: SendOptions,
   progress: Progress,
-): Promise<Reply> {
+): Reply | Promise<Reply> {
   const agreed = beforeFinalDot()
-  if (agreed !== undefined) await unlessBroken(deps.wire, agreed)
-  return refusedEarly(deps, progress) ?? finalReply(deps, ending, progress)
+  const finish = () => refusedEarly(deps, progress) ?? finalReply(deps, ending, progress)
+  return agreed === undefined ? finish() : unlessBroken(deps.wire, agreed).then(finish)
 }
 
 /** Null when all was written; a reply when the server refused the content before its end. */
@@ -124,13 +127,13 @@ async function sendChunks(
   return null
 }
 
-async function finalReply(deps: ContentDeps, ending: Buffer[], progress: Progress): Promise<Reply> {
+async function finalReply(deps: ContentDeps, ending: string, progress: Progress): Promise<Reply> {
   const { wire, timeouts, remote } = deps
   if (wire.broken !== null) throw wire.broken
   const ahead = deps.goAhead()
   progress.phase = 'final'
   progress.afterDot = true
-  wire.write(Buffer.concat(ahead === '' ? ending : [...ending, Buffer.from(ahead)]))
+  wire.write(ending + octetsOf(ahead))
   const [reply] = await wire.replies(1, timeouts.finalReplyTimeoutMs)
   if (reply!.code === 421) throw serverCloses(reply!, progress, remote)
   if (reply!.code >= 300 && reply!.code < 400) throw outOfStep(reply!, progress, remote)
@@ -151,7 +154,7 @@ function refusedEarly({ wire, remote }: ContentDeps, progress: Progress): Reply 
   return reply
 }
 
-function openContent(mail: Mail, deps: ContentDeps, progress: Progress): Buffer | Readable {
+function openContent(mail: Mail, deps: ContentDeps, progress: Progress): string | Readable {
   try {
     return mail.open()
   } catch (error) {
@@ -159,8 +162,15 @@ function openContent(mail: Mail, deps: ContentDeps, progress: Progress): Buffer 
   }
 }
 
-function* slices(content: Buffer): Generator<Buffer> {
-  for (let from = 0; from < content.length; from += sliceBytes) yield content.subarray(from, from + sliceBytes)
+function* slices(content: string): Generator<Buffer> {
+  for (let from = 0; from < content.length; from += sliceBytes) {
+    yield Buffer.from(content.slice(from, from + sliceBytes), 'latin1')
+  }
+}
+
+/** Commands as they go out, a character an octet: with SMTPUTF8 an address may need more. */
+function octetsOf(commands: string): string {
+  return /^[\x00-\x7f]*$/.test(commands) ? commands : Buffer.from(commands).toString('latin1')
 }
 
 /** The hook's answer, unless the wire breaks first: then nobody waits for it. */

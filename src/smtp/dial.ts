@@ -3,10 +3,11 @@
  * the system's order, the next one starting when the one before fails or takes long (RFC 8305 in small). One time
  * limit covers it all.
  */
-import { connect, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Account } from '../accounts/account.js'
 import { GuardError, type HostAddress, type NetworkGuard, resolveHost } from '../lib/network-guard.js'
 import { watchAbort } from './abort-watch.js'
+import { connectForDirectReads } from './direct-reads.js'
 import { SmtpFailure, type SmtpPhase } from './transport.js'
 
 /** How long an address may stay silent before the next one is tried beside it (RFC 8305 §5). */
@@ -67,7 +68,8 @@ function race(addresses: readonly HostAddress[], port: number, signal: AbortSign
         }
         return
       }
-      const socket = connect({ host: target.address, family: target.family, port, noDelay: true, keepAlive: true })
+      const { address: host, family } = target
+      const socket = connectForDirectReads({ host, family, port, noDelay: true, keepAlive: true })
       attempts.add(socket)
       // Stays attached for the socket's whole life: an error without a listener would end the process.
       socket.on('error', error => {

@@ -11,7 +11,7 @@ function received(wire: string): string | null {
 function stuffed(...chunks: string[]): string {
   const stuffer = new DotStuffer()
   const pieces = chunks.map(chunk => stuffer.push(Buffer.from(chunk, 'latin1')))
-  return Buffer.concat([...pieces, stuffer.end()]).toString('latin1')
+  return Buffer.concat(pieces).toString('latin1') + stuffer.end()
 }
 
 describe('dot-stuffing', () => {
@@ -60,12 +60,10 @@ describe('dot-stuffing', () => {
     )
   })
 
-  it('is the same in one buffer as in chunks', () => {
-    fc.assert(
-      fc.property(
-        content,
-        text => Buffer.concat(stuffWhole(Buffer.from(text, 'latin1'))).toString('latin1') === stuffed(text),
-      ),
-    )
+  it('is the same in one string as in chunks', () => {
+    const odd = fc
+      .array(fc.constantFrom('.', '\r', '\n', '\r\n', 'a.'), { maxLength: 12 })
+      .map(pieces => pieces.join(''))
+    fc.assert(fc.property(fc.oneof(content, odd), text => stuffWhole(text) === stuffed(text)))
   })
 })

@@ -10,8 +10,7 @@ const DOT = 46
 const lfDot = Buffer.from('\n.')
 const crDot = Buffer.from('\r.')
 
-const END_OF_DATA = Buffer.from('.\r\n')
-const END_OF_LINE_AND_DATA = Buffer.from('\r\n.\r\n')
+const END_OF_DATA = '.\r\n'
 
 /** Stuffs a content that comes in chunks: remembers how the last one ended. */
 export class DotStuffer {
@@ -27,15 +26,16 @@ export class DotStuffer {
   }
 
   /** What ends the data: the lone dot, after a line end where the content has none. */
-  end(): Buffer {
-    return this.beforeLast === CR && this.last === LF ? END_OF_DATA : END_OF_LINE_AND_DATA
+  end(): string {
+    return this.beforeLast === CR && this.last === LF ? END_OF_DATA : `\r\n${END_OF_DATA}`
   }
 }
 
-/** A whole content stuffed, and what ends it. */
-export function stuffWhole(content: Buffer): Buffer[] {
-  const stuffer = new DotStuffer()
-  return [stuffer.push(content), stuffer.end()]
+/** A whole content stuffed, a character an octet, with what ends it. */
+export function stuffWhole(content: string): string {
+  const hasDots = content.startsWith('.') || content.includes('\n.') || content.includes('\r.')
+  const stuffed = hasDots ? content.replace(/(?<![^\r\n])\./g, '..') : content
+  return `${stuffed}${stuffed === '' || stuffed.endsWith('\r\n') ? '' : '\r\n'}${END_OF_DATA}`
 }
 
 function stuff(chunk: Buffer, startsLine: boolean): Buffer {

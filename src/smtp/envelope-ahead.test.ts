@@ -2,7 +2,7 @@
 import { createServer, type Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { afterEach, describe, expect, it } from 'vitest'
-import { bufferMail, sendOptions, streamMail, testAccount, testTransport } from '../../test/support/smtp-rig.js'
+import { sendOptions, streamMail, testAccount, testTransport, textMail } from '../../test/support/smtp-rig.js'
 import { type SinkBehaviour, type SinkOptions, type SinkPhase, startSink } from '../../test/support/smtp-sink.js'
 import type { Account } from '../accounts/account.js'
 import type { Config } from '../config.js'
@@ -14,7 +14,7 @@ afterEach(async () => {
   for (const close of leftovers.splice(0)) await close()
 })
 
-function letterTo(name: string, mail: Mail = bufferMail(`Subject: ${name}\r\n\r\nHello.\r\n`)): Letter {
+function letterTo(name: string, mail: Mail = textMail(`Subject: ${name}\r\n\r\nHello.\r\n`)): Letter {
   return { envelope: { from: `from-${name}@x.test`, to: [`${name}@x.test`] }, mail }
 }
 
@@ -135,11 +135,7 @@ describe('an envelope ahead', () => {
   it('goes with the dot of a stream and of a long content too', async () => {
     const { sink, transport, account } = await rig()
     const long = Buffer.alloc(300_000, 'x\r\n')
-    const mails = [
-      streamMail(long.length, () => Readable.from([long])),
-      bufferMail('', { sizeBytes: long.length, open: () => long }),
-      bufferMail(),
-    ]
+    const mails = [streamMail(long.length, () => Readable.from([long])), textMail(long.toString()), textMail()]
     const { named } = await sendAll(
       transport,
       account,
@@ -192,7 +188,7 @@ describe('an envelope ahead', () => {
 
   it('stays away for what the server has said it cannot take, which is told in its turn', async () => {
     const { sink, transport, account } = await rig({ size: 100 })
-    const tooLong = letterTo('b', bufferMail('x'.repeat(200)))
+    const tooLong = letterTo('b', textMail('x'.repeat(200)))
     const { results } = await sendAll(transport, account, [letterTo('a'), tooLong, letterTo('c')])
     expect(results).toMatchObject([{ data: { code: 250 } }, { mail: { code: 552 } }, { data: { code: 250 } }])
     expect([sink.connections, sink.countOf('MAIL')]).toEqual([1, 2])

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { bufferMail } from '../../test/support/smtp-rig.js'
+import { textMail } from '../../test/support/smtp-rig.js'
 import { planEnvelope } from './envelope-plan.js'
 import { type Extensions, parseAuthMechanisms, parseExtensions } from './extensions.js'
 
@@ -39,7 +39,7 @@ describe('parseExtensions', () => {
 })
 
 describe('planEnvelope', () => {
-  const mail = bufferMail('x\r\n')
+  const mail = textMail('x\r\n')
 
   it('says only what the server understands', () => {
     expect(planEnvelope({ from: 'a@x.test', to: ['b@x.test'] }, mail, plain)).toMatchObject({

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { createFakeClock } from '../../test/support/fake-clock.js'
-import { bufferMail, sendOptions, testAccount, testTransport } from '../../test/support/smtp-rig.js'
+import { sendOptions, testAccount, testTransport, textMail } from '../../test/support/smtp-rig.js'
 import { type SinkOptions, startSink } from '../../test/support/smtp-sink.js'
 import type { Account } from '../accounts/account.js'
 import type { TransportDeps } from './pool.js'
@@ -20,12 +20,7 @@ async function rig(options: SinkOptions = {}, deps: Partial<TransportDeps> = {})
     () => sink.close(),
   )
   const send = (account: Partial<Account> = {}, options: Partial<SendOptions> = {}) =>
-    transport.send(
-      testAccount(sink, account),
-      { from: 'a@x.test', to: ['b@x.test'] },
-      bufferMail(),
-      sendOptions(options),
-    )
+    transport.send(testAccount(sink, account), { from: 'a@x.test', to: ['b@x.test'] }, textMail(), sendOptions(options))
   return { sink, transport, send }
 }
 

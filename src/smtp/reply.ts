@@ -34,7 +34,8 @@ export class ReplyParser {
     }
     if (start === bytes.length) return true
     if (bytes.length - start > maxLineBytes) return false
-    this.rest = start === 0 ? bytes : bytes.subarray(start)
+    // A copy: the chunk is its reader's again.
+    this.rest = Buffer.from(bytes.subarray(start))
     return true
   }
 

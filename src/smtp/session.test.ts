@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import { afterEach, describe, expect, it } from 'vitest'
-import { bufferMail, sendOptions, streamMail, testAccount, testTransport } from '../../test/support/smtp-rig.js'
+import { sendOptions, streamMail, testAccount, testTransport, textMail } from '../../test/support/smtp-rig.js'
 import { type SinkOptions, type SinkPhase, type SmtpSink, startSink } from '../../test/support/smtp-sink.js'
 import type { Config } from '../config.js'
 import type { Envelope } from '../messages/message.js'
@@ -26,7 +26,7 @@ async function rig(options: SinkOptions = {}, config: Partial<Config['smtp']> = 
     () => transport.close(),
     () => sink.close(),
   )
-  const send: Rig['send'] = ({ to = ['b@x.test'], from = 'a@x.test', mail = bufferMail(), options = {} } = {}) => {
+  const send: Rig['send'] = ({ to = ['b@x.test'], from = 'a@x.test', mail = textMail(), options = {} } = {}) => {
     const envelope: Envelope = { from, to }
     return transport.send(testAccount(sink), envelope, mail, sendOptions(options))
   }
@@ -213,9 +213,9 @@ describe('pipelining', () => {
 describe('the content', () => {
   const dotted = '.leading\r\n..two\r\n.\r\nend.\r\n'
 
-  it('arrives with its dots, from a buffer and from a stream cut anywhere', async () => {
+  it('arrives with its dots, from a text and from a stream cut anywhere', async () => {
     const { sink, send } = await rig()
-    await send({ mail: bufferMail(dotted) })
+    await send({ mail: textMail(dotted) })
     for (const size of [1, 2, 3, 7]) {
       const chunks: Buffer[] = []
       for (let i = 0; i < dotted.length; i += size) chunks.push(Buffer.from(dotted.slice(i, i + size)))
@@ -227,9 +227,9 @@ describe('the content', () => {
   const line = `${'x'.repeat(76)}\r\n`
   const long = Buffer.from(`.${line.repeat(60_000)}`)
 
-  it('arrives whole when it is long, from a buffer and from a stream', async () => {
+  it('arrives whole when it is long, from a text and from a stream', async () => {
     const { sink, send } = await rig()
-    await send({ mail: bufferMail('', { sizeBytes: long.length, open: () => long }) })
+    await send({ mail: textMail(long.toString('latin1')) })
     const pieces = function* () {
       for (let i = 0; i < long.length; i += 16_411) yield long.subarray(i, i + 16_411)
     }
@@ -238,8 +238,8 @@ describe('the content', () => {
   })
 
   const ways: [string, () => Mail][] = [
-    ['a buffer', () => bufferMail()],
-    ['a long buffer', () => bufferMail('', { sizeBytes: long.length, open: () => long })],
+    ['a text', () => textMail()],
+    ['a long text', () => textMail(long.toString('latin1'))],
     ['a stream', () => streamMail(long.length, () => Readable.from([long]))],
   ]
 
@@ -366,13 +366,13 @@ describe('the content', () => {
 describe('what is refused before sending', () => {
   it('never reaches the wire', async () => {
     const { sink, send } = await rig({ size: 100, smtpUtf8: false })
-    const big = bufferMail('x'.repeat(101))
+    const big = textMail('x'.repeat(101))
     expect(await send({ mail: big })).toMatchObject({
       mail: { code: 552, enhanced: '5.3.4' },
       reachedData: false,
       data: null,
     })
-    expect(await send({ mail: bufferMail('x', { needsSmtpUtf8: true }) })).toMatchObject({
+    expect(await send({ mail: textMail('x', { needsSmtpUtf8: true }) })).toMatchObject({
       mail: { code: 553, enhanced: '5.6.7' },
     })
     expect(await send({ to: ['ü@x.test'] })).toMatchObject({

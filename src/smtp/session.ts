@@ -136,7 +136,7 @@ export class Session {
     let goodbye: Reply | null = null
     try {
       this.wire.idle = false
-      this.wire.write('QUIT\r\n')
+      this.wire.command('QUIT\r\n')
       goodbye = (await this.wire.replies(1, withinMs))[0] ?? null
     } catch {
       // The connection was to end anyway.
@@ -163,7 +163,7 @@ export class Session {
       index < resets ? 'rset' : index === resets ? 'mail' : index <= resets + plan.asked.length ? 'rcpt' : 'data'
     let replies: Reply[]
     try {
-      if (ahead === null) wire.write((resets === 1 ? 'RSET\r\n' : '') + commandsOf(plan))
+      if (ahead === null) wire.command((resets === 1 ? 'RSET\r\n' : '') + commandsOf(plan))
       progress.reachedData = true
       replies = await wire.replies(resets + plan.asked.length + 2, this.timeouts.commandTimeoutMs)
     } catch (error) {
@@ -176,11 +176,12 @@ export class Session {
       progress.phase = phaseOf(i)
       this.check(replies[i]!, progress)
     }
-    const [mail, ...rest] = resets === 1 ? replies.slice(1) : replies
     this.needsReset = false
+    const recipients = replies.slice(resets + 1, -1)
+    const data = replies.at(-1)!
     // Refused for want of a sender or recipient, DATA was no more than a word.
-    progress.reachedData = rest.at(-1)?.code === 354 || rest.slice(0, -1).some(isAcceptance)
-    return sortReplies(envelope, plan, mail!, rest.slice(0, -1), rest.at(-1)!)
+    progress.reachedData = data.code === 354 || recipients.some(isAcceptance)
+    return sortReplies(envelope, plan, replies[resets]!, recipients, data)
   }
 
   /**
@@ -220,7 +221,7 @@ export class Session {
 
   private async ask(command: string, phase: SmtpPhase, progress: Progress): Promise<Reply> {
     progress.phase = phase
-    this.wire.write(command)
+    this.wire.command(command)
     const [reply] = await this.wire.replies(1, this.timeouts.commandTimeoutMs)
     this.check(reply!, progress)
     // More than was asked for: from here on a reply would be taken for another's.
@@ -241,13 +242,13 @@ export class Session {
   }
 
   /** From the reply to DATA to that to the final dot; null when there was nobody to send to. */
-  private async finish(
+  private finish(
     replies: EnvelopeReplies,
     mail: Mail,
     options: SendOptions,
     next: () => Letter | null,
     progress: Progress,
-  ): Promise<Reply | null> {
+  ): Reply | null | Promise<Reply | null> {
     const { wire, timeouts, remote } = this
     const isAwaited = replies.data?.code === 354
     if (replies.mail === null && replies.anyAccepted) {
@@ -262,8 +263,7 @@ export class Session {
       return replies.data
     }
     this.needsReset = true
-    if (isAwaited && wire.broken === null) await this.endEmptyData(progress)
-    return null
+    return isAwaited && wire.broken === null ? this.endEmptyData(progress) : null
   }
 
   /** The envelope of the next transaction, to be written behind the dot of this one. */
@@ -281,11 +281,12 @@ export class Session {
    * A server that takes DATA without a recipient is owed a lone dot (RFC 2920 §3.1) and should answer with a refusal.
    * Whatever it answers, nothing was sent.
    */
-  private async endEmptyData(progress: Progress): Promise<void> {
+  private async endEmptyData(progress: Progress): Promise<null> {
     progress.phase = 'data'
     this.wire.write('.\r\n')
     const [reply] = await this.wire.replies(1, this.timeouts.commandTimeoutMs)
     if (reply!.code === 421 || !(isAcceptance(reply!) || isRefusal(reply!))) this.wire.drop()
+    return null
   }
 
   private result(startedAt: number, replies: EnvelopeReplies, data: Reply | null, reachedData: boolean): Replies {

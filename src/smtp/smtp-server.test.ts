@@ -2,7 +2,7 @@
 import { SMTPServer, type SMTPServerOptions } from 'smtp-server'
 import { afterEach, describe, expect, it } from 'vitest'
 import { selfSigned } from '../../test/support/certificate.js'
-import { bufferMail, sendOptions, testAccount, testTransport } from '../../test/support/smtp-rig.js'
+import { sendOptions, testAccount, testTransport, textMail } from '../../test/support/smtp-rig.js'
 import type { Account } from '../accounts/account.js'
 import type { Mail } from './transport.js'
 
@@ -63,7 +63,7 @@ async function rig(options: SMTPServerOptions = {}) {
     () => transport.close(),
     () => new Promise(resolve => server.close(() => resolve())),
   )
-  const send = (account: Partial<Account> = {}, mail: Mail = bufferMail(), to = ['b@x.test']) =>
+  const send = (account: Partial<Account> = {}, mail: Mail = textMail(), to = ['b@x.test']) =>
     transport.send(testAccount({ host: '127.0.0.1', port }, account), { from: 'a@x.test', to }, mail, sendOptions())
   return { taken, send }
 }
@@ -99,13 +99,13 @@ describe('against smtp-server', () => {
 
   it('heeds its SIZE', async () => {
     const { send } = await rig({ size: 100 })
-    expect(await send({}, bufferMail(`${'x'.repeat(150)}\r\n`))).toMatchObject({ mail: { code: 552 } })
+    expect(await send({}, textMail(`${'x'.repeat(150)}\r\n`))).toMatchObject({ mail: { code: 552 } })
     expect(await send()).toMatchObject({ data: { code: 250 } })
   })
 
   it('hands over SMTPUTF8 addresses and 8bit content', async () => {
     const { taken, send } = await rig()
-    const mail = bufferMail('Subject: grüße\r\n\r\nö\r\n', { needsSmtpUtf8: true, is8bit: true })
+    const mail = textMail('Subject: grüße\r\n\r\nö\r\n', { needsSmtpUtf8: true, is8bit: true })
     expect(await send({}, mail, ['jürgen@x.test'])).toMatchObject({ data: { code: 250 } })
     expect(taken).toMatchObject([{ to: ['jürgen@x.test'], raw: 'Subject: grüße\r\n\r\nö\r\n' }])
   })
@@ -113,10 +113,10 @@ describe('against smtp-server', () => {
   it('agrees on dots and on refused recipients', async () => {
     const { taken, send } = await rig()
     const content = '.a\r\n..b\r\n.\r\nc\r\n'
-    const replies = await send({}, bufferMail(content), ['no@x.test', 'b@x.test'])
+    const replies = await send({}, textMail(content), ['no@x.test', 'b@x.test'])
     expect(replies.recipients.map(({ reply }) => reply?.code)).toEqual([550, 250])
     expect(taken).toMatchObject([{ to: ['b@x.test'], raw: content }])
-    expect(await send({}, bufferMail(), ['no@x.test'])).toMatchObject({
+    expect(await send({}, textMail(), ['no@x.test'])).toMatchObject({
       recipients: [{ reply: { code: 550 } }],
       data: null,
     })

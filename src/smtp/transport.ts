@@ -20,8 +20,11 @@ export interface Mail {
   /** True when a header or address needs SMTPUTF8 (RFC 6531) / the body is 8bit (RFC 6152). */
   readonly needsSmtpUtf8: boolean
   readonly is8bit: boolean
-  /** May be called once for each attempt at a transaction. */
-  open(): Buffer | Readable
+  /**
+   * What is at hand comes as a string, a character an octet: it is written as it is, without a Buffer on the way. May
+   * be called once for each attempt at a transaction.
+   */
+  open(): string | Readable
 }
 
 export interface RecipientReply {

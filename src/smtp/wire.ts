@@ -5,6 +5,7 @@
  */
 import type { Socket } from 'node:net'
 import type { Clock } from '../lib/clock.js'
+import { readDirectly } from './direct-reads.js'
 import { ReplyParser } from './reply.js'
 import type { Reply } from './transport.js'
 
@@ -21,8 +22,9 @@ export class WireBroken extends Error {
 }
 
 export interface WireTap {
-  /** Commands as text, content as octets. */
-  sent(data: string | Buffer): void
+  said(commands: string): void
+  /** Of the content, how much of it. */
+  sent(octets: number): void
   received(reply: Reply): void
 }
 
@@ -60,7 +62,7 @@ export class Wire {
     private readonly socket: Socket,
     private readonly clock: Clock,
   ) {
-    socket.on('data', chunk => this.onData(chunk))
+    readDirectly(socket, chunk => this.onData(chunk))
     socket.on('drain', () => this.onDrain())
     socket.on('error', error => this.break('closed', `the connection broke: ${codeOf(error)}`, error))
     socket.on('end', () => this.break('closed', 'the server closed the connection'))
@@ -69,11 +71,21 @@ export class Wire {
     socket.resume()
   }
 
-  /** Hands octets to the socket; false when its buffer is full and `drained` should be awaited. Throws WireBroken. */
-  write(data: string | Buffer): boolean {
+  /** Throws WireBroken. */
+  command(commands: string): void {
     if (this.broken !== null) throw this.broken
-    this.tap?.sent(data)
-    return typeof data === 'string' ? this.socket.write(data, 'utf8') : this.socket.write(data)
+    this.tap?.said(commands)
+    this.socket.write(commands)
+  }
+
+  /**
+   * Hands octets to the socket, of a string one a character; false when its buffer is full and `drained` should be
+   * awaited. Throws WireBroken.
+   */
+  write(content: string | Buffer): boolean {
+    if (this.broken !== null) throw this.broken
+    this.tap?.sent(content.length)
+    return typeof content === 'string' ? this.socket.write(content, 'latin1') : this.socket.write(content)
   }
 
   /**

@@ -7,12 +7,12 @@ it('of a long transaction keeps the beginning and the end, also behind the lines
   for (const login of [[], ['S: 220 ready'], Array.from({ length: 260 }, (_, i) => `S: line ${i}`)]) {
     const lines: string[] = [...login]
     const tap = writeDown(lines, text => text)
-    tap.sent('MAIL FROM:<a@example.org>\r\n')
-    for (let i = 0; i < 1_000; i++) tap.sent(`RCPT TO:<u${i}@example.org>\r\n`)
+    tap.said('MAIL FROM:<a@example.org>\r\n')
+    for (let i = 0; i < 1_000; i++) tap.said(`RCPT TO:<u${i}@example.org>\r\n`)
     for (let i = 0; i < 1_000; i++) tap.received(reply(250, `u${i}`))
-    tap.sent('DATA\r\n')
+    tap.said('DATA\r\n')
     tap.received(reply(354, 'go'))
-    tap.sent(Buffer.alloc(10))
+    tap.sent(10)
     tap.received(reply(250, 'queued as 7'))
     expect(lines).toHaveLength(200)
     expect(lines[0]).toBe(login[0] ?? 'C: MAIL FROM:<a@example.org>')

@@ -20,12 +20,11 @@ export function writeDown(lines: string[], mask: (text: string) => string): Wire
     else lines.splice(FIRST_LINES, lines.length - MOST_LINES + 1, GAP)
   }
   return {
-    sent(data) {
-      if (typeof data !== 'string') {
-        octets += data.length
-        return
-      }
-      for (const line of data.split('\r\n')) if (line !== '') add(`C: ${line}`)
+    said(commands) {
+      for (const line of commands.split('\r\n')) if (line !== '') add(`C: ${line}`)
+    },
+    sent(more) {
+      octets += more
     },
     received(reply: Reply) {
       if (octets > 0) add(`C: (content and final dot, ${octets} octets)`)

@@ -19,7 +19,7 @@ function inputOf(content: Content, id = 'msg-1'): RenderInput {
 async function octetsOf(...args: Parameters<typeof renderMail>): Promise<Buffer> {
   const mail = renderMail(...args)
   const opened = mail.open()
-  const octets = opened instanceof Readable ? await buffer(opened) : opened
+  const octets = opened instanceof Readable ? await buffer(opened) : Buffer.from(opened, 'latin1')
   expect(octets.length).toBe(mail.sizeBytes)
   return octets
 }
@@ -171,10 +171,8 @@ describe('hostile content', () => {
     fc.assert(
       fc.property(anyText, from => {
         try {
-          expectWellFormed(
-            renderMail(inputOf({ from, to: [], subject: '', contentType: 'plain' }), []).open() as Buffer,
-            true,
-          )
+          const mail = renderMail(inputOf({ from, to: [], subject: '', contentType: 'plain' }), [])
+          expectWellFormed(Buffer.from(mail.open() as string, 'latin1'), true)
         } catch (error) {
           expect(String(error)).toContain('the From address cannot be rendered')
         }
