@@ -87,18 +87,21 @@ function expandSqlite(sql: string): string {
 }
 
 /**
- * A statement with @each runs once for so many rows, bound behind the parameters; what the last run has too many is null.
- * One row a run would pay each time for what RETURNING and the sequence set up.
+ * A statement with @each runs once for so many rows, bound behind the parameters; what the last run does not bind is null.
+ * One row a run would pay each time for what RETURNING and the sequence set up. Of an update of 50 rows each costs 7.0 µs
+ * by runs of 16, 5.3 by 32 and 4.7 by 50, but a run is as long for a single one.
  */
-export const EACH_ROWS = 16
+export const EACH_ROWS = 32
 
 /** Half of what it takes to write the rows as JSON, to parse them, and to parse each of them again for its columns. */
 function bindEach(sql: string): string {
   return sql.replace(EACH, (_, list: string) => {
     const names = columns(list).map(({ name }, at) => `column${at + 1} as ${name}`)
     const from = lastParam(sql) + 1
-    const row = (at: number) => `(${names.map((_, column) => `$${from + at * names.length + column}`).join(', ')})`
-    const values = Array.from({ length: EACH_ROWS }, (_, at) => row(at)).join(', ')
+    // Only the first by its number, which the others count on from: the driver asks for the name of each parameter that it
+    // binds, and SQLite looks through all that have one. Numbered, a settle's update cost 12.7 µs a row in place of 7.0.
+    const row = (first: string) => `(${names.map((_, column) => (column === 0 ? first : '?')).join(', ')})`
+    const values = Array.from({ length: EACH_ROWS }, (_, at) => row(at === 0 ? `$${from}` : '?')).join(', ')
     // The first column of a given row is never null.
     return `(select ${names.join(', ')} from (values ${values}) where column1 is not null)`
   })

@@ -158,13 +158,13 @@ function startThread(path: string, readOnly: boolean): Promise<Thread> {
   })
 }
 
-/** The values of EACH_ROWS rows behind each other. */
+/** The values of EACH_ROWS rows, in the last run of those that are left, behind each other. */
 function inRuns(rows: Rows, columns: readonly string[]): Param[][] {
   const runs: Param[][] = []
   for (let from = 0; from < rows.length; from += EACH_ROWS) {
     const values: Param[] = []
-    for (let at = from; at < from + EACH_ROWS; at += 1) {
-      for (const column of columns) values.push(rows[at]?.[column] ?? null)
+    for (const row of rows.slice(from, from + EACH_ROWS)) {
+      for (const column of columns) values.push(row[column] ?? null)
     }
     runs.push(values)
   }

@@ -26,6 +26,18 @@ describe.each(dialects)('Db on %s', dialect => {
     expect(results.map(each => each.status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
   })
 
+  it('of units that fail nothing stands, and those before, between and after them stand once', async () => {
+    const insert = (scope: string) => ({ sql: 'insert into limit_scopes (scope) values ($1)', params: [scope] })
+    const units = [['b:1'], ['b:2', 'b:2'], ['b:3'], ['b:4', 'b:4'], ['b:2', 'b:4']]
+    const results = await Promise.allSettled(units.map(scopes => temp.db.write(scopes.map(insert))))
+    expect(results.map(each => each.status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'rejected', 'fulfilled'])
+    const rows = await temp.db.read({
+      sql: "select scope from limit_scopes where scope like 'b:%' order by 1",
+      params: [],
+    })
+    expect(rows.map(row => row.scope)).toEqual(['b:1', 'b:2', 'b:3', 'b:4'])
+  })
+
   it('a statement that failed at its first use works at the next, beside others of its unit', async () => {
     const unit = (given: string) => [
       { sql: "insert into limit_scopes (scope) values ('once') on conflict do nothing", params: [] },
