@@ -48,6 +48,11 @@ export class DatabaseFull extends DatabaseUnavailable {
   override name = 'DatabaseFull'
 }
 
+/** A row stands against a unique key, or lacks another that it refers to: nothing of the unit was written. SQLite only. */
+export class ConstraintViolated extends Error {
+  override name = 'ConstraintViolated'
+}
+
 /** Rows as one JSON parameter, for the @rows macro. */
 export function rowsParam(rows: readonly object[]): string {
   return JSON.stringify(rows)

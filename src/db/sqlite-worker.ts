@@ -31,7 +31,7 @@ export interface WireRows {
 }
 export type WireAnswer =
   | { readonly id: number; readonly results: readonly WireRows[] }
-  | { readonly id: number; readonly error: { readonly message: string; readonly code: string | null } }
+  | { readonly id: number; readonly error: { readonly message: string; readonly code: number | null } }
 
 interface Prepared {
   readonly statement: SqliteArrayStatement
@@ -160,6 +160,17 @@ function prepare(sql: number): Prepared {
 }
 
 function failed(unit: WireUnit, error: unknown): WireAnswer {
-  const { message, code, errcode } = error as Error & { code?: string; errcode?: number }
-  return { id: unit.id, error: { message, code: errcode === undefined ? (code ?? null) : String(errcode & 0xff) } }
+  const { message, errcode } = error as Error & { errcode?: number }
+  const code = errcode === undefined ? CODES.find(([words]) => words.test(message))?.[1] : errcode & 0xff
+  return { id: unit.id, error: { message, code: code ?? null } }
 }
+
+/** Of a failed `all` one driver tells SQLite's words alone, without their code. */
+const CODES: readonly (readonly [RegExp, number])[] = [
+  [/^database is locked/, 5],
+  [/^database table is locked/, 6],
+  [/^disk I\/O error/, 10],
+  [/^database or disk is full/, 13],
+  [/^unable to open database file/, 14],
+  [/constraint failed/, 19],
+]

@@ -4,6 +4,7 @@
  */
 import { Worker } from 'node:worker_threads'
 import {
+  ConstraintViolated,
   DatabaseFull,
   DatabaseTaken,
   DatabaseUnavailable,
@@ -181,10 +182,12 @@ function asRows({ columns, rows }: WireRows): Row[] {
 }
 
 /** SQLite's primary result codes that pass by themselves: BUSY, LOCKED, IOERR, CANTOPEN. */
-const PASSING = new Set(['5', '6', '10', '14'])
-const FULL = '13'
+const PASSING = new Set([5, 6, 10, 14])
+const FULL = 13
+const CONSTRAINT = 19
 
-function asError({ message, code }: { message: string; code: string | null }): Error {
+function asError({ message, code }: { message: string; code: number | null }): Error {
   if (code === FULL) return new DatabaseFull(message)
+  if (code === CONSTRAINT) return new ConstraintViolated(message)
   return code !== null && PASSING.has(code) ? new DatabaseUnavailable(message) : new Error(message)
 }

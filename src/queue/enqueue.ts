@@ -3,7 +3,7 @@
  * left behind. The id is the idempotency key (spec section 2, "Same id again"): the conditions live in the upsert.
  */
 import { randomInt } from 'node:crypto'
-import { type Db, type Row, rowsParam, type Statement } from '../db/db.js'
+import { ConstraintViolated, type Db, type Row, rowsParam, type Statement } from '../db/db.js'
 import type { Message } from '../messages/message.js'
 import { countOpenUpTo } from './open-rows.js'
 import { Cause, Stage } from './stage.js'
@@ -55,7 +55,8 @@ export function keyOf(tenantId: string, id: string): string {
   return `${tenantId} ${id}`
 }
 
-async function insert(db: Db, messages: readonly Message[], now: number): Promise<Set<string>> {
+/** The keys of what was written; the rest is known by its id and may not be replaced. */
+async function insert(db: Db, messages: readonly Message[], now: number): Promise<ReadonlySet<string>> {
   // Marks the rows this unit writes, so that contents follow exactly those and no refused one.
   const submission = randomInt(2 ** 47)
   const rows = messages.map(message => ({
@@ -68,14 +69,12 @@ async function insert(db: Db, messages: readonly Message[], now: number): Promis
     d: message.notBefore !== null && message.notBefore > now ? message.notBefore : null,
     x: message.expiresAt,
   }))
-  const contents = messages.map(message => ({
-    t: message.tenantId,
-    i: message.id,
-    e: JSON.stringify(message.envelope),
-    c: JSON.stringify(message.content),
-    tr: message.trace ?? undefined,
-  }))
-  const unit: Statement[] = [
+  const insertion = { params: [now, submission], rows }
+  const contents = contentsOf(messages, submission)
+  if (db.dialect === 'sqlite' && (await isDone(db.write([{ sql: INSERT, ...insertion }, ...contents])))) {
+    return new Set(messages.map(message => keyOf(message.tenantId, message.id)))
+  }
+  const [, returned] = await db.write([
     // Error or cancelled with nothing accepted: a new submission, at the end of the queue. Its old reports stay owed.
     {
       sql: `delete from messages where stage = 0 and accepted = 0 and (tenant_id, id) in
@@ -83,25 +82,46 @@ async function insert(db: Db, messages: readonly Message[], now: number): Promis
       params: [],
       rows,
     },
-    // Still open, nothing accepted and nothing in doubt: content replaced, place in the queue kept, attempts reset.
-    {
-      sql: `insert into messages (tenant_id, id, account_key, account_id, status, stage, priority, batch_code,
-          due_at, expires_at, submission, deferred_ts, created_at, updated_at)
-        select g.t, g.i, g.k, g.a, case when g.d is null then 'pending' else 'deferred' end,
-          case when g.d is null then 1 else 2 end, g.p, g.b, coalesce(g.d, $1), g.x, $2, g.d, $1, $1
-        from @each(t text, i text, k bigint, a text, p bigint, b text, d bigint, x bigint) g
-        where true
-        on conflict (tenant_id, id) do update set
-          account_key = excluded.account_key, account_id = excluded.account_id, status = excluded.status,
-          stage = excluded.stage, priority = excluded.priority, batch_code = excluded.batch_code,
-          due_at = excluded.due_at, expires_at = excluded.expires_at, submission = excluded.submission,
-          deferred_ts = excluded.deferred_ts, deferred_reason = null, causes = 0, attempts = 0, recipients = null,
-          error = null, code = null, updated_at = excluded.updated_at
-        where messages.stage in (1, 2) and messages.accepted = 0 and (messages.causes & ${Cause.doubt}) = 0
-        returning tenant_id, id`,
-      params: [now, submission],
-      rows,
-    },
+    { sql: UPSERT, ...insertion },
+    ...contents,
+  ])
+  return new Set(returned!.map(row => keyOf(row.tenant_id as string, row.id as string)))
+}
+
+/**
+ * As a rule no id is known yet, and on SQLite that is tried first: without looking for what to delete or to replace, and
+ * without RETURNING, a row takes 11 of 22 µs. PostgreSQL would write each known id into its log as an error.
+ */
+async function isDone(written: Promise<unknown>): Promise<boolean> {
+  try {
+    await written
+    return true
+  } catch (error) {
+    if (error instanceof ConstraintViolated) return false
+    throw error
+  }
+}
+
+const INSERT = `insert into messages (tenant_id, id, account_key, account_id, status, stage, priority, batch_code,
+    due_at, expires_at, submission, deferred_ts, created_at, updated_at)
+  select g.t, g.i, g.k, g.a, case when g.d is null then 'pending' else 'deferred' end,
+    case when g.d is null then 1 else 2 end, g.p, g.b, coalesce(g.d, $1), g.x, $2, g.d, $1, $1
+  from @each(t text, i text, k bigint, a text, p bigint, b text, d bigint, x bigint) g
+  where true`
+
+// Still open, nothing accepted and nothing in doubt: content replaced, place in the queue kept, attempts reset.
+const UPSERT = `${INSERT}
+  on conflict (tenant_id, id) do update set
+    account_key = excluded.account_key, account_id = excluded.account_id, status = excluded.status,
+    stage = excluded.stage, priority = excluded.priority, batch_code = excluded.batch_code,
+    due_at = excluded.due_at, expires_at = excluded.expires_at, submission = excluded.submission,
+    deferred_ts = excluded.deferred_ts, deferred_reason = null, causes = 0, attempts = 0, recipients = null,
+    error = null, code = null, updated_at = excluded.updated_at
+  where messages.stage in (1, 2) and messages.accepted = 0 and (messages.causes & ${Cause.doubt}) = 0
+  returning tenant_id, id`
+
+function contentsOf(messages: readonly Message[], submission: number): Statement[] {
+  return [
     {
       sql: `insert into contents (seq, envelope, size, trace, content)
         select m.seq, g.e, length(g.c), g.tr, g.c from @each(t text, i text, e text, c text, tr text) g
@@ -109,15 +129,21 @@ async function insert(db: Db, messages: readonly Message[], now: number): Promis
         on conflict (seq) do update set
           envelope = excluded.envelope, size = excluded.size, trace = excluded.trace, content = excluded.content`,
       params: [submission],
-      rows: contents,
+      rows: messages.map(message => ({
+        t: message.tenantId,
+        i: message.id,
+        e: JSON.stringify(message.envelope),
+        c: JSON.stringify(message.content),
+        tr: message.trace ?? undefined,
+      })),
     },
     ...tieUploads(
-      messages.flatMap(({ tenantId, id, ...message }) => uploadsOf(message).map(upload => ({ tenantId, id, upload }))),
+      messages.flatMap(message =>
+        uploadsOf(message).map(upload => ({ tenantId: message.tenantId, id: message.id, upload })),
+      ),
       submission,
     ),
   ]
-  const [, returned] = await db.write(unit)
-  return new Set((returned ?? []).map(row => keyOf(row.tenant_id as string, row.id as string)))
 }
 
 /** The uploads that the message's attachments stand in. */
