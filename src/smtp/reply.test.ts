@@ -24,6 +24,17 @@ describe('ReplyParser', () => {
     ])
   })
 
+  it('keeps nothing of a chunk, which may be read into again', () => {
+    const replies: Reply[] = []
+    const parser = new ReplyParser(reply => replies.push(reply))
+    const chunk = Buffer.alloc(16)
+    for (const piece of ['250 2.0', '.0 Ok\r\n55', '0 No\r\n']) {
+      chunk.fill('!')
+      parser.feed(chunk.subarray(0, chunk.write(piece)))
+    }
+    expect(replies.map(replyLine)).toEqual(['250 2.0.0 Ok', '550 No'])
+  })
+
   it('takes a bare code, a code with an empty text, and bare line feeds', () => {
     expect(read('250\r\n250 \r\n354 go\n').replies.map(({ code, text }) => [code, text])).toEqual([
       [250, ''],
