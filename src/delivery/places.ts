@@ -15,6 +15,8 @@ export interface Place {
   asks(): void
   /** Gives the place back; `good`: the server answered in order, whatever it said; null: it was not asked. */
   give(good: boolean | null): void
+  /** The server answered in order, and the next send over the same connection takes this place, whoever waits for one. */
+  passOn(breakOff: () => boolean): Place
 }
 
 export interface Places {
@@ -110,6 +112,37 @@ export function createPlaces(total: number, slowMs: number, monotonic: () => num
     return server
   }
 
+  const occupy = (server: Server, breakOff: () => boolean): Place => {
+    const start: Start = { at: monotonic(), asked: false, breakOff }
+    server.starts.add(start)
+    busy.add(server)
+    used += 1
+    const give = (good: boolean | null) => {
+      if (!server.starts.delete(start)) return
+      if (server.starts.size === 0) busy.delete(server)
+      used -= 1
+      if (good === null) return
+      server.last = good ? 'good' : 'bad'
+      if (!good) return
+      server.goodAt = monotonic()
+      const tookMs = server.goodAt - start.at
+      server.pace = server.pace === 0 ? tookMs : server.pace * (1 - PACE_WEIGHT) + tookMs * PACE_WEIGHT
+    }
+    return {
+      asks() {
+        if (!server.starts.delete(start)) return
+        start.at = monotonic()
+        start.asked = true
+        server.starts.add(start)
+      },
+      give,
+      passOn(next) {
+        give(true)
+        return occupy(server, next)
+      },
+    }
+  }
+
   return {
     standing: name => standingOf(servers.get(name)),
     pace(name) {
@@ -118,31 +151,7 @@ export function createPlaces(total: number, slowMs: number, monotonic: () => num
     },
     couldTake,
     take(name, favoured, breakOff = () => false) {
-      if (!couldTake(name, favoured)) return null
-      const server = serverOf(name)
-      const start: Start = { at: monotonic(), asked: false, breakOff }
-      server.starts.add(start)
-      busy.add(server)
-      used += 1
-      return {
-        asks() {
-          if (!server.starts.delete(start)) return
-          start.at = monotonic()
-          start.asked = true
-          server.starts.add(start)
-        },
-        give(good) {
-          if (!server.starts.delete(start)) return
-          if (server.starts.size === 0) busy.delete(server)
-          used -= 1
-          if (good === null) return
-          server.last = good ? 'good' : 'bad'
-          if (!good) return
-          server.goodAt = monotonic()
-          const tookMs = server.goodAt - start.at
-          server.pace = server.pace === 0 ? tookMs : server.pace * (1 - PACE_WEIGHT) + tookMs * PACE_WEIGHT
-        },
-      }
+      return couldTake(name, favoured) ? occupy(serverOf(name), breakOff) : null
     },
     breakLongest(hungMs) {
       const hung = [...busy]

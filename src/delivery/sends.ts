@@ -99,10 +99,24 @@ export interface Sends {
 
 /** Lanes tried for a place that came free: the first may not be allowed to take it. */
 const MOST_WOKEN = 4
+/** Sends in a row over one connection while other lanes wait for its place, and how long that may take. */
+const MOST_IN_TURN = 10
+const LONGEST_TURN_MS = 1_000
 /** In which order starved lanes are tried. */
 const TURNS = ['immediate', 'answering', 'troubled'] as const
 const MARGIN_SHARE = 0.25
 const MARGIN_MAX_MS = 10_000
+
+/** Sends that follow each other over one connection and in one place. */
+interface Turn {
+  /** Monotonic. */
+  readonly since: number
+  readonly sends: number
+}
+
+interface Sent extends Sending {
+  readonly turn: Turn
+}
 
 export function createSends(deps: SendDeps, options: SendOptions, shared: Shared): Sends {
   const { db, clock, log, random, transport, journal, settings, settler, events, tracer } = deps
@@ -156,9 +170,10 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     else sate(lane)
   }
 
-  const newSending = (letter: Sending['letter']): Sending => ({
+  const newSending = (letter: Sending['letter'], turn: Turn = { since: clock.monotonic(), sends: 1 }): Sent => ({
     abort: spareAborts.pop() ?? new AbortController(),
     letter,
+    turn,
     isBegun: false,
     isAsked: false,
   })
@@ -168,7 +183,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     return places.take(lane.server, favoured, () => breakOff(sending))
   }
 
-  const start = (lane: Lane, lookup: Lookup, claimed: ClaimedMessage, place: Place, sending: Sending) => {
+  const start = (lane: Lane, lookup: Lookup, claimed: ClaimedMessage, place: Place, sending: Sent) => {
     sending.onAsk = place.asks
     lane.inFlight += 1
     sendings.add(sending)
@@ -180,12 +195,13 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
 
   /**
    * The lane's next message, to follow over the connection of one that is at its final dot: as the next pump would take
-   * it, unless another lane waits for the place.
+   * it, unless another lane waits and the connection has had its turn.
    */
-  const takeAhead = (lane: Lane, lookup: Lookup, lease: Lease): Ahead | null => {
+  const takeAhead = (lane: Lane, lookup: Lookup, lease: Lease, turn: Turn): Ahead | null => {
     const { account } = lookup
     const [claimed] = lane.buffer
-    if (claimed === undefined || draining || isCrowded() || !isSending(settings)) return null
+    if (claimed === undefined || draining || !isSending(settings)) return null
+    if (isCrowded() && isOver(turn)) return null
     // On trial one message tells for all; and what has changed is to be seen by the next.
     if (account.trial !== null || !settings.isCurrent(lookup)) return null
     if (claimed.lease !== lease.id || !mayBegin(claimed, lookup, permissionsOf(lookup, clock.now()))) return null
@@ -198,13 +214,16 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     return ahead
   }
 
-  /** Its turn has come: the message before has ended. Given back when it cannot go after all. */
-  const follow = (lane: Lane, lookup: Lookup, lease: Lease, { claimed, letter }: Ahead, isGood: boolean) => {
-    const sending = newSending(letter)
-    const place = isGood && deps.lease() === lease ? placeFor(lane, claimed, sending) : null
-    if (place !== null) return start(lane, lookup, claimed, place, sending)
-    transport.forgo(letter.mail)
-    returnClaim(lease, lookup, claimed, true)
+  /** Its turn has come: the message before has ended well, and leaves its place to it. */
+  const follow = (lane: Lane, lookup: Lookup, { claimed, letter }: Ahead, place: Place, { since, sends }: Turn) => {
+    const sending = newSending(letter, { since, sends: sends + 1 })
+    start(
+      lane,
+      lookup,
+      claimed,
+      place.passOn(() => breakOff(sending)),
+      sending,
+    )
   }
 
   /** Only while nothing but commands has gone out: a content that is being sent makes progress, a dot is in doubt. */
@@ -223,6 +242,10 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
   const sate = (lane: Lane) => {
     for (const turn of TURNS) starved[turn].delete(lane)
   }
+
+  /** While others wait for a place, a connection keeps its own for a few messages: anew for each it would hardly stay open. */
+  const isOver = ({ since, sends }: Turn) =>
+    starved.immediate.size > 0 || sends >= MOST_IN_TURN || clock.monotonic() - since > LONGEST_TURN_MS
 
   const isCrowded = () => TURNS.some(turn => starved[turn].size > 0)
 
@@ -349,7 +372,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     lookup: Lookup,
     claimed: ClaimedMessage,
     place: Place,
-    sending: Sending,
+    sending: Sent,
   ): Promise<void> => {
     const lease = deps.lease()
     let outcome: Outcome
@@ -365,16 +388,19 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       const isPlain = claimed.content !== null && claimed.content.attachments === undefined
       if (isPlain && !sending.abort.signal.aborted) spareAborts.push(sending.abort)
       lane.inFlight -= 1
-      place.give(good)
       // Unless it was taken back meanwhile.
-      if (following === null || lease === null || !lane.ahead.delete(following)) return
-      follow(lane, lookup, lease, following, goesOn)
+      const next = following !== null && lane.ahead.delete(following) ? following : null
+      if (next !== null && goesOn && deps.lease() === lease) return follow(lane, lookup, next, place, sending.turn)
+      place.give(good)
+      if (next === null || lease === null) return
+      transport.forgo(next.letter.mail)
+      returnClaim(lease, lookup, next.claimed, true)
     }
     try {
       // Else its claim was under a lease that is lost: the rescuer has it.
       if (lease === null || lease.id !== claimed.lease) return
       sending.next = () => {
-        following = takeAhead(lane, lookup, lease)
+        following = takeAhead(lane, lookup, lease, sending.turn)
         return following?.letter ?? null
       }
       span = tracer.attempt(claimed, lookup.account, claimed.trace)
@@ -406,7 +432,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     durationMs: number,
     lane: Lane,
     lookup: Lookup,
-    sending: Sending,
+    sending: Sent,
   ): boolean | null => {
     // The account's own trouble (a refused login) says nothing of the server; a stop of ours, or the trouble of an
     // attachment's source, nothing at all.
