@@ -28,10 +28,16 @@ describe.each(['sqlite', 'postgres'] as const)('an envelope ahead, on %s', diale
       40: { cut: true, keep: true },
     }
     const envelopes: Record<number, SinkAction> = { 9: { cut: true }, 25: '451 4.3.0 Later' }
+    // Of each message its first dot: should the second try of one meet the end meant for another, the sums below are others.
+    const seen = new Set<string>()
+    const end = (content: Buffer) => {
+      const id = idsOf([{ raw: content }])[0]!
+      return seen.size < seen.add(id).size ? ends[seen.size] : null
+    }
     const { service, sink, client, reports } = await openScene({
       dialect,
       account: { max_connections: 3 },
-      sink: { behave: { final: ({ n }) => ends[n], data: ({ n }) => envelopes[n] } },
+      sink: { behave: { final: ({ content }) => end(content), data: ({ n }) => envelopes[n] } },
     })
     await service.send(...many(BATCH, 'm'))
     await expectBalanced(service, client, ids(BATCH))
