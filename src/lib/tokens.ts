@@ -4,9 +4,10 @@
  */
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 
-/** 43 characters of base64url. */
+/** 43 characters of base64url, a dash not the first: on a command line that would be an option. */
 export function newToken(): string {
-  return randomBytes(32).toString('base64url')
+  const token = randomBytes(32).toString('base64url')
+  return token.startsWith('-') ? newToken() : token
 }
 
 /** SHA-256 in hexadecimal. */

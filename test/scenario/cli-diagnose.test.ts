@@ -218,8 +218,16 @@ it('check-loop names a loop that another session of PostgreSQL holds up', async 
   const session = new Client({ connectionString: url })
   await session.connect()
   try {
-    await held.start({ GMP_LEASE_SECONDS: '60' })
+    const service = await held.start({ GMP_LEASE_SECONDS: '60' })
     await session.query('begin; lock table messages in access exclusive mode')
+    // A step with nothing to look at yet still ends.
+    const running = async () => {
+      const { loops } = (await service.call('GET', '/loops')).body as {
+        loops: { name: string; running_ms: number | null }[]
+      }
+      return loops.find(({ name }) => name === 'dispatch')?.running_ms ?? 0
+    }
+    while ((await running()) < 500) await new Promise(resolve => setTimeout(resolve, 100))
     const { code, out } = await held.run(['check-loop', '--seconds', '3'])
     expect(code).toBe(1)
     expect(out).toMatch(/dispatch +failed +0/)
