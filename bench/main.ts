@@ -48,7 +48,18 @@ try {
 
 async function measureAndReport(): Promise<void> {
   const figures: Figure[] = []
-  for (const goal of GOALS.filter(({ name }) => names.includes(name))) figures.push(...(await goal.run(bench)))
+  for (const goal of GOALS.filter(({ name }) => names.includes(name))) {
+    try {
+      const found = await goal.run(bench)
+      figures.push(...found)
+      for (const { database, what, value, unit } of found)
+        bench.say(`= ${database}: ${what}: ${value.toFixed(2)} ${unit}`)
+    } catch (error) {
+      // What the others found is worth telling all the same, on the terminal and not in the document.
+      process.exitCode = 1
+      bench.say(`the round ${goal.name} failed: ${(error as Error).stack}`)
+    }
+  }
   let compared: Compared | null = null
   if (values.compare) {
     const beside = await compare(bench)
@@ -66,7 +77,8 @@ async function measureAndReport(): Promise<void> {
     profile: textOf('bench/profile.md'),
   })
   process.stdout.write(`${report}\n`)
-  const isWhole = !values.quick && values.only === undefined && values.database === undefined
+  const isWhole =
+    !values.quick && values.only === undefined && values.database === undefined && process.exitCode === undefined
   if (isWhole && !values['no-write']) writeFileSync(new URL('docs/benchmarks.md', root), `${report}\n`)
 }
 
