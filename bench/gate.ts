@@ -27,7 +27,7 @@ function checksOn(sqlite: Database, postgres: Database): Check[] {
     programNamed('smtp-source') !== null
       ? {
           what: 'end to end / smtp-source → smtp-sink, sqlite',
-          wanted: { atLeast: 0.04 },
+          wanted: { atLeast: 0.07 },
           measure: async () => (await endToEnd(sqlite)) / (await measureStraight(20_000))!,
         }
       : {
