@@ -87,7 +87,7 @@ describe.each(dialects)('Db on %s', dialect => {
       }))
       const [inserted] = await temp.db.write([
         {
-          sql: `insert into meta (key, value) select g.s, $1 || coalesce(g.x, g.n) from @each(s text, n bigint, x bigint) g
+          sql: `insert into meta (key, value) select g.s, $1 || cast(coalesce(g.x, g.n) as integer) from @each(s text, n bigint, x bigint) g
           where true on conflict (key) do nothing returning key, value`,
           params: ['n'],
           rows,
