@@ -67,7 +67,7 @@ function expandSqlite(sql: string): string {
         const fields = columns(list).map(({ name }) => `value->>'${name}' as ${name}`)
         return `(select ${fields.join(', ')} from json_each(${param}))`
       })
-      // 0.25 µs a key, as @rows 0.5: it parses each object on its own.
+      // @rows would parse an object for each key: a report acknowledged took 4 µs in place of 3.
       .replace(KEYS, '(select value as key from json_each($1))')
       // The driver binds every number as a float, and a bucket is a quotient of whole numbers.
       .replace(NOW, 'cast($1 as integer)')
