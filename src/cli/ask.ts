@@ -4,7 +4,6 @@
  */
 import { readFileSync } from 'node:fs'
 import { text as readAll } from 'node:stream/consumers'
-import { autocomplete, confirm, isCancel, log, password, select, text } from '@clack/prompts'
 import type { CliIo } from './context.js'
 import { CliError, Interrupted, UsageError } from './errors.js'
 
@@ -35,8 +34,11 @@ export interface Ask {
   /** `question` is a whole sentence; without a terminal the error says that `flag` answers yes. Enter takes `initial`. */
   confirm(question: string, flag: string, options?: { readonly initial?: boolean }): Promise<boolean>
   /** A line between the questions. */
-  tell(line: string): void
+  tell(line: string): Promise<void>
 }
+
+/** Loaded for a question only: it takes 40 ms, which every command and completion would pay. */
+const prompts = () => import('@clack/prompts')
 
 export function createAsk({ stdin, stderr, terminal }: Pick<CliIo, 'stdin' | 'stderr' | 'terminal'>): Ask {
   const possible = terminal.stdin && terminal.stderr
@@ -45,7 +47,8 @@ export function createAsk({ stdin, stderr, terminal }: Pick<CliIo, 'stdin' | 'st
     if (!possible) throw new UsageError(`${flag} is missing`)
   }
   const answered = <T>(answer: T): Exclude<T, symbol> => {
-    if (isCancel(answer)) throw new Interrupted()
+    // Nothing but the prompts' mark of a question that was left is a symbol.
+    if (typeof answer === 'symbol') throw new Interrupted()
     return answer as Exclude<T, symbol>
   }
   const check = (question: Question) => (given: string | undefined) => {
@@ -58,6 +61,7 @@ export function createAsk({ stdin, stderr, terminal }: Pick<CliIo, 'stdin' | 'st
     possible,
     async text(question) {
       needTerminal(question.flag)
+      const { text } = await prompts()
       const answer = await text({
         ...ends,
         message: question.optional ? `${question.label} (may stay empty)` : question.label,
@@ -69,22 +73,27 @@ export function createAsk({ stdin, stderr, terminal }: Pick<CliIo, 'stdin' | 'st
     },
     async secret(question) {
       needTerminal(question.flag)
+      const { password } = await prompts()
       const answer = await password({ ...ends, message: question.label, validate: check(question) })
       return answered(answer) ?? ''
     },
     async choose(question, choices) {
       needTerminal(question.flag)
       const options = choices.map(({ value, label, hint }) => ({ value: value as string, label, hint }))
+      const { autocomplete, select } = await prompts()
       const shown = { ...ends, message: question.label, options, initialValue: question.initial }
       const answer = choices.length > 6 ? await autocomplete(shown) : await select(shown)
       return answered(answer) as (typeof choices)[number]['value']
     },
     async confirm(question, flag, { initial = false } = {}) {
       if (!possible) throw new UsageError(`this needs a yes: add ${flag}`)
+      const { confirm } = await prompts()
       return answered(await confirm({ ...ends, message: question, initialValue: initial }))
     },
-    tell(line) {
-      if (possible) log.info(wrapped(line, (terminal.columns || 80) - MARGIN), { output: stderr })
+    async tell(line) {
+      if (!possible) return
+      const { log } = await prompts()
+      log.info(wrapped(line, (terminal.columns || 80) - MARGIN), { output: stderr })
     },
   }
 }

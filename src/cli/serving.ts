@@ -49,7 +49,8 @@ export async function serveUntilSignal(
   way: ServingWay = { isNew: false, quiet: false, alone: false },
 ): Promise<void> {
   const { config, warnings } = loaded
-  const log = createLogger(config.logging)
+  const { openStdout } = await import('../lib/stdout.js')
+  const log = createLogger({ ...config.logging, write: openStdout() })
   for (const warning of warnings) log.warning(warning)
   const stopping = new AbortController()
   const deaf = [

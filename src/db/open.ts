@@ -6,7 +6,6 @@ import { makeDirectory } from '../lib/directory.js'
 import { ConfigError } from '../lib/errors.js'
 import type { Log } from '../lib/log.js'
 import type { Db } from './db.js'
-import { openPostgres } from './postgres.js'
 import { lockAlone, openSqlite } from './sqlite.js'
 
 export interface OpenOptions {
@@ -20,6 +19,8 @@ export interface OpenOptions {
 export async function openDatabase(config: Pick<Config, 'database'>, options: OpenOptions): Promise<Db> {
   const { url, dialect, poolSize } = config.database
   if (dialect === 'postgres') {
+    // Loaded where it is needed: the driver takes 60 ms, which every command would pay.
+    const { openPostgres } = await import('./postgres.js')
     return openPostgres(url, { poolSize, log: options.log, clock: options.clock ?? 'database' })
   }
   makeDirectory(dirname(url), 'the directory of the database (GMP_DB_PATH)')

@@ -1,11 +1,4 @@
-/**
- * Writes the log (spec section 8): text lines for people, JSON lines for collectors. Lines are gathered and written off
- * the event loop, so a slow reader of stdout does not stop the mail; whatever is left goes out when the process exits.
- *
- * The lines are made here and only the writing is pino's: its own format is JSON with fixed keys, and the text form
- * would mean to parse each line again. Its destination (buffers, EAGAIN, broken pipes, flush at exit) is what is hard.
- */
-import { pino } from 'pino'
+/** Makes the lines of the log (spec section 8): text for people, JSON for collectors. */
 import { systemClock } from './clock.js'
 import type { Log, LogFields } from './log.js'
 
@@ -14,8 +7,8 @@ export type LogLevel = 'debug' | 'info' | 'warning' | 'error'
 export interface LoggerOptions {
   readonly level: LogLevel
   readonly format: 'text' | 'json'
-  /** Takes each whole line; default: stdout, buffered. */
-  write?(line: string): void
+  /** Takes each whole line. */
+  write(line: string): void
   /** Epoch milliseconds; default: the system's clock. */
   now?(): number
 }
@@ -24,33 +17,15 @@ export interface LoggerOptions {
 const SECRET_NAME = /password|token|secret|key|auth/i
 const RANK: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warning: 2, error: 3 }
 const LONGEST_TEXT = 8192
-const FLUSH_EVERY_MS = 100
-/** Beyond this the reader of stdout is lost, and dropping lines beats running out of memory. */
-const LONGEST_BACKLOG = 16 * 1024 * 1024
 
 export function createLogger(options: LoggerOptions): Log {
-  const { level, format, write = writeStdout(), now = systemClock.now } = options
+  const { level, format, write, now = systemClock.now } = options
   const lineOf = format === 'json' ? jsonLine : textLine
   const at = (each: LogLevel) => {
     if (RANK[each] < RANK[level]) return () => {}
     return (message: string, fields?: LogFields) => write(lineOf(now(), each, message, fields))
   }
   return { debug: at('debug'), info: at('info'), warning: at('warning'), error: at('error') }
-}
-
-function writeStdout(): (line: string) => void {
-  const out = pino.destination({
-    dest: 1,
-    sync: false,
-    minLength: 4096,
-    maxLength: LONGEST_BACKLOG,
-    periodicFlush: FLUSH_EVERY_MS,
-  })
-  // A full disk behind stdout must not end the process; the lines stay in the backlog and are tried again.
-  out.on('error', () => {})
-  return line => {
-    out.write(line)
-  }
 }
 
 function textLine(now: number, level: LogLevel, message: string): string {

@@ -4,7 +4,7 @@ import type { Config } from '../../config.js'
 import { isPostgres } from '../../config-values.js'
 import { openDatabase } from '../../db/open.js'
 import { createLogger } from '../../lib/logger.js'
-import { type Transferred, transfer } from '../../transfer/transfer.js'
+import type { Transferred } from '../../transfer/transfer.js'
 import { withExamples, withJson } from '../command.js'
 import type { CliIo } from '../context.js'
 import { databaseMayExist, explainAway, showDatabase, withInstanceDatabase } from '../database.js'
@@ -37,6 +37,8 @@ export function addTransfer(program: Command, io: CliIo, instance: string): void
       const names = { sourceName: showDatabase(config), targetName: showDatabase(target) }
       const done = await withInstanceDatabase(config, { exclusive: true }, async source => {
         const log = createLogger({ level: 'error', format: 'text', write: () => {} })
+        // With the driver of PostgreSQL, which no other command needs.
+        const { transfer } = await import('../../transfer/transfer.js')
         const into = await openDatabase(target, { log, exclusive: false })
         const progress = createProgress(io)
         try {

@@ -86,7 +86,7 @@ async function keepOrRemove(
   { error = 'unknown' }: LoginTest,
 ): Promise<void> {
   const remove = () => withApi(io, instance, api => deleteAccount(api, tenant, id))
-  ask.tell(printable(`The login failed: ${error}`))
+  await ask.tell(printable(`The login failed: ${error}`))
   let keeps: boolean
   try {
     keeps = await ask.confirm('Keep the account all the same?', '--test', { initial: true })

@@ -95,7 +95,7 @@ export async function askMethod(ask: Ask, { oauth }: Provider, given: AccountFla
 }
 
 export async function askOAuth(ask: Ask, { oauth }: Provider, given: AccountFlags): Promise<OAuthFlags> {
-  ask.tell('docs/oauth2.md tells how to register the application and get what is asked for now.')
+  await ask.tell('docs/oauth2.md tells how to register the application and get what is asked for now.')
   const grant = given.oauthGrant ?? (oauth === 'microsoft' ? await askGrant(ask) : 'refresh_token')
   const tenant =
     given.oauthTenant ??

@@ -26,7 +26,7 @@ function answering(answers: Readonly<Record<string, string>>): { ask: Ask; asked
       asked.push(flag)
       return true
     },
-    tell: () => {},
+    tell: async () => {},
   }
   return { ask, asked }
 }

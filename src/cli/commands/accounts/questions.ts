@@ -76,7 +76,7 @@ async function askServer(ask: Ask, given: AccountFlags, known: AccountFlags): Pr
 }
 
 async function askLogin(ask: Ask, provider: Provider, given: AccountFlags, known: AccountFlags): Promise<AccountFlags> {
-  if (given.user === undefined) ask.tell(provider.login)
+  if (given.user === undefined) await ask.tell(provider.login)
   const user =
     given.user ?? (await ask.text({ flag: '--user', label: 'User', initial: known.user, optional: !known.user }))
   if (user === '') return { user: undefined }
@@ -99,7 +99,7 @@ async function askLimits(
       initial: suggested ?? '0',
       check: text => (isWhole(text, 0, 1_000_000_000) ? undefined : 'a whole number, 0 for no limit'),
     })
-  ask.tell(`Limits are suggestions. ${provider.limitsFrom}`)
+  await ask.tell(`Limits are suggestions. ${provider.limitsFrom}`)
   return {
     limitPerMinute: await limit('--limit-per-minute', 'Messages a minute', given.limitPerMinute, known.limitPerMinute),
     limitPerHour: await limit('--limit-per-hour', 'Messages an hour', given.limitPerHour, known.limitPerHour),
