@@ -9,10 +9,13 @@ export function createProcesses(program: readonly [string, ...string[]]): Proces
   return {
     isAlive(pid, mark) {
       if (!exists(pid)) return false
-      const current = markOf(pid)
-      return mark === null || current === null || current === mark
+      const stat = statOf(pid)
+      if (stat === null) return true
+      // Ended, though nobody has asked for its exit code: for good where a container's first process does not.
+      if (stat.state === 'Z') return false
+      return mark === null || stat.began === mark
     },
-    markOf,
+    markOf: pid => statOf(pid)?.began ?? null,
     signal(pid, signal) {
       process.kill(pid, signal)
     },
@@ -42,11 +45,15 @@ function exists(pid: number): boolean {
   }
 }
 
-/** Linux: the clock tick at which the process began, proc(5) field 22. The name in field 2 may hold spaces and brackets. */
-function markOf(pid: number): string | null {
+/**
+ * Linux, proc(5): the state, and the clock tick at which the process began. The name in field 2 may hold spaces and
+ * brackets.
+ */
+function statOf(pid: number): { readonly state: string; readonly began: string } | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return { state: fields[0]!, began: fields[19]! }
   } catch {
     return null
   }
