@@ -4,7 +4,7 @@
 import type { Db } from '../src/db/db.js'
 import { openPostgres } from '../src/db/postgres.js'
 import { openSqlite } from '../src/db/sqlite.js'
-import { claimDue } from '../src/queue/claim.js'
+import { claimDue, type Position } from '../src/queue/claim.js'
 
 export const CLAIM = 50
 /** Far from the numbers that services take. */
@@ -12,8 +12,8 @@ const LEASE = 4_000_001
 
 export interface Claimer {
   readonly db: Db
-  /** Claims 50 and answers how long it took, ms. */
-  claim(): Promise<number>
+  /** Claims 50 and answers how long it took, ms. `onward`: from where the last claim ended, as a service does on PostgreSQL. */
+  claim(options?: { readonly onward?: boolean }): Promise<number>
   /** Puts back what is claimed. */
   giveBack(): Promise<void>
   /** Ends what is claimed, as sent. */
@@ -46,16 +46,25 @@ function claimerOf(db: Db, accountKey: number): Claimer {
       { sql: `update messages set ${set}, lease = null where lease = ${LEASE} and stage = 3`, params: [] },
     ])
   }
+  let last: Position | null = null
+  const claimAfter = async (after: Position | null) => {
+    const now = Date.now()
+    const [claimed = []] = await claimDue(db, LEASE, now, [
+      { accountKey, limit: CLAIM, maxPriority: 3, dueBy: null, suspendedBatches: [], limits: [], now, after },
+    ])
+    return claimed
+  }
   return {
     db,
-    async claim() {
-      const now = Date.now()
+    async claim({ onward = false } = {}) {
       const from = performance.now()
-      const [claimed] = await claimDue(db, LEASE, now, [
-        { accountKey, limit: CLAIM, maxPriority: 3, dueBy: null, suspendedBatches: [], limits: [], now },
-      ])
+      let claimed = await claimAfter(onward ? last : null)
+      // The end of the queue: what comes first now is asked for, which the service does then too.
+      if (onward && claimed.length < CLAIM) claimed = await claimAfter(null)
       const took = performance.now() - from
-      if (claimed?.length !== CLAIM) throw new Error(`claimed ${claimed?.length} in place of ${CLAIM}`)
+      const end = claimed.at(-1)
+      if (end === undefined || claimed.length < CLAIM) throw new Error(`claimed ${claimed.length} in place of ${CLAIM}`)
+      last = { priority: end.priority, seq: end.seq }
       return took
     },
     giveBack: release('stage = 1'),
