@@ -4,14 +4,13 @@ import { createServer } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { PassThrough, Readable } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { cliEnds } from '../../test/support/cli-io.js'
 import type { Config } from '../config.js'
 import { readAdminTokenHash, setFirstAdminToken } from '../http/admin-token.js'
 import { hashToken } from '../lib/tokens.js'
 import { VERSION } from '../lib/version.js'
 import { makeFirstToken } from './admin-token.js'
-import type { CliIo } from './context.js'
 import { withInstanceDatabase } from './database.js'
 import { runCli } from './index.js'
 import { readRunning, readToken } from './instance.js'
@@ -24,42 +23,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(home, { recursive: true, force: true }))
 
-function terminal(env: Record<string, string> = {}) {
-  const heard: ((signal: 'SIGTERM' | 'SIGINT') => void)[] = []
-  const state = { out: '', err: '', exits: [] as number[], listening: heard }
-  const io: CliIo = {
-    env: { LOG_LEVEL: 'error', ...env },
-    home,
-    pid: process.pid,
-    out: text => {
-      state.out += text
-    },
-    err: text => {
-      state.err += text
-    },
-    onSignal(listener) {
-      heard.push(listener)
-      return () => heard.splice(heard.indexOf(listener), 1)
-    },
-    onUncaught: () => () => {},
-    stdin: Readable.from([]),
-    stderr: new PassThrough(),
-    terminal: { stdin: false, stdout: false, stderr: false, columns: 0 },
-    processes: {
-      isAlive: pid => pid === process.pid,
-      markOf: () => null,
-      signal: () => {},
-      startDetached: () => {
-        throw new Error('no test starts a process here')
-      },
-    },
-    exitNow: code => state.exits.push(code),
-  }
-  const signal = (name: 'SIGTERM' | 'SIGINT' = 'SIGTERM') => {
-    for (const listener of [...heard]) listener(name)
-  }
-  return { io, state, signal }
-}
+const terminal = (env: Record<string, string> = {}) => cliEnds({ env: { LOG_LEVEL: 'error', ...env }, home })
 
 /** A service that really listens; the rest of the service is not this test's matter. */
 function listeningService() {
@@ -170,7 +134,7 @@ describe('serve', () => {
   })
 
   it('ends at once on the second signal', async () => {
-    const { io, state, signal } = terminal()
+    const { io, state, signal, listening } = terminal()
     const service = listeningService()
     let release = () => {}
     const ended = runCli(['serve', '--host', '127.0.0.1', '--port', '0'], io, async (config, log, tracer) => {
@@ -192,7 +156,7 @@ describe('serve', () => {
     await Promise.resolve()
     release()
     expect(await ended).toBe(0)
-    expect(state.listening).toEqual([])
+    expect(listening).toEqual([])
   })
 
   it('refuses a wrong value before anything is made', async () => {
@@ -216,10 +180,10 @@ describe('serve', () => {
   })
 
   it('waits for a PostgreSQL that is away, and stops while it waits', async () => {
-    const { io, state, signal } = terminal({ GMP_DB_PATH: 'postgresql://u:hunter2@127.0.0.1:1/mail' })
+    const { io, state, signal, listening } = terminal({ GMP_DB_PATH: 'postgresql://u:hunter2@127.0.0.1:1/mail' })
     const service = listeningService()
     const ended = runCli(['serve', '--host', '127.0.0.1', '--port', '0'], io, service.createService)
-    await expect.poll(() => state.listening.length).toBe(1)
+    await expect.poll(() => listening.length).toBe(1)
     signal()
     expect(await ended).toBe(0)
     expect(service.seen.started).toBe(0)

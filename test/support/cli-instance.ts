@@ -3,18 +3,14 @@
  * one that is stopped. Nobody sits at its terminal.
  */
 import { join } from 'node:path'
-import { PassThrough, Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { runCli } from '../../src/cli/index.js'
 import { removeRunning, writeRunning } from '../../src/cli/instance.js'
+import { cliEnds } from './cli-io.js'
+import { type Answer, settingsOf } from './cli-world.js'
 import { tempDir } from './process.js'
 import { opened } from './scene.js'
-import { ADMIN_TOKEN, startTestService, type TestService } from './service.js'
-
-export interface Ran {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
+import { startTestService, type TestService } from './service.js'
 
 export interface CliInstance {
   readonly name: string
@@ -24,9 +20,9 @@ export interface CliInstance {
   /** The service; null while it is stopped. */
   readonly service: TestService | null
   /** Runs `mail-proxy <argv>`; `input` is what standard input holds. */
-  run(argv: readonly string[], input?: string): Promise<Ran>
+  run(argv: readonly string[], input?: string): Promise<Answer>
   /** The same, with the words of the command separated by spaces. */
-  line(text: string): Promise<Ran>
+  line(text: string): Promise<Answer>
   stop(): Promise<void>
 }
 
@@ -42,43 +38,11 @@ export async function openCliInstance(env: Record<string, string> = {}): Promise
   }
   await opened(Promise.resolve(), stop)
   writeRunning(folder, { pid: process.pid, url: service.url, mark: null })
-  const settings = {
-    LOG_LEVEL: 'error',
-    GMP_INSTANCES_DIR: join(home, 'instances'),
-    GMP_API_TOKEN: ADMIN_TOKEN,
-    GMP_ENCRYPTION_KEY: Buffer.alloc(32, 7).toString('base64'),
-    GMP_MIN_FREE_MB: '1',
-    ...env,
-  }
-  const run = async (argv: readonly string[], input = ''): Promise<Ran> => {
-    let out = ''
-    let err = ''
-    const code = await runCli(argv, {
-      env: settings,
-      home,
-      pid: process.pid,
-      out: text => {
-        out += text
-      },
-      err: text => {
-        err += text
-      },
-      stdin: Readable.from([input]),
-      stderr: new PassThrough(),
-      terminal: { stdin: false, stdout: false, stderr: false, columns: 0 },
-      onSignal: () => () => {},
-      onUncaught: () => () => {},
-      processes: {
-        isAlive: pid => pid === process.pid,
-        markOf: () => null,
-        signal: () => {},
-        startDetached: () => {
-          throw new Error('no test starts a process here')
-        },
-      },
-      exitNow: () => {},
-    })
-    return { code, out, err }
+  const settings = { ...settingsOf(join(home, 'instances')), ...env }
+  const run = async (argv: readonly string[], input = ''): Promise<Answer> => {
+    const { io, state } = cliEnds({ env: settings, home, stdin: Readable.from([input]) })
+    const code = await runCli(argv, io)
+    return { code, out: state.out, err: state.err }
   }
   return {
     name: 'shop',

@@ -1,31 +1,10 @@
 /** The commands of the command line as they are, for tests and for docs/cli.md. The instance is `shop`, the tenant `acme`. */
-import { PassThrough, Readable } from 'node:stream'
 import type { Command } from 'commander'
-import type { CliIo } from '../../src/cli/context.js'
 import { instanceProgram, programFor, rootProgram, tenantProgram } from '../../src/cli/program.js'
+import { cliEnds } from './cli-io.js'
 
 /** Says nothing and reaches nothing. */
-const nowhere: CliIo = {
-  env: {},
-  home: '/nowhere',
-  pid: 1,
-  stdin: Readable.from([]),
-  stderr: new PassThrough(),
-  terminal: { stdin: false, stdout: false, stderr: false, columns: 0 },
-  out: () => {},
-  err: () => {},
-  onSignal: () => () => {},
-  onUncaught: () => () => {},
-  processes: {
-    isAlive: () => false,
-    markOf: () => null,
-    signal: () => {},
-    startDetached: () => {
-      throw new Error('nothing is started here')
-    },
-  },
-  exitNow: () => {},
-}
+const { io: nowhere } = cliEnds()
 
 const createService = () => {
   throw new Error('nothing is served here')

@@ -6,9 +6,10 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
-import type { CliIo, Terminal } from '../../src/cli/context.js'
+import type { Terminal } from '../../src/cli/context.js'
 import { runCli } from '../../src/cli/index.js'
 import { removeRunning, writeRunning } from '../../src/cli/instance.js'
+import { cliEnds } from './cli-io.js'
 import { ADMIN_TOKEN, startTestService, type TestService } from './service.js'
 
 export interface Answer {
@@ -41,7 +42,16 @@ export interface CliWorld {
   close(): Promise<void>
 }
 
-const KEY = Buffer.alloc(32, 7).toString('base64')
+/** What a command needs in its environment to reach an instance of a test, below `instancesDir`. */
+export function settingsOf(instancesDir: string): Record<string, string> {
+  return {
+    GMP_INSTANCES_DIR: instancesDir,
+    GMP_API_TOKEN: ADMIN_TOKEN,
+    GMP_ENCRYPTION_KEY: Buffer.alloc(32, 7).toString('base64'),
+    GMP_MIN_FREE_MB: '1',
+    LOG_LEVEL: 'error',
+  }
+}
 
 export async function openCliWorld(dialectUrl?: string): Promise<CliWorld> {
   const base = await mkdtemp(join(tmpdir(), 'gmp-cli-world-'))
@@ -68,49 +78,17 @@ export async function openCliWorld(dialectUrl?: string): Promise<CliWorld> {
       service = null
     },
     async run(argv, asked = {}) {
-      const state = { out: '', err: '' }
-      const listeners: ((signal: 'SIGTERM' | 'SIGINT') => void)[] = []
-      asked.onStart?.(name => {
-        for (const listener of listeners) listener(name)
-      })
-      const io: CliIo = {
-        env: {
-          GMP_INSTANCES_DIR: base,
-          GMP_DB_PATH: databaseUrl,
-          GMP_API_TOKEN: ADMIN_TOKEN,
-          GMP_ENCRYPTION_KEY: KEY,
-          GMP_MIN_FREE_MB: '1',
-          LOG_LEVEL: 'error',
-          ...asked.env,
-        },
+      const ends = cliEnds({
+        env: { ...settingsOf(base), GMP_DB_PATH: databaseUrl, ...asked.env },
         home: base,
-        pid: process.pid,
-        ...endsOf(asked, text => {
-          state.err += text
+        ...inputOf(asked, text => {
+          ends.state.err += text
         }),
-        out: text => {
-          state.out += text
-        },
-        err: text => {
-          state.err += text
-        },
-        onSignal(listener) {
-          listeners.push(listener)
-          return () => void listeners.splice(listeners.indexOf(listener), 1)
-        },
-        onUncaught: () => () => {},
-        processes: {
-          isAlive: pid => pid === process.pid && service !== null,
-          markOf: () => null,
-          signal() {},
-          startDetached() {
-            throw new Error('no process is started here')
-          },
-        },
-        exitNow() {},
-      }
-      const code = await runCli(['shop', ...argv], io)
-      return { code, ...state }
+        processes: { ...cliEnds().io.processes, isAlive: pid => pid === process.pid && service !== null },
+      })
+      asked.onStart?.(ends.signal)
+      const code = await runCli(['shop', ...argv], ends.io)
+      return { code, out: ends.state.out, err: ends.state.err }
     },
     async json(argv) {
       const { code, out, err } = await world.run([...argv, '--json'])
@@ -125,7 +103,7 @@ export async function openCliWorld(dialectUrl?: string): Promise<CliWorld> {
   return world
 }
 
-function endsOf({ stdin, terminal, typed }: Asked, onShown: (text: string) => void) {
+function inputOf({ stdin, terminal, typed }: Asked, onShown: (text: string) => void) {
   const stderr = new PassThrough()
   if (typed === undefined) {
     const given = Readable.from(stdin === undefined ? [] : [Buffer.from(stdin)])
