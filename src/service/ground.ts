@@ -35,6 +35,8 @@ export interface GroundOptions {
   readonly boot?: Boot
   /** Certificate authorities (PEM) trusted for SMTP in place of the system's. */
   readonly smtpCa?: string
+  /** Stands between the service and its database, to watch it or to fail in its place. */
+  readonly aroundDb?: (db: Db) => Db
   /** Nothing listens, no loop runs, and nothing is going to be sent; see openOffline in service.ts. */
   readonly offline?: boolean
 }
@@ -68,12 +70,13 @@ export async function openGround(
   const clock = watchClock(options.clock ?? systemClock)
   const startedAt = clock.now()
   // A clock put in place of the system's moves the database's time too, or its leases and limits would stand still.
-  const db = await openDatabase(config, {
+  const opened = await openDatabase(config, {
     log,
     exclusive: true,
     clock: options.clock === undefined ? 'database' : 'process',
   })
-  onStop(() => db.close())
+  onStop(() => opened.close())
+  const db = options.aroundDb?.(opened) ?? opened
   await migrate(db)
   // Leases and limits on SQLite run on a clock that cannot jump; PostgreSQL uses its own.
   const unknownBoot = { id: null, uptimeMs: 0 }

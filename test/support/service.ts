@@ -69,7 +69,10 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
   const line = (level: string) => (message: string) => void logs.push(`${level} ${message}`)
   const log: Log = { debug: line('DEBUG'), info: line('INFO'), warning: line('WARNING'), error: line('ERROR') }
   const service = createService(config, log, options.overrides)
-  const { url } = await service.start()
+  const { url } = await service.start().catch(async error => {
+    await service.stop()
+    throw error
+  })
 
   const call: TestService['call'] = async (method, path, body, token = ADMIN_TOKEN) => {
     const headers: Record<string, string> = token === '' ? {} : { 'X-API-Token': token }
