@@ -1,6 +1,6 @@
 /**
- * What was claimed and is not yet settled: sends as many messages of each lane as it may have, shares out the places that
- * come free, gives back what cannot go, and settles every outcome.
+ * What was claimed and has not ended: sends as many messages of each lane as it may have, shares out the places that come
+ * free, gives back what cannot go.
  */
 
 import type { Db } from '../db/db.js'
@@ -11,16 +11,17 @@ import { loadContent } from '../queue/claim.js'
 import type { DoubtJournal } from '../queue/doubt-journal.js'
 import type { Lease } from '../queue/lease.js'
 import type { Outcome } from '../queue/outcome.js'
-import { nextTransition, type RetryPolicy, type Transition } from '../queue/transition.js'
+import type { Transition } from '../queue/transition.js'
 import type { MailTransport } from '../smtp/transport.js'
-import type { AttemptSpan, TraceContext, Tracer } from '../tracing/tracer.js'
+import type { AttemptSpan, Tracer } from '../tracing/tracer.js'
 import { isSending, mayBegin, type Permissions } from './admission.js'
+import { type Afterwards, createConclusions, unexpected } from './conclude.js'
 import { type DeliverDeps, deliver, HUNG, letterAhead, type Sending } from './deliver.js'
 import { type Ahead, type Lane, learn, spare, wanted, widthOf } from './lane.js'
-import type { Lanes } from './lanes.js'
 import type { Place, Places } from './places.js'
 import type { Lookup, Settings } from './settings.js'
 import type { Settler } from './settler.js'
+import { createWaitingLanes } from './waiting-lanes.js'
 
 export interface SendOptions {
   readonly batchSizePerAccount: number
@@ -59,17 +60,9 @@ export interface SendDeps {
 }
 
 /** What sends share with the loop that claims for them. */
-export interface Shared {
-  readonly lanes: Lanes
+export interface Shared extends Afterwards {
   readonly places: Places
   permissionsOf(lookup: Lookup, now: number): Permissions
-  policyOf(inDoubt: RetryPolicy['inDoubt']): RetryPolicy
-  /** Something of this priority may be ready for these accounts. */
-  hint(accountKeys: readonly number[], priority: number): void
-  /** A message waits until then, epoch ms. */
-  dueAt(at: number): void
-  /** A result could not be recorded: its claim is to be looked for in the database. */
-  reconcileSoon(): void
 }
 
 export interface Sends {
@@ -102,8 +95,6 @@ const MOST_WOKEN = 4
 /** Sends in a row over one connection while other lanes wait for its place, and how long that may take. */
 const MOST_IN_TURN = 10
 const LONGEST_TURN_MS = 1_000
-/** In which order starved lanes are tried. */
-const TURNS = ['immediate', 'answering', 'troubled'] as const
 const MARGIN_SHARE = 0.25
 const MARGIN_MAX_MS = 10_000
 
@@ -119,20 +110,19 @@ interface Sent extends Sending {
 }
 
 export function createSends(deps: SendDeps, options: SendOptions, shared: Shared): Sends {
-  const { db, clock, log, random, transport, journal, settings, settler, events, tracer } = deps
-  const { lanes, places, permissionsOf, policyOf } = shared
+  const { db, clock, log, transport, journal, settings, settler, events, tracer } = deps
+  const { lanes, places, permissionsOf } = shared
+  const claims = createConclusions(deps, shared)
   const marginMs = Math.min(options.leaseMs * MARGIN_SHARE, MARGIN_MAX_MS)
   const running = new Set<Promise<void>>()
   /** Sends under way, to be broken off. */
   const sendings = new Set<Sending>()
   /** Of sends that have ended, not aborted and listened to by nobody: a new one costs 10 µs with its first listener. */
   const spareAborts: AbortController[] = []
-  /** By row, its claim. */
-  const held = new Map<number, number>()
   /** Lanes that claimed something; some of them have nothing left that waits. */
   const stocked = new Set<Lane>()
-  /** Lanes that found no free place, by their turn when they were told so, longest waiting first. */
-  const starved = { immediate: new Set<Lane>(), answering: new Set<Lane>(), troubled: new Set<Lane>() }
+  /** For a place. */
+  const starved = createWaitingLanes(places)
   let draining = false
 
   const isHolding = (lane: Lane) => lane.buffer.length + lane.ahead.size > 0
@@ -162,12 +152,12 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
         break
       }
       // Who got a place waits behind the others for the next; who got none keeps its turn.
-      sate(lane)
+      starved.delete(lane)
       lane.buffer.shift()
       start(lane, lookup, claimed, place, sending)
     }
-    if (isStarved) starve(lane)
-    else sate(lane)
+    if (isStarved) starved.add(lane)
+    else starved.delete(lane)
   }
 
   const newSending = (letter: Sending['letter'], turn: Turn = { since: clock.monotonic(), sends: 1 }): Sent => ({
@@ -201,7 +191,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     const { account } = lookup
     const [claimed] = lane.buffer
     if (claimed === undefined || draining || !isSending(settings)) return null
-    if (isCrowded() && isOver(turn)) return null
+    if (!starved.isEmpty() && isOver(turn)) return null
     // On trial one message tells for all; and what has changed is to be seen by the next.
     if (account.trial !== null || !settings.isCurrent(lookup)) return null
     if (claimed.lease !== lease.id || !mayBegin(claimed, lookup, permissionsOf(lookup, clock.now()))) return null
@@ -233,62 +223,34 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     return true
   }
 
-  const starve = (lane: Lane) => {
-    const turn = turnOf(lane)
-    for (const each of TURNS) if (each !== turn) starved[each].delete(lane)
-    starved[turn].add(lane)
-  }
-
-  const sate = (lane: Lane) => {
-    for (const turn of TURNS) starved[turn].delete(lane)
-  }
-
   /** While others wait for a place, a connection keeps its own for a few messages: anew for each it would hardly stay open. */
   const isOver = ({ since, sends }: Turn) =>
-    starved.immediate.size > 0 || sends >= MOST_IN_TURN || clock.monotonic() - since > LONGEST_TURN_MS
-
-  const isCrowded = () => TURNS.some(turn => starved[turn].size > 0)
+    starved.isUrgent() || sends >= MOST_IN_TURN || clock.monotonic() - since > LONGEST_TURN_MS
 
   /** To an immediate message sooner than to others. */
   const makeRoom = () => {
     let made = 0
-    for (const lane of [...starved.immediate, ...starved.answering]) {
+    for (const { isImmediate } of starved.worthRoom()) {
       if (made >= MOST_WOKEN) break
-      const turn = turnOf(lane)
-      if (turn === 'troubled') continue
-      const isUrgent = turn === 'immediate' || lane.priority === 0
-      if (places.breakLongest(isUrgent ? options.slowSendMs / 6 : options.slowSendMs)) made += 1
+      if (places.breakLongest(isImmediate ? options.slowSendMs / 6 : options.slowSendMs)) made += 1
     }
   }
 
-  /**
-   * A place came free: for immediate messages, then those whose server answers, then the others; among them whoever
-   * waits longest. Then the lane's own next.
-   */
+  /** A place came free: for those that wait, then for the lane's own next. */
   const after = (lane: Lane, lookup: Lookup) => {
-    let woken = 0
-    for (const turn of TURNS) {
-      for (const waiting of starved[turn]) {
-        if (woken >= MOST_WOKEN) break
-        const turnNow = turnOf(waiting)
-        if (turnNow !== turn) {
-          starved[turn].delete(waiting)
-          starved[turnNow].add(waiting)
-          continue
-        }
-        woken += 1
-        if (waiting.buffer.length > 0) {
-          void repump(waiting)
-          continue
-        }
-        starved[turn].delete(waiting)
-        lanes.call(waiting)
-        deps.wakeLoop()
+    const woken = starved.first(MOST_WOKEN)
+    for (const waiting of woken) {
+      if (waiting.buffer.length > 0) {
+        void repump(waiting)
+        continue
       }
+      starved.delete(waiting)
+      lanes.call(waiting)
+      deps.wakeLoop()
     }
     if (lane.buffer.length > 0) {
       // Not at once where another was woken, which would find the place taken.
-      if (woken === 0 && settings.isCurrent(lookup)) pump(lane, lookup)
+      if (woken.length === 0 && settings.isCurrent(lookup)) pump(lane, lookup)
       else void repump(lane)
     }
     if (lane.ready && hasRoom(lane, lookup)) deps.wakeLoop()
@@ -297,12 +259,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
 
   const hasRoom = (lane: Lane, lookup: Lookup): boolean => {
     const width = widthOf(lane, lookup.account.maxConnections, clock.monotonic(), options.slowSendMs)
-    return wanted(lane, width, lookup.account.batchSize ?? options.batchSizePerAccount) > 0
-  }
-
-  const turnOf = (lane: Lane): (typeof TURNS)[number] => {
-    if (lane.isHeldUp || places.standing(lane.server) === 'bad') return 'troubled'
-    return lane.buffer[0]?.priority === 0 ? 'immediate' : 'answering'
+    return wanted(lane, width, lookup.account.batchSize ?? options.batchSizePerAccount, places.pace(lane.server)) > 0
   }
 
   /**
@@ -338,24 +295,9 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
   const abandonLane = (lane: Lane, lease: Lease): Promise<void> => {
     const waiting = [...takeBackAhead(lane, () => true), ...lane.buffer]
     lane.buffer = []
-    const done = (async () => {
-      for (const claimed of waiting) held.delete(claimed.seq)
-      await Promise.all(
-        waiting.map(claimed => {
-          const outcome = interrupted(claimed.envelope.to)
-          const transition = nextTransition(
-            claimed,
-            claimed.envelope.to,
-            outcome,
-            policyOf('retry'),
-            clock.now(),
-            random,
-          )
-          return settler.add(lease, { transition, claim: claimed.claim, tenantId: claimed.tenantId, limits: [] })
-        }),
-      )
-      await events.accountGone(lane.key)
-    })()
+    const done = claims
+      .putBackOrphans(lease, waiting)
+      .then(() => events.accountGone(lane.key))
       .catch(error => log.warning(`The queue of a deleted account waits: ${(error as Error).message}`))
       .finally(() => running.delete(done))
     return done
@@ -410,7 +352,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
         outcome = await deliver(claimed, lookup, lease, delivering, sending)
       } catch (error) {
         log.error(`Message ${claimed.id} could not be handled: ${(error as Error).message}`)
-        outcome = unexpected(claimed)
+        outcome = unexpected(claimed.envelope.to)
       } finally {
         lane.starts.delete(start)
       }
@@ -423,7 +365,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       leave(null, false)
       after(lane, lookup)
     }
-    await conclude(lease, lookup, claimed, outcome, span.context)
+    await claims.conclude(lease, lookup, claimed, outcome, span.context)
   }
 
   /** How the server stands after it: good or not, null when it tells nothing. */
@@ -459,50 +401,6 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     }
   }
 
-  const conclude = async (
-    lease: Lease,
-    lookup: Lookup,
-    claimed: ClaimedMessage,
-    outcome: Outcome,
-    trace: TraceContext | null = null,
-  ) => {
-    const transition = nextTransition(
-      claimed,
-      claimed.envelope.to,
-      outcome,
-      policyOf(lookup.account.inDoubt),
-      clock.now(),
-      random,
-    )
-    const settled = await settler.add(lease, {
-      transition,
-      claim: claimed.claim,
-      tenantId: claimed.tenantId,
-      limits: lookup.limits,
-      trace,
-    })
-    // Another claim of the same row may be under way by now.
-    if (held.get(claimed.seq) === claimed.claim) held.delete(claimed.seq)
-    if (settled === 'lost') {
-      log.warning(`The result of message ${claimed.id} came after its lease was lost and was not recorded`)
-      return
-    }
-    if (settled === 'failed') {
-      log.error(`The result of message ${claimed.id} could not be recorded: it goes back, in doubt if it was sent`)
-      shared.reconcileSoon()
-      return
-    }
-    if (transition.stage === 1) shared.hint([claimed.accountKey], claimed.priority)
-    // A reserved slot was given back unused: the next may have its turn before the projected one.
-    if (transition.used === 0 && lookup.limits.length > 0) {
-      const lane = lanes.get(claimed.accountKey)
-      lane.notBefore = 0
-      lanes.call(lane)
-    }
-    if (transition.stage === 2) shared.dueAt(transition.dueAt)
-    events.settled(claimed, transition, outcome)
-  }
-
   /** Of what the lane claimed ahead these go back to their place, as if never claimed. */
   const giveBack = (lane: Lane, lease: Lease, lookup: Lookup, which: (claimed: ClaimedMessage) => boolean) => {
     for (const claimed of takeBackAhead(lane, which)) returnClaim(lease, lookup, claimed, true)
@@ -524,26 +422,25 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
 
   /** To its place, as if never claimed; a server that was told DATA may have counted it. */
   const returnClaim = (lease: Lease, lookup: Lookup, claimed: ClaimedMessage, reachedData: boolean) => {
-    const outcome = { ...interrupted(claimed.envelope.to), reachedData }
-    const done = conclude(lease, lookup, claimed, outcome).finally(() => running.delete(done))
+    const done = claims.putBack(lease, lookup, claimed, reachedData).finally(() => running.delete(done))
     running.add(done)
   }
 
   return {
     add(lane, claimed) {
-      for (const each of claimed) held.set(each.seq, each.claim)
+      claims.take(claimed)
       stocked.add(lane)
       lane.buffer.push(...claimed)
       lane.buffer.sort((a, b) => a.priority - b.priority || a.seq - b.seq)
     },
     pump,
-    starve,
+    starve: starved.add,
     makeRoom,
-    isCrowded,
+    isCrowded: () => !starved.isEmpty(),
     review,
-    holds: seq => held.has(seq),
+    holds: claims.holds,
     get held() {
-      return held.size
+      return claims.held
     },
     get waiting() {
       return holding().reduce((sum, lane) => sum + lane.buffer.length + lane.ahead.size, 0)
@@ -568,22 +465,11 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     },
     abandon() {
       for (const { abort } of sendings) abort.abort()
-      held.clear()
+      claims.forget()
       for (const lane of holding()) {
         lane.buffer = []
         takeBackAhead(lane, () => true)
       }
     },
   }
-}
-
-function interrupted(to: readonly string[]): Outcome {
-  const verdicts = to.map(address => ({ address, verdict: 'open' as const, code: null, text: null }))
-  return { verdicts, failure: null, inDoubt: false, reachedData: false, interrupted: true, attempt: null }
-}
-
-/** A bug of ours: tried again like a broken session, so that it neither loses the message nor spins. */
-function unexpected(claimed: ClaimedMessage): Outcome {
-  const failure = { scope: 'session' as const, offered: true, code: 'internal_error', text: 'internal error' }
-  return { ...interrupted(claimed.envelope.to), interrupted: false, failure }
 }

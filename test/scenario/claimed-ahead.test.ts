@@ -20,7 +20,7 @@ async function aheadOf(dialect: 'sqlite' | 'postgres') {
     const rows = await scene.service.service.db!.read({ sql: 'select id from messages where stage = 3', params: [] })
     return rows.map(row => row.id as string)
   }
-  await scene.service.until('some claimed ahead', async () => (await claimed()).length > 5)
+  await scene.service.until('some claimed ahead', async () => (await claimed()).length > 2)
   return { ...scene, service: scene.service, claimed, speedUp: () => server.slowDown(0) }
 }
 

@@ -50,12 +50,11 @@ describe.each(['sqlite', 'postgres'] as const)('an envelope ahead, on %s', diale
     const refused = ids(BATCH).filter(id => reports(id).some(entry => entry.error_ts !== undefined))
     expect(refused).toHaveLength(1)
     expect(new Set(taken).size).toBe(BATCH - 1)
-    for (const id of taken.filter(each => !doubted.includes(each) && !refused.includes(each))) {
-      // A cut or a 451 at DATA costs the message that it met one attempt, and no other.
-      expect(reports(id).at(-1)!.attempts).toBeLessThanOrEqual(2)
-    }
-    const tried = ids(BATCH).filter(id => !doubted.includes(id) && reports(id).at(-1)!.attempts === 2)
-    expect(tried).toHaveLength(2)
+    // A cut or a 451 at DATA costs the message that it met one attempt, as each doubt does, and no other message any; nor
+    // that one where its connection ended with the dot before it.
+    const attempts = ids(BATCH).reduce((sum, id) => sum + reports(id).at(-1)!.attempts, 0)
+    expect(attempts).toBeGreaterThanOrEqual(BATCH + doubted.length)
+    expect(attempts).toBeLessThanOrEqual(BATCH + doubted.length + Object.keys(envelopes).length)
   })
 
   it("is given back while the server hangs behind the dot before it, and stays the operator's", async () => {
