@@ -8,9 +8,10 @@ import { ConfigError } from './lib/errors.js'
 
 export type IniSections = ReadonlyMap<string, ReadonlyMap<string, string>>
 
-/** Sections → keys → text, in file order. Throws ConfigError on a key outside every section. */
+/** Sections → keys → text, in file order. Throws ConfigError on a key outside every section, and on a value without a key. */
 export function readIni(text: string): IniSections {
-  const lines = text.replace(/^\ufeff/, '').split(/\r?\n/)
+  // A line ends where the package lets it end.
+  const lines = text.replace(/^\ufeff/, '').split(/[\r\n]+/)
   const parsed = parse(lines.map(protect).join('\n'), { bracketedArray: false })
   const sections = new Map<string, ReadonlyMap<string, string>>()
   for (const [section, content] of Object.entries(parsed)) {
@@ -35,6 +36,8 @@ function protect(line: string): string {
   if (trimmed.startsWith('[')) return trimmed.replace(/\s[#;].*$/, '').replaceAll('.', '\\.')
   const equals = line.indexOf('=')
   if (equals === -1) return line
+  // The package would drop it in silence.
+  if (trimmed.startsWith('=')) throw new ConfigError('config.ini has a line without a key: it begins with "="')
   const value = line.slice(equals + 1).trim()
   if (/^(".*"|'.*')$/.test(value)) return line
   const escaped = value
