@@ -43,7 +43,7 @@ function boundWords(agent: http.Agent): void {
       response.push = (piece: Buffer | null, encoding) => {
         octets += piece?.length ?? 0
         if (octets <= MAX_WORDS_BYTES) return push(piece, encoding)
-        response.destroy()
+        response.socket.destroy()
         return false
       }
     })
