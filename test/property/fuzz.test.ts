@@ -10,7 +10,8 @@ import { TARGETS } from '../fuzz/targets.js'
 
 const CORPUS = join(import.meta.dirname, '../fuzz/corpus')
 const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31)
-console.info(`FUZZ_SEED=${seed}`)
+const times = Number(process.env.FUZZ_TIMES ?? 1)
+console.info(`FUZZ_SEED=${seed} FUZZ_TIMES=${times}`)
 
 /** Of a seed: somewhere so much is cut out, and a piece put in so many times. */
 function inputsFor(seeds: readonly Buffer[], words: readonly Buffer[]): fc.Arbitrary<Buffer> {
@@ -47,7 +48,7 @@ describe.each(TARGETS.map(target => [target.name, target] as const))('%s', (name
   it('holds for what is made of it', async () => {
     await fc.assert(
       fc.asyncProperty(inputsFor(seeds, words), async octets => target.run(octets)),
-      { seed, numRuns: 400, interruptAfterTimeLimit: 1_000, markInterruptAsFailure: false },
+      { seed, numRuns: 200 * times, interruptAfterTimeLimit: 500 * times, markInterruptAsFailure: false },
     )
   })
 

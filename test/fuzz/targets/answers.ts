@@ -37,7 +37,7 @@ const WORDS = [
 
 /** One that an answer can have. */
 function statusOf(text: string): number {
-  const number = Math.abs(Number.parseInt(text, 10) || 0)
+  const number = Math.abs(Number.parseInt(text.slice(0, 6), 10) || 0)
   return number >= 200 && number <= 599 ? number : 200 + (number % 400)
 }
 
