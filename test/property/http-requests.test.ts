@@ -67,7 +67,7 @@ const text = fc.oneof(
   fc.constantFrom(
     'http://x.test/',
     'constructor',
-    '${HOME}',
+    '$HOME',
     "' or 1=1 --",
     '%',
     '\u202e',
@@ -90,15 +90,26 @@ const anything = fc.oneof(
   fc.jsonValue(),
 )
 
+/** So that what stands beside them is looked at. */
+const HONEST: ReadonlyMap<string, unknown> = new Map(
+  Object.entries({ id: 'm1', from: 'a@x.it', to: 'b@y.it', subject: 'Hi', host: 'smtp.test', account_id: 'main' }),
+)
+
+function fieldFor(name: string, schema: Schema, depth: number): fc.Arbitrary<unknown> {
+  const hostile = valueFor(schema, depth)
+  return HONEST.has(name) ? fc.oneof({ weight: 9, arbitrary: fc.constant(HONEST.get(name)) }, hostile) : hostile
+}
+
 /** Fields as the schema has them, with whatever in them. */
 function valueFor(schema: Schema, depth = 0): fc.Arbitrary<unknown> {
   const inner = schema.anyOf?.find(each => each.properties !== undefined || each.items !== undefined) ?? schema
   if (depth > 3) return anything
   if (inner.properties !== undefined) {
     const fields = Object.fromEntries(
-      Object.entries(inner.properties).map(([name, each]) => [name, valueFor(each, depth + 1)]),
+      Object.entries(inner.properties).map(([name, each]) => [name, fieldFor(name, each, depth + 1)]),
     )
-    return fc.oneof({ weight: 9, arbitrary: fc.record(fields, { requiredKeys: [] }) }, anything)
+    const requiredKeys = Object.keys(fields).filter(name => HONEST.has(name))
+    return fc.oneof({ weight: 9, arbitrary: fc.record(fields, { requiredKeys }) }, anything)
   }
   if (inner.items !== undefined) {
     return fc.oneof({ weight: 4, arbitrary: fc.array(valueFor(inner.items, depth + 1), { maxLength: 3 }) }, anything)
