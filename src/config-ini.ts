@@ -8,10 +8,16 @@ import { ConfigError } from './lib/errors.js'
 
 export type IniSections = ReadonlyMap<string, ReadonlyMap<string, string>>
 
-/** Sections → keys → text, in file order. Throws ConfigError on a key outside every section. */
+/** Sections → keys → text, in file order. Throws ConfigError on a key outside every section, and on a line that cannot be read. */
 export function readIni(text: string): IniSections {
-  const lines = text.replace(/^\ufeff/, '').split(/\r?\n/)
-  const parsed = parse(lines.map(protect).join('\n'), { bracketedArray: false })
+  // A line ends where the package lets it end.
+  const lines = text
+    .replace(/^\ufeff/, '')
+    .split(/\r\n|\r|\n/)
+    .map(protect)
+  const unread = lines.findIndex(isDropped)
+  if (unread !== -1) throw new ConfigError(`config.ini: line ${unread + 1} cannot be read`)
+  const parsed = parse(lines.join('\n'), { bracketedArray: false })
   const sections = new Map<string, ReadonlyMap<string, string>>()
   for (const [section, content] of Object.entries(parsed)) {
     if (typeof content !== 'object' || content === null) {
@@ -42,6 +48,11 @@ function protect(line: string): string {
     .replaceAll('\\', '\\\\')
     .replace(/[#;]/g, '\\$&')
   return `${line.slice(0, equals)}= ${escaped}`
+}
+
+/** What the package passes over in silence: no key, a name that could reach a prototype, and what is no `.` for it. */
+function isDropped(line: string): boolean {
+  return /^\s*=|[\u2028\u2029]/.test(line) || line.split('=', 1)[0]!.includes('__proto__')
 }
 
 function toText(section: string, key: string, value: unknown): string {

@@ -266,6 +266,12 @@ describe('unknown names', () => {
       'config.ini [servers] is not a known section; did you mean server?',
     )
     expect(problem({ iniText: 'port = 1' })).toBe('config.ini: "port" stands before the first [section]')
+    // A setting that its line is passed over for would have its default, and nobody would know.
+    for (const line of [' = 1', 'host = a\u2028b', '__proto__ = 1', '[__proto__]', '"__proto__" = 1']) {
+      expect(problem({ iniText: `[server]\r\n\n${line}\nport = 1` })).toBe('config.ini: line 3 cannot be read')
+    }
+    // For the ini package a CR alone ends a line too.
+    expect(problem({ iniText: '[server]\r# x\rport = 1\rport = 2' })).toBe('config.ini [server] port is given twice')
     expect(problem({ iniText: '[server]\nport = 1\nport = 2' })).toBe('config.ini [server] port is given twice')
   })
 })

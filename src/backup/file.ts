@@ -64,7 +64,12 @@ export function checkIntegrity(copy: SqliteConnection, path: string): void {
   } catch (error) {
     finding = (error as Error).message
   }
-  if (finding !== 'ok') throw new CopyRefused(`${path} is damaged: ${String(finding)}`)
+  if (finding === 'ok') return
+  // Some findings come below a line that says in which database.
+  const [first] = String(finding)
+    .replace(/^\*{3}.*\n/, '')
+    .split('\n', 1)
+  throw new CopyRefused(`${path} is damaged: ${first}`)
 }
 
 function readRows(copy: SqliteConnection, path: string): Record<string, unknown>[] {

@@ -28,6 +28,16 @@ describe('a call', () => {
       error => error,
     )
 
+  it.each([{ error: { toString: 1 }, code: { toString: 1 } }, { error: ['x'], code: 7 }, [1, 2], 'text'])(
+    'an answer that is not the service’s is told as that: %j',
+    async body => {
+      answers({ status: 400, body: JSON.stringify(body) })
+      const error = await failed(clientOf().listAccounts())
+      expect(error).toBeInstanceOf(MailProxyError)
+      expect(error).toMatchObject({ code: 'unexpected_answer', status: 400 })
+    },
+  )
+
   it('sends the token in a header, below the path of the url', async () => {
     answers({ body: { ok: true, active: true } })
     await clientOf({ tenantId: 'acme' }).status()

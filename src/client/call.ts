@@ -145,9 +145,10 @@ function answerOf(request: Request, what: string, response: Response, text: stri
   if (response.ok) return body
   const { alsoAnswer } = request
   if (alsoAnswer?.statuses.includes(status) === true && Object.hasOwn(body, alsoAnswer.withField)) return body
-  const { error = '', code = 'unexpected_answer', detail, details } = body as Record<string, unknown>
+  const { error, code, detail, details } = body as Record<string, unknown>
   const facts = { status, detail, details, retryAfter: waitOf(response) }
-  throw new MailProxyError(String(code), `${what}: ${status} ${String(error)}`, facts)
+  const sentence = `${what}: ${status} ${typeof error === 'string' ? error : ''}`
+  throw new MailProxyError(typeof code === 'string' ? code : 'unexpected_answer', sentence, facts)
 }
 
 function mayRepeat(request: Request, { code, status }: MailProxyError): boolean {
@@ -178,7 +179,7 @@ function waitOf(response: Response): number | undefined {
 function parsed(text: string): object | null {
   try {
     const value: unknown = JSON.parse(text)
-    return typeof value === 'object' ? value : null
+    return typeof value === 'object' && !Array.isArray(value) ? value : null
   } catch {
     return null
   }

@@ -7,8 +7,8 @@
 import { serialize } from 'node:v8'
 import { parentPort } from 'node:worker_threads'
 import type { InlineUpload } from '../messages/message.js'
-import { InvalidJson, parseJson } from './parse-json.js'
-import { takeFromMessages, takeUploads } from './take-uploads.js'
+import { InvalidJson } from './parse-json.js'
+import { readLarge } from './read-large.js'
 
 export interface ParseRequest {
   readonly id: number
@@ -48,64 +48,13 @@ function parse({ id, blocks, split, mark }: ParseRequest): ParseAnswer {
     const [first] = blocks
     const raw =
       blocks.length === 1 ? Buffer.from(first!.buffer, first!.byteOffset, first!.byteLength) : Buffer.concat(blocks)
-    const { value, messages, uploads } = read(raw, split ? mark : null)
+    const { value, messages, uploads } = readLarge(raw, split ? mark : null)
     return { id, head: own(serialize(value)), chunks: toChunks(messages), count: messages.length, uploads }
   } catch (error) {
     const { reason, position } =
       error instanceof InvalidJson ? error : { reason: 'The body cannot be read as JSON', position: 0 }
     return { id, invalid: { reason, position } }
   }
-}
-
-/** `mark` null: nothing is split off. */
-function read(raw: Buffer, mark: string | null) {
-  if (mark === null) return { value: parseJson(raw), messages: [], uploads: [] }
-  const read = readTaken(raw, mark) ?? readWhole(raw)
-  takeFromMessages(read.messages, mark, read.uploads)
-  return read
-}
-
-function readWhole(raw: Buffer) {
-  const value = parseJson(raw)
-  const uploads: InlineUpload[] = []
-  return { value, messages: takeMessages(value), uploads }
-}
-
-/** With its long contents taken out; null: there are none, or the body has to be judged as it came. */
-function readTaken(raw: Buffer, mark: string) {
-  const { rest, uploads } = takeUploads(raw, mark)
-  if (uploads.length === 0) return null
-  try {
-    const value = parseJson(rest)
-    const messages = takeMessages(value)
-    // Fewer: something else is called storage_path, a header perhaps.
-    return marksIn(messages, mark) === uploads.length ? { value, messages, uploads } : null
-  } catch {
-    // Told with its place in the whole body.
-    return null
-  }
-}
-
-/** How many attachments have their content taken out. */
-function marksIn(messages: readonly unknown[], mark: string): number {
-  let count = 0
-  for (const message of messages) {
-    const attachments = (message as { attachments?: unknown } | null)?.attachments
-    if (!Array.isArray(attachments)) continue
-    for (const each of attachments as ({ storage_path?: unknown } | null)[]) {
-      if (typeof each?.storage_path === 'string' && each.storage_path.startsWith(mark)) count += 1
-    }
-  }
-  return count
-}
-
-function takeMessages(value: unknown): readonly unknown[] {
-  if (typeof value !== 'object' || value === null) return []
-  const body = value as { messages?: unknown }
-  if (!Array.isArray(body.messages)) return []
-  const { messages } = body
-  body.messages = []
-  return messages
 }
 
 function toChunks(messages: readonly unknown[]): Uint8Array[] {

@@ -40,6 +40,8 @@ describe('isAllowed', () => {
     ['mapped loopback', '::ffff:127.0.0.1'],
     ['mapped private in hex', '::ffff:c0a8:1'],
     ['compatible loopback', '::7f00:1'],
+    ['compatible, of a public address', '::8.8.8.8'],
+    ['compatible with zone', '::8.8.8.8%eth0'],
     ['translated loopback', '::ffff:0:127.0.0.1'],
     ['6to4', '2002:7f00:1::1'],
     ['6to4 of a public address', '2002:808:808::1'],

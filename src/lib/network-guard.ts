@@ -93,10 +93,15 @@ function isPublic(address: Address): boolean {
 function parseAddress(ip: string): Address | null {
   const bare = ip.startsWith('[') && ip.endsWith(']') ? ip.slice(1, -1) : ip
   try {
-    return ipaddr.process(bare)
+    return ipaddr.process(written(bare))
   } catch {
     return null
   }
+}
+
+/** ipaddr.js takes ::1.2.3.4 for ::ffff:1.2.3.4, and 0::1.2.3.4 for what both are, and are connected to (RFC 4291 §2.5.5.1). */
+function written(ip: string): string {
+  return ip.replace(/^::(?=[^:]*\.)/, '0::')
 }
 
 function parseNetwork(entry: string): [Address, number] | null {
@@ -105,7 +110,7 @@ function parseNetwork(entry: string): [Address, number] | null {
       const address = parseAddress(entry)
       return address && [address, address instanceof ipaddr.IPv4 ? 32 : 128]
     }
-    const [network, bits] = ipaddr.parseCIDR(entry)
+    const [network, bits] = ipaddr.parseCIDR(written(entry))
     if (network instanceof ipaddr.IPv6 && network.isIPv4MappedAddress() && bits >= 96) {
       return [network.toIPv4Address(), bits - 96]
     }

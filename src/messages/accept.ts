@@ -100,11 +100,13 @@ export function createAcceptance(deps: AcceptDeps): AcceptMessages {
   const together = { most: UNIT, atOnce: db.dialect === 'sqlite' ? 1 : 4 }
   const queue: Queue = {
     resolve: gather((named: readonly Named[]) => resolveDestinations(db, named), together),
-    enqueue: gather((entries: readonly Entry[]) => {
+    enqueue: gather(async (entries: readonly Entry[]) => {
       const quota = new Map<string, number>()
       for (const { message, most } of entries) if (most !== null) quota.set(message.tenantId, most)
       const messages = entries.map(each => each.message)
-      return enqueue(db, messages, { now: clock.now(), quota })
+      const answers = await enqueue(db, messages, { now: clock.now(), quota })
+      await dropUploads(db, supersededUploads(messages))
+      return answers
     }, together),
   }
   return async (submitter, chunks, options) => {
@@ -123,6 +125,13 @@ export function createAcceptance(deps: AcceptDeps): AcceptMessages {
     }
     return { queued, rejected, warnings }
   }
+}
+
+/** Of requests at the same time that bring the same id: the last content wins, and nobody takes up the others'. */
+function supersededUploads(messages: readonly Message[]): number[] {
+  if (messages.every(({ content }) => content.attachments === undefined)) return []
+  const last = new Map(messages.map(message => [keyOf(message.tenantId, message.id), message]))
+  return messages.filter(each => last.get(keyOf(each.tenantId, each.id)) !== each).flatMap(uploadsOf)
 }
 
 /** The predecessor's words for too many, with its limit raised. */

@@ -115,6 +115,14 @@ describe('an answer', () => {
   })
 })
 
+it('a secret that is repeated as the type of a token is not told', () => {
+  const body = JSON.stringify({ access_token: 'good', token_type: 'Bearer the-secret' })
+  expect(readAnswer(200, body, { ...refresh, clientSecret: 'the-secret' })).toEqual({
+    ok: false,
+    words: 'a token of type Bearer ***, where only bearer can be used',
+  })
+})
+
 describe('a preset', () => {
   const blank = {
     tenant: null,

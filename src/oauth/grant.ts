@@ -55,7 +55,7 @@ export function readAnswer(status: number, body: string, grant: Grant): GrantAns
   if (accessToken === undefined && fields.error !== undefined) return no(`200${errorWords(fields, grant)}`)
   if (!isToken(accessToken)) return no('200 without a usable access_token')
   if (typeof type === 'string' && type.toLowerCase() !== 'bearer')
-    return no(`a token of type ${printable(type, 40)}, where only bearer can be used`)
+    return no(`a token of type ${printable(masked(type, grant), 40)}, where only bearer can be used`)
   return {
     ok: true,
     accessToken,
@@ -64,19 +64,24 @@ export function readAnswer(status: number, body: string, grant: Grant): GrantAns
   }
 }
 
-/** `: invalid_grant: Token has been expired or revoked.` (RFC 6749 §5.2), without what was a secret of ours. */
-function errorWords(fields: Readonly<Record<string, unknown>>, { clientSecret, refreshToken }: Grant): string {
+/** `: invalid_grant: Token has been expired or revoked.` (RFC 6749 §5.2). */
+function errorWords(fields: Readonly<Record<string, unknown>>, grant: Grant): string {
   // Some put an object there; its code and message are what these fields are elsewhere.
   const nested = isObject(fields.error) ? fields.error : {}
   const parts = [
     typeof fields.error === 'string' ? fields.error : (nested.code ?? nested.status),
     fields.error_description ?? nested.message,
   ]
-  let words = parts.flatMap(part => (typeof part === 'string' || typeof part === 'number' ? `: ${part}` : [])).join('')
-  for (const secret of [clientSecret, refreshToken]) {
-    if (secret !== null && secret !== '') words = words.replaceAll(secret, '***')
-  }
-  return printable(words, 600)
+  const words = parts.flatMap(part => (typeof part === 'string' || typeof part === 'number' ? `: ${part}` : []))
+  return printable(masked(words.join(''), grant), 600)
+}
+
+/** Without what was a secret of ours, which some endpoints repeat. */
+function masked(words: string, { clientSecret, refreshToken }: Grant): string {
+  return [clientSecret, refreshToken].reduce<string>(
+    (text, secret) => (secret === null || secret === '' ? text : text.replaceAll(secret, '***')),
+    words,
+  )
 }
 
 function basic(clientId: string, clientSecret: string): string {

@@ -119,6 +119,17 @@ describe('ReplyParser', () => {
   })
 })
 
+it('a line of the longest length is the same in whatever pieces it comes', () => {
+  const line = Buffer.from(`250 ${'x'.repeat(4_092)}\r\n250 y\r\n`)
+  for (const cut of [4_095, 4_096, 4_097, 4_098]) {
+    const codes: number[] = []
+    const parser = new ReplyParser(reply => void codes.push(reply.code))
+    expect([line.subarray(0, cut), line.subarray(cut)].map(piece => parser.feed(piece))).toEqual([true, true])
+    expect(codes).toEqual([250, 250])
+  }
+  expect(new ReplyParser(() => {}).feed(Buffer.from(`250 ${'x'.repeat(4_093)}\r\n`))).toBe(false)
+})
+
 describe('replies as values', () => {
   it('parses a kept reply and gives null for what is none', () => {
     expect(parseReply('535-5.7.8 No\n535 5.7.8 way')).toEqual({ code: 535, enhanced: '5.7.8', text: '5.7.8 No way' })

@@ -33,7 +33,8 @@ export class ReplyParser {
       start = end + 1
     }
     if (start === bytes.length) return true
-    if (bytes.length - start > maxLineBytes) return false
+    // One more: the CR of the longest line may be here, and its LF not yet.
+    if (bytes.length - start > maxLineBytes + 1) return false
     // A copy: the chunk is its reader's again.
     this.rest = Buffer.from(bytes.subarray(start))
     return true

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Db } from '../../src/db/db.js'
 import { createSealer } from '../../src/lib/seal.js'
@@ -90,6 +91,49 @@ describe.each(dialects)('accepting messages on %s', dialect => {
     expect(kept.map(row => ({ size: Number(row.size), loose: Boolean(row.loose) }))).toEqual([
       { size: 200, loose: false },
     ])
+  })
+
+  it('of an id in two requests at the same time only the last large content is kept', async () => {
+    // The first unit stays in the database's hands until both others wait for it together.
+    let letGo = () => {}
+    const bothWait = new Promise<void>(done => {
+      letGo = done
+    })
+    let isFirst = true
+    const db: Db = {
+      ...temp.db,
+      dialect: 'sqlite',
+      read: query => temp.db.read(query),
+      async write(statements) {
+        if (isFirst && statements.some(({ sql }) => sql.includes('insert into messages'))) {
+          isFirst = false
+          await bothWait
+        }
+        return temp.db.write(statements)
+      },
+    }
+    const acceptThrough = createAcceptance({ ...deps, db })
+    const part = randomBytes(300)
+    const upload = {
+      parts: [part],
+      sizeBytes: 300,
+      md5: createHash('md5').update(part).digest('hex'),
+      isPrefixed: true,
+    }
+    const send = (message: object, uploads = new Map<string, typeof upload>()) =>
+      acceptThrough(admin, [message], { ...options, uploads })
+    const same = mail('m', { attachments: [{ filename: 'a', storage_path: 'mark:0' }] })
+    const all = [
+      send(mail('first')),
+      send(same, new Map([['mark:0', upload]])),
+      send(same, new Map([['mark:0', upload]])),
+    ]
+    await expect.poll(async () => (await rows('select id from uploads')).length).toBe(2)
+    await setImmediate()
+    letGo()
+    for (const each of await Promise.all(all)) expect(each.queued).toBe(1)
+    expect(await rows('select id from uploads where seq is null')).toEqual([])
+    expect(await rows('select id from uploads')).toHaveLength(1)
   })
 
   it('an admin’s message without tenant belongs to the one that owns its account, else to default', async () => {

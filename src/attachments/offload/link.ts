@@ -36,7 +36,7 @@ export function safeFilename(filename: string): string {
   const clean = filename
     .normalize('NFC')
     .replace(/[^\p{L}\p{N}\p{M}._-]+/gu, '_')
-    .replace(/_+(?=\.|$)/g, '')
+    .replace(/(?<!_)_+(?=\.|$)/g, '')
     .replace(/^[._]+/, '')
   if (clean === '') return 'file'
   const dot = clean.lastIndexOf('.')

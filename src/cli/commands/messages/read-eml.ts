@@ -90,26 +90,32 @@ function attachmentOf(each: Attachment, index: number, html: string | undefined)
     filename:
       oneLine(each.filename ?? '') || `${isInline ? 'image' : 'attachment'}-${index + 1}${endingOf(each.mimeType)}`,
     fetch_mode: 'base64',
-    storage_path: each.content,
+    storage_path: each.mimeType === 'text/calendar' ? withCrlf(String(each.content)) : each.content,
     mime_type: `${each.mimeType}${method}`,
     content_id: isInline ? contentId : undefined,
   }
 }
 
-/** Parts without a name; what is not here is known by its type all the same. */
-const ENDINGS: Readonly<Record<string, string>> = {
-  'message/rfc822': '.eml',
-  'text/calendar': '.ics',
-  'text/plain': '.txt',
-  'text/html': '.html',
-  'image/png': '.png',
-  'image/jpeg': '.jpg',
-  'image/gif': '.gif',
-  'application/pdf': '.pdf',
+/** RFC 5545 §3.1; the reader makes LF of them, however the calendar came. */
+function withCrlf(base64: string): string {
+  const text = Buffer.from(base64, 'base64').toString()
+  return Buffer.from(text.replace(/\r?\n/g, '\r\n')).toString('base64')
 }
 
+/** Parts without a name; what is not here is known by its type all the same. */
+const ENDINGS: ReadonlyMap<string, string> = new Map([
+  ['message/rfc822', '.eml'],
+  ['text/calendar', '.ics'],
+  ['text/plain', '.txt'],
+  ['text/html', '.html'],
+  ['image/png', '.png'],
+  ['image/jpeg', '.jpg'],
+  ['image/gif', '.gif'],
+  ['application/pdf', '.pdf'],
+])
+
 function endingOf(mimeType: string): string {
-  return ENDINGS[mimeType] ?? ''
+  return ENDINGS.get(mimeType) ?? ''
 }
 
 /** The API refuses control characters; a folded header may have left a tab. */

@@ -13,7 +13,7 @@ describe('days', () => {
     ['tues', [1]],
   ])('%s', (text, days) => expect(parseDays(text)).toEqual(days))
 
-  it.each(['', 'm', 'mo-fr', '7', 'mon-tue-wed', 'monkey'])('%j is refused', text => {
+  it.each(['', 'm', 'mo-fr', '7', 'mon-tue-wed', 'monkey', 'constructor'])('%j is refused', text => {
     expect(() => parseDays(text)).toThrow(UsageError)
   })
 

@@ -17,15 +17,15 @@ export interface Rule {
 }
 
 const DAYS = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const
-const GROUPS: Readonly<Record<string, readonly number[]>> = {
-  all: [],
-  weekdays: [0, 1, 2, 3, 4],
-  weekend: [5, 6],
-}
+const GROUPS: ReadonlyMap<string, readonly number[]> = new Map([
+  ['all', []],
+  ['weekdays', [0, 1, 2, 3, 4]],
+  ['weekend', [5, 6]],
+])
 
 /** `mon-fri,sun`, `weekdays`, `0,1,2` → 0 Monday … 6 Sunday, empty for all. Throws UsageError. */
 export function parseDays(text: string): readonly number[] {
-  const group = GROUPS[text.trim().toLowerCase()]
+  const group = GROUPS.get(text.trim().toLowerCase())
   if (group !== undefined) return group
   const days = new Set<number>()
   for (const part of text.toLowerCase().split(',')) {
