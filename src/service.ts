@@ -102,7 +102,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   const state = { draining: false }
   const ground = await openGround(config, log, overrides, onStop)
   const { clock, db, steadyNow, sealer, guard, transport, settings, disk, lineage, attachments } = ground
-  const { accountsOf, tenantsOf } = ground
+  const { accountsOf, tenantsOf, keptContents } = ground
   const metrics = createServiceMetrics(config, ground, {
     sends: () => dispatcher.stats(),
     loops: () => loops,
@@ -188,6 +188,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
       wakeLoop: () => dispatchLoop.wake(),
       events,
       tracer,
+      kept: keptContents,
     },
     {
       maxConcurrentSends: config.queue.maxConcurrentSends,

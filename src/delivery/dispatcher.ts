@@ -15,6 +15,7 @@ import {
 } from '../queue/claim.js'
 import { readyAccounts } from '../queue/discover.js'
 import { nextDue, readyDue } from '../queue/due.js'
+import type { KeptContents } from '../queue/kept-contents.js'
 import type { Lease } from '../queue/lease.js'
 import type { RetryPolicy, Transition } from '../queue/transition.js'
 import { isHeld, isSending, type Permissions, requestFor } from './admission.js'
@@ -43,6 +44,8 @@ export interface DispatchEvents extends SendEvents {
 export interface DispatchDeps extends SendDeps {
   readonly steadyNow: () => number
   readonly events: DispatchEvents
+  /** Of what this process accepted itself; null: nothing is kept. */
+  readonly kept: KeptContents | null
   /** False: no new claims (disk nearly full, draining). */
   mayClaim(): boolean
 }
@@ -261,7 +264,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
         lease.id,
         steadyNow(),
         asked.map(each => each.request),
-        MOST_AHEAD,
+        { most: MOST_AHEAD, kept: deps.kept },
       )
       for (const [i, { lane, lookup }] of asked.entries()) {
         fill(lane, results[i] ?? [])

@@ -15,6 +15,7 @@ import type { Wake } from '../lib/wake.js'
 import type { LimitUse } from '../limits/use.js'
 import type { Accepted } from '../messages/accept.js'
 import type { AccountBacklog } from '../queue/backlog.js'
+import type { KeptContents } from '../queue/kept-contents.js'
 import type { WorkerLease } from '../queue/lease.js'
 import type { ReportBacklog } from '../reports/backlog.js'
 import type { SyncTest } from '../reports/test-endpoint.js'
@@ -57,6 +58,8 @@ export interface HttpDeps {
   testSync(tenant: Tenant): Promise<SyncTest>
   /** Large files that were put out of their mails. */
   readonly files: LinkedFiles
+  /** Contents that this process claims itself; absent or null: it keeps none. */
+  readonly keptContents?: KeptContents | null
   /** Which volumes messages may name. */
   readonly knownVolumes: KnownVolumes
   /** A tenant was deleted: what this process keeps of it beside the database goes too. Never rejects. */

@@ -10,6 +10,7 @@ import { gather } from '../lib/gather.js'
 import type { Sealer } from '../lib/sealer.js'
 import type { Wake } from '../lib/wake.js'
 import { type EnqueueAnswer, enqueue, keyOf, uploadsOf } from '../queue/enqueue.js'
+import type { KeptContents } from '../queue/kept-contents.js'
 import { dropUploads, storeUpload } from '../queue/uploads.js'
 import type { KnownVolumes } from '../volumes/known.js'
 import { problemOfName } from '../volumes/name.js'
@@ -37,6 +38,8 @@ export interface AcceptDeps {
   readonly defaultPriority: Priority
   readonly volumes: Pick<KnownVolumes, 'exist'>
   readonly sources: AttachmentSources
+  /** Absent or null: contents are not kept for their claim. */
+  readonly kept?: KeptContents | null
 }
 
 /** Who submits: limited to one tenant, or an admin. */
@@ -104,7 +107,7 @@ export function createAcceptance(deps: AcceptDeps): AcceptMessages {
       const quota = new Map<string, number>()
       for (const { message, most } of entries) if (most !== null) quota.set(message.tenantId, most)
       const messages = entries.map(each => each.message)
-      const answers = await enqueue(db, messages, { now: clock.now(), quota })
+      const answers = await enqueue(db, messages, { now: clock.now(), quota, kept: deps.kept })
       await dropUploads(db, supersededUploads(messages))
       return answers
     }, together),

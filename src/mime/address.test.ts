@@ -175,6 +175,14 @@ describe('one address', () => {
     expect(parseAddress('a@x.it, b@x.it')).toEqual({ ok: false, problem: 'expected one address, found 2' })
   })
 
+  it('one address at a time: each is read as itself, however often and whatever came between', () => {
+    const senders = Array.from({ length: 1_200 }, (_, i) => `Sender ${i} <s${i}@x.it>`)
+    for (const sender of [...senders, ...senders, senders[0]!, senders[0]!]) {
+      expect(parseAddress(sender)).toMatchObject({ ok: true, address: { header: sender } })
+    }
+    for (let i = 0; i < 2; i++) expect(parseAddress('Sender 0 <s0@x.it').ok).toBe(false)
+  })
+
   it('may be the null reverse-path only where an envelope sender is read', () => {
     expect(parseReversePath('')).toEqual({ ok: true, address: '' })
     expect(parseReversePath(' <> ')).toEqual({ ok: true, address: '' })

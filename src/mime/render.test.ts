@@ -112,6 +112,15 @@ describe('Message-ID and Date', () => {
     expect(fields(render({ headers: { Date: 'tomorrow' } }), 'Date')).toEqual(['Thu, 23 Jan 2025 10:15:32 +0000'])
     expect(fields(render({ headers: { Date: '2025-01-06' } }), 'Date')).toEqual(['Thu, 23 Jan 2025 10:15:32 +0000'])
   })
+
+  it("the date is each message's own, whatever came before it", () => {
+    const dateAt = (createdAt: number) => fields(render({}, [], { createdAt }), 'Date')
+    expect([1737627332999, 1737627333000, 1737627332000].map(dateAt)).toEqual([
+      ['Thu, 23 Jan 2025 10:15:32 +0000'],
+      ['Thu, 23 Jan 2025 10:15:33 +0000'],
+      ['Thu, 23 Jan 2025 10:15:32 +0000'],
+    ])
+  })
 })
 
 describe('addresses', () => {

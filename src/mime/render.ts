@@ -122,10 +122,16 @@ function readAddresses(values: string | readonly string[]): readonly ParsedAddre
   return values.flatMap(value => readAddresses(value))
 }
 
-/** RFC 5322 §3.3, in UTC. */
+/** RFC 5322 §3.3, in UTC. Messages come many a second, and a date takes 2 µs. */
 function formatDate(epochMs: number): string {
-  return new Date(epochMs).toUTCString().replace('GMT', '+0000')
+  const second = Math.floor(epochMs / 1000)
+  if (second !== lastDate.second) {
+    lastDate = { second, text: new Date(epochMs).toUTCString().replace('GMT', '+0000') }
+  }
+  return lastDate.text
 }
+
+let lastDate = { second: Number.NaN, text: '' }
 
 function isDate(value: string): boolean {
   return DATE.test(value) && !Number.isNaN(Date.parse(value))

@@ -3,10 +3,11 @@
  * statement: limits, rules (the tick), suspended batches. Nothing is claimed and put back.
  */
 import { randomInt } from 'node:crypto'
-import { type Db, type Row, rowsParam, type Statement } from '../db/db.js'
+import { type Db, keysParam, type Row, rowsParam, type Statement } from '../db/db.js'
 import { freeSlotsSql, limitRows, lockScopes } from '../limits/store.js'
 import type { Limit } from '../limits/windows.js'
 import type { Content, Envelope, Priority, RecipientState } from '../messages/message.js'
+import type { KeptContents } from './kept-contents.js'
 
 export interface ClaimRequest {
   readonly accountKey: number
@@ -76,34 +77,64 @@ const COLUMNS = `seq, tenant_id, id, account_key, account_id, priority, batch_co
 const CONTENT = `(select c.envelope from contents c where c.seq = messages.seq) as envelope,
   (select c.trace from contents c where c.seq = messages.seq) as trace,
   (select c.content from contents c where c.seq = messages.seq and c.size <= $6) as content`
+/** But for those that this process keeps; a retry is no longer among them. */
+const CONTENT_BUT_KEPT = `submission, ${CONTENT.replaceAll('c.seq = messages.seq', 'c.seq = messages.seq and not (submission between $7 and $8 and attempts = 0)')}`
 
 /** As the claim itself answers it; without an envelope there is nothing to send. */
 export type Taken = Omit<ClaimedMessage, 'envelope'> & { readonly envelope: Envelope | null }
 
-/**
- * One unit for all requests; answers one list a request, in the order (priority, seq). A content longer than `most`
- * characters is null and read when it is sent.
- */
+export interface ClaimOptions {
+  /** A content longer than so many characters is null and read when it is sent. */
+  readonly most?: number
+  /** Has contents that need not be read; null: there are none. */
+  readonly kept?: KeptContents | null
+}
+
+/** One unit for all requests; answers one list a request, in the order (priority, seq). */
 export async function claimDue(
   db: Db,
   lease: number,
   now: number,
   requests: readonly ClaimRequest[],
-  most = Number.MAX_SAFE_INTEGER,
+  { most = Number.MAX_SAFE_INTEGER, kept = null }: ClaimOptions = {},
 ): Promise<Taken[][]> {
   const locks = lockScopes(requests.flatMap(request => request.limits))
   const limited = requests.some(request => request.limits.length > 0)
   // One number for the whole unit: a row stands in it once.
   const claim = randomInt(2 ** 47)
-  const unit = requests.map(request => claimOne(lease, claim, now, request, most))
+  const known = kept?.numbers() ?? null
+  const unit = requests.map(request => claimOne(lease, claim, now, request, most, known))
   const results = await db.write(limited ? [...locks, ...unit] : unit)
-  return results.slice(limited ? locks.length : 0).map(rows =>
+  const missing: Taken[] = []
+  const take = (row: Row): Taken => {
+    const content = kept?.take(Number(row.submission)) ?? contentFrom(row)
+    // Not spread into a third object: of so many names V8 makes a dictionary, 2 KB a message and slow at each look.
+    const taken = Object.assign(claimedFrom(row, lease), content)
+    if (taken.envelope === null) missing.push(taken)
+    return taken
+  }
+  const claimed = results.slice(limited ? locks.length : 0).map(rows =>
     rows
-      // Not spread into a third object: of so many names V8 makes a dictionary, 2 KB a message and slow at each look.
-      .map(row => Object.assign(claimedFrom(row, lease), contentFrom(row)))
+      .map(take)
       // RETURNING promises no order.
       .sort((a, b) => a.priority - b.priority || a.seq - b.seq),
   )
+  if (kept !== null && missing.length > 0) await readContents(db, missing, most)
+  return claimed
+}
+
+/** Of what was left out and is kept no longer: it was claimed before and given back, or it had to make room just now. */
+async function readContents(db: Db, missing: readonly Taken[], most: number): Promise<void> {
+  const rows = await db.read({
+    sql: `select c.seq, c.envelope, c.trace, case when c.size <= $2 then c.content end as content
+      from @keys($1) g join contents c on c.seq = g.key`,
+    params: [keysParam(missing.map(each => each.seq)), most],
+  })
+  const found = new Map(rows.map(row => [Number(row.seq), row]))
+  for (const each of missing) {
+    const row = found.get(each.seq)
+    if (row !== undefined) Object.assign(each, contentFrom(row))
+  }
 }
 
 /**
@@ -112,9 +143,16 @@ export async function claimDue(
  */
 const STOPPED = "(key = 'scheduler_active' and value = '0') or key = 'release_needed'"
 
-function claimOne(lease: number, claim: number, now: number, request: ClaimRequest, longest: number): Statement {
+function claimOne(
+  lease: number,
+  claim: number,
+  now: number,
+  request: ClaimRequest,
+  longest: number,
+  known: readonly [number, number] | null,
+): Statement {
   const { limit, limits } = request
-  const params: (string | number)[] = [lease, now, limit, request.now, claim, longest]
+  const params: (string | number)[] = [lease, now, limit, request.now, claim, longest, ...(known ?? [])]
   const after =
     request.after == null
       ? ''
@@ -135,7 +173,7 @@ function claimOne(lease: number, claim: number, now: number, request: ClaimReque
         order by priority, seq limit ${most} @skip_locked)
       update messages set status = 'sending', stage = 3, lease = $1, claim = $5, updated_at = $4
       where seq in (select seq from due)
-      returning ${COLUMNS}, ${CONTENT}`,
+      returning ${COLUMNS}, ${known === null ? CONTENT : CONTENT_BUT_KEPT}`,
     params,
   }
 }

@@ -5,6 +5,7 @@
 import { randomInt } from 'node:crypto'
 import { ConstraintViolated, type Db, type Row, rowsParam, type Statement } from '../db/db.js'
 import type { Message } from '../messages/message.js'
+import type { KeptContents } from './kept-contents.js'
 import { countOpenUpTo } from './open-rows.js'
 import { Cause, Stage } from './stage.js'
 import { tieUploads } from './uploads.js'
@@ -16,20 +17,22 @@ export interface EnqueueOptions {
   readonly now: number
   /** Most open messages by tenant; a tenant not named has no quota. */
   readonly quota?: ReadonlyMap<string, number>
+  /** Keeps their contents for the claim. */
+  readonly kept?: KeptContents | null
 }
 
 /** One answer a message, in order. Of two equal ids in one call the last content wins and both are `queued`. */
 export async function enqueue(
   db: Db,
   messages: readonly Message[],
-  { now, quota }: EnqueueOptions,
+  { now, quota, kept = null }: EnqueueOptions,
 ): Promise<EnqueueAnswer[]> {
   const last = new Map<string, Message>()
   for (const message of messages) last.set(keyOf(message.tenantId, message.id), message)
   const refused = quota === undefined || quota.size === 0 ? new Set<string>() : await overQuota(db, last, quota)
   const accepted =
     refused.size === 0 ? [...last.values()] : [...last].filter(([key]) => !refused.has(key)).map(each => each[1])
-  const written = accepted.length === 0 ? new Set<string>() : await insert(db, accepted, now)
+  const written = accepted.length === 0 ? new Set<string>() : await insert(db, accepted, now, kept)
   const blocked = written.size === accepted.length ? new Map<string, Row>() : await blockers(db, accepted, written)
 
   return messages.map(message => {
@@ -56,36 +59,77 @@ export function keyOf(tenantId: string, id: string): string {
 }
 
 /** The keys of what was written; the rest is known by its id and may not be replaced. */
-async function insert(db: Db, messages: readonly Message[], now: number): Promise<ReadonlySet<string>> {
-  // Marks the rows this unit writes, so that contents follow exactly those and no refused one.
-  const submission = randomInt(2 ** 47)
-  const rows = messages.map(message => ({
-    t: message.tenantId,
-    i: message.id,
-    k: message.accountKey,
-    a: message.accountId,
-    p: message.priority,
-    b: message.batchCode,
-    d: message.notBefore !== null && message.notBefore > now ? message.notBefore : null,
-    x: message.expiresAt,
-  }))
-  const insertion = { params: [now, submission], rows }
-  const contents = contentsOf(messages, submission)
-  if (db.dialect === 'sqlite' && (await isDone(db.write([{ sql: INSERT, ...insertion }, ...contents])))) {
-    return new Set(messages.map(message => keyOf(message.tenantId, message.id)))
+async function insert(
+  db: Db,
+  messages: readonly Message[],
+  now: number,
+  kept: KeptContents | null,
+): Promise<ReadonlySet<string>> {
+  // Each marks the row that this unit writes, so that its content follows exactly that and no refused one.
+  const first = randomInt(2 ** 47)
+  const submissions = messages.map((_, at) => first + at)
+  const keys = messages.map(message => keyOf(message.tenantId, message.id))
+  if (db.dialect === 'sqlite' && (await isDone(insertNew(db, messages, submissions, now, kept)))) return new Set(keys)
+  const [, returned] = await insertOrReplace(db, messages, submissions, now)
+  const written = new Set(returned!.map(row => keyOf(row.tenant_id as string, row.id as string)))
+  for (const [at, key] of keys.entries()) if (!written.has(key)) kept?.take(submissions[at]!)
+  return written
+}
+
+/** What is kept for its claim changes its number. Not part of what waits for it, which would hold all texts until then. */
+function insertNew(
+  db: Db,
+  messages: readonly Message[],
+  submissions: number[],
+  now: number,
+  kept: KeptContents | null,
+): Promise<Row[][]> {
+  const texts = messages.map(message => JSON.stringify(message.content))
+  for (const [at, message] of messages.entries()) {
+    const number = isLater(message, now) ? null : kept?.keep(message, texts[at]!.length)
+    submissions[at] = number ?? submissions[at]!
   }
-  const [, returned] = await db.write([
+  return db.write([rowsOf(INSERT, messages, submissions, now), ...contentsOf(messages, submissions, texts)])
+}
+
+function insertOrReplace(
+  db: Db,
+  messages: readonly Message[],
+  submissions: readonly number[],
+  now: number,
+): Promise<Row[][]> {
+  const upsert = rowsOf(UPSERT, messages, submissions, now)
+  const texts = messages.map(message => JSON.stringify(message.content))
+  return db.write([
     // Error or cancelled with nothing accepted: a new submission, at the end of the queue. Its old reports stay owed.
     {
       sql: `delete from messages where stage = 0 and accepted = 0 and (tenant_id, id) in
         (select g.t, g.i from @each(t text, i text) g)`,
       params: [],
-      rows,
+      rows: upsert.rows,
     },
-    { sql: UPSERT, ...insertion },
-    ...contents,
+    upsert,
+    ...contentsOf(messages, submissions, texts),
   ])
-  return new Set(returned!.map(row => keyOf(row.tenant_id as string, row.id as string)))
+}
+
+function isLater({ notBefore }: Message, now: number): boolean {
+  return notBefore !== null && notBefore > now
+}
+
+function rowsOf(sql: string, messages: readonly Message[], submissions: readonly number[], now: number) {
+  const rows = messages.map((message, at) => ({
+    t: message.tenantId,
+    i: message.id,
+    s: submissions[at],
+    k: message.accountKey,
+    a: message.accountId,
+    p: message.priority,
+    b: message.batchCode,
+    d: isLater(message, now) ? message.notBefore : null,
+    x: message.expiresAt,
+  }))
+  return { sql, params: [now], rows }
 }
 
 /**
@@ -105,8 +149,8 @@ async function isDone(written: Promise<unknown>): Promise<boolean> {
 const INSERT = `insert into messages (tenant_id, id, account_key, account_id, status, stage, priority, batch_code,
     due_at, expires_at, submission, deferred_ts, created_at, updated_at)
   select g.t, g.i, g.k, g.a, case when g.d is null then 'pending' else 'deferred' end,
-    case when g.d is null then 1 else 2 end, g.p, g.b, coalesce(g.d, $1), g.x, $2, g.d, $1, $1
-  from @each(t text, i text, k bigint, a text, p bigint, b text, d bigint, x bigint) g
+    case when g.d is null then 1 else 2 end, g.p, g.b, coalesce(g.d, $1), g.x, g.s, g.d, $1, $1
+  from @each(t text, i text, s bigint, k bigint, a text, p bigint, b text, d bigint, x bigint) g
   where true`
 
 // Still open, nothing accepted and nothing in doubt: content replaced, place in the queue kept, attempts reset.
@@ -120,28 +164,37 @@ const UPSERT = `${INSERT}
   where messages.stage in (1, 2) and messages.accepted = 0 and (messages.causes & ${Cause.doubt}) = 0
   returning tenant_id, id`
 
-function contentsOf(messages: readonly Message[], submission: number): Statement[] {
+function contentsOf(
+  messages: readonly Message[],
+  submissions: readonly number[],
+  texts: readonly string[],
+): Statement[] {
   return [
     {
       sql: `insert into contents (seq, envelope, size, trace, content)
-        select m.seq, g.e, length(g.c), g.tr, g.c from @each(t text, i text, e text, c text, tr text) g
-        join messages m on m.tenant_id = g.t and m.id = g.i where m.submission = $1
+        select m.seq, g.e, length(g.c), g.tr, g.c from @each(t text, i text, s bigint, e text, c text, tr text) g
+        join messages m on m.tenant_id = g.t and m.id = g.i where m.submission = g.s
         on conflict (seq) do update set
           envelope = excluded.envelope, size = excluded.size, trace = excluded.trace, content = excluded.content`,
-      params: [submission],
-      rows: messages.map(message => ({
+      params: [],
+      rows: messages.map((message, at) => ({
         t: message.tenantId,
         i: message.id,
+        s: submissions[at],
         e: JSON.stringify(message.envelope),
-        c: JSON.stringify(message.content),
+        c: texts[at],
         tr: message.trace ?? undefined,
       })),
     },
     ...tieUploads(
-      messages.flatMap(message =>
-        uploadsOf(message).map(upload => ({ tenantId: message.tenantId, id: message.id, upload })),
+      messages.flatMap((message, at) =>
+        uploadsOf(message).map(upload => ({
+          tenantId: message.tenantId,
+          id: message.id,
+          submission: submissions[at]!,
+          upload,
+        })),
       ),
-      submission,
     ),
   ]
 }

@@ -83,8 +83,7 @@ function inOne(lease: number, { now, steadyNow }: SettleTimes, settlements: read
 /** SQLite, where nothing but a select may stand before an update and nobody else writes meanwhile. */
 function inTurn(lease: number, { now, steadyNow }: SettleTimes, settlements: readonly Settlement[]): Statement[] {
   const unit: Statement[] = []
-  const events = settlements.map(each => ({ ...eventRow(each), k: each.transition.seq, cl: each.claim }))
-  const told = events.filter(({ y }) => y !== null)
+  const told = settlements.map(eventRow).filter(({ y }) => y !== null)
   if (told.length > 0) {
     unit.push({
       sql: `${INSERT_EVENTS} select g.t, g.k, g.y, $2, g.e, g.a, g.p, g.tr
@@ -130,8 +129,10 @@ function wireRow({ transition: t, claim }: Settlement) {
 }
 
 /** `y` null: nothing happened that is worth telling. */
-function eventRow({ transition: { event, attempt }, tenantId, trace }: Settlement) {
+function eventRow({ transition: { seq, event, attempt }, claim, tenantId, trace }: Settlement) {
   return {
+    k: seq,
+    cl: claim,
     t: tenantId,
     y: event?.type ?? (attempt === null ? null : 'attempt'),
     e: JSON.stringify(event?.entry ?? {}),

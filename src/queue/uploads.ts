@@ -34,19 +34,28 @@ export async function storeUpload(db: Db, parts: readonly Uint8Array[], now: num
   return { id, sizeBytes }
 }
 
-/** Ties uploads to the messages of this submission, in its unit: a message never stands without them. */
-export function tieUploads(
-  ties: readonly { readonly tenantId: string; readonly id: string; readonly upload: number }[],
-  submission: number,
-): Statement[] {
+/** An upload, and the submission that it belongs to. */
+export interface Tie {
+  readonly tenantId: string
+  readonly id: string
+  readonly submission: number
+  readonly upload: number
+}
+
+/** Ties uploads to the messages of these submissions, in their unit: a message never stands without them. */
+export function tieUploads(ties: readonly Tie[]): Statement[] {
   if (ties.length === 0) return []
   return [
     {
-      sql: `update uploads set seq = m.seq, submission = $2
-        from @rows($1: t text, i text, u bigint) g
+      sql: `update uploads set seq = m.seq, submission = g.s
+        from @rows($1: t text, i text, s bigint, u bigint) g
         join messages m on m.tenant_id = g.t and m.id = g.i
-        where uploads.id = g.u and m.submission = $2`,
-      params: [rowsParam(ties.map(({ tenantId, id, upload }) => ({ t: tenantId, i: id, u: upload }))), submission],
+        where uploads.id = g.u and m.submission = g.s`,
+      params: [
+        rowsParam(
+          ties.map(({ tenantId, id, submission, upload }) => ({ t: tenantId, i: id, s: submission, u: upload })),
+        ),
+      ],
     },
   ]
 }

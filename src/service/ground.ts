@@ -13,6 +13,7 @@ import { type Clock, systemClock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 import { createNetworkGuard, type NetworkGuard } from '../lib/network-guard.js'
 import type { Sealer } from '../lib/sealer.js'
+import { createKeptContents, type KeptContents } from '../queue/kept-contents.js'
 import { beginScheduler } from '../queue/suspension.js'
 import { listRules } from '../rules/store.js'
 import { createTransport } from '../smtp/pool.js'
@@ -55,6 +56,8 @@ export interface Ground {
   readonly disk: Disk
   readonly lineage: Lineage
   readonly attachments: Attachments
+  /** null on PostgreSQL, where others replace and claim too. */
+  readonly keptContents: KeptContents | null
   /** Records with their secrets open; one whose secrets cannot be opened is logged and left out. */
   accountsOf(keys: readonly number[]): Promise<Account[]>
   tenantsOf(ids: readonly string[]): Promise<ReadonlyMap<string, Tenant>>
@@ -112,6 +115,7 @@ export async function openGround(
     loadRules: () => listRules(db),
   })
   await settings.refresh()
+  const works = options.offline !== true && config.server.role !== 'api'
   const attachments = createAttachments(config, { db, sealer, clock, log, guard, linkKey })
   onStop(() => attachments.close())
   return {
@@ -126,6 +130,7 @@ export async function openGround(
     disk,
     lineage,
     attachments,
+    keptContents: db.dialect === 'sqlite' && works ? createKeptContents(clock.monotonic) : null,
     accountsOf,
     tenantsOf,
   }

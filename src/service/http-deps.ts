@@ -25,7 +25,7 @@ export interface HttpParts extends Pick<HttpDeps, 'wake' | 'tracer' | 'testSync'
 }
 
 export function httpDeps(config: Config, log: Log, ground: Ground, parts: HttpParts): HttpDeps {
-  const { db, clock, sealer, settings, steadyNow, disk, attachments, transport, startedAt } = ground
+  const { db, clock, sealer, settings, steadyNow, disk, attachments, transport, startedAt, keptContents } = ground
   const { wake, tracer, metrics, loops, isDraining, testSync } = parts
   const testRoom = createTestRoom()
   return {
@@ -51,6 +51,7 @@ export function httpDeps(config: Config, log: Log, ground: Ground, parts: HttpPa
     },
     freeDiskMb: () => disk.freeMb(),
     files: attachments.files,
+    keptContents,
     knownVolumes: createKnownVolumes({ db, clock, forgotten: attachments.forgetOrigins }),
     volumeProblem,
     loops: () => loops().map(each => each.progress()),

@@ -80,7 +80,7 @@ describe.each(dialects)('claimDue on %s', dialect => {
     await rig.enqueue(short, long)
     const most = JSON.stringify(short.content).length
     const request = { accountKey: account.key, limit: 9, maxPriority: 3, dueBy: null, suspendedBatches: [], limits: [] }
-    const [claimed] = await claimDue(rig.db, lease, rig.now, [{ ...request, now: rig.now }], most)
+    const [claimed] = await claimDue(rig.db, lease, rig.now, [{ ...request, now: rig.now }], { most })
     expect(claimed!.map(each => each.content)).toEqual([short.content, null])
     expect(claimed![1]!.envelope).toEqual(long.envelope)
     expect(await loadContent(rig.db, claimed![1]!.seq)).toEqual(long.content)

@@ -3,8 +3,9 @@ import { afterAll, beforeAll, beforeEach } from 'vitest'
 import { type Db, type Row, rowsParam } from '../../src/db/db.js'
 import type { Limit } from '../../src/limits/windows.js'
 import type { Message } from '../../src/messages/message.js'
-import { type Claimed, type ClaimRequest, claimDue } from '../../src/queue/claim.js'
+import { type Claimed, type ClaimRequest, claimDue, type Taken } from '../../src/queue/claim.js'
 import { type EnqueueAnswer, enqueue } from '../../src/queue/enqueue.js'
+import { createKeptContents, type KeptContents } from '../../src/queue/kept-contents.js'
 import type { AttemptRecord, Outcome, RecipientVerdict } from '../../src/queue/outcome.js'
 import { type Settlement, settle } from '../../src/queue/settle.js'
 import { nextTransition, type RetryPolicy } from '../../src/queue/transition.js'
@@ -24,6 +25,8 @@ export interface TestAccount {
 export interface QueueRig {
   readonly temp: TempDb
   readonly db: Db
+  /** As the service has it: null on PostgreSQL. */
+  kept: KeptContents | null
   /** Epoch ms, by all clocks; moved by assigning it. */
   now: number
   account(tenantId?: string): Promise<TestAccount>
@@ -33,7 +36,7 @@ export interface QueueRig {
   enqueue(...messages: Message[]): Promise<EnqueueAnswer[]>
   /** A lease that stands for a year unless told otherwise. */
   lease(fields?: { id?: number; leaseMs?: number; epoch?: string }): Promise<number>
-  claim(account: TestAccount, lease: number, fields?: Partial<ClaimRequest>): Promise<Claimed[]>
+  claim(account: TestAccount, lease: number, fields?: Partial<ClaimRequest>): Promise<Taken[]>
   /** Settles claims with the outcome of `made`, counted against `limits`. Answers the seqs that were still ours. */
   settle(claims: readonly Claimed[], made: Outcome, limits?: readonly Limit[]): Promise<Set<number>>
   row(id: string, tenantId?: string): Promise<Row>
@@ -67,6 +70,7 @@ export async function openQueueRig(dialect: (typeof dialects)[number]): Promise<
   const rig: QueueRig = {
     temp,
     db,
+    kept: dialect === 'sqlite' ? createKeptContents(() => rig.now) : null,
     now: START,
     async account(tenantId = 'acme') {
       const id = `account${++counter}`
@@ -100,7 +104,7 @@ export async function openQueueRig(dialect: (typeof dialects)[number]): Promise<
       await rig.enqueue(...messages)
       return messages.map(each => each.id)
     },
-    enqueue: (...messages) => enqueue(db, messages, { now: rig.now }),
+    enqueue: (...messages) => enqueue(db, messages, { now: rig.now, kept: rig.kept }),
     async lease({ id = ++counter, leaseMs = 365 * 86_400_000, epoch = 'today' } = {}) {
       await exec(
         `insert into leases (id, holder, epoch, until, started_at) values ($1, 'test', $2, $3, 0)`,
@@ -121,7 +125,7 @@ export async function openQueueRig(dialect: (typeof dialects)[number]): Promise<
         now: rig.now,
         ...fields,
       }
-      return (await claimDue(db, lease, rig.now, [request]))[0]!
+      return (await claimDue(db, lease, rig.now, [request], { kept: rig.kept }))[0]!
     },
     async settle(claims, made, limits = []) {
       const settlements = claims.map(

@@ -45,6 +45,7 @@ function addSubmission(app: App, deps: HttpDeps): void {
     defaultPriority: config.queue.defaultPriority,
     volumes: deps.knownVolumes,
     sources: config.attachments,
+    kept: deps.keptContents,
   })
   app.post(
     '/commands/add-messages',

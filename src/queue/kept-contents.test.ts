@@ -1,0 +1,91 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { Message } from '../messages/message.js'
+import { createKeptContents, type KeptContents } from './kept-contents.js'
+
+const message: Message = {
+  tenantId: 'acme',
+  id: 'm',
+  accountKey: 1,
+  accountId: 'main',
+  priority: 2,
+  batchCode: null,
+  notBefore: null,
+  expiresAt: null,
+  envelope: { from: 'a@x.test', to: ['b@y.test'] },
+  content: { from: 'a@x.test', to: ['b@y.test'], subject: 's', contentType: 'plain', body: 'b' },
+}
+const LARGE = 16 * 1024
+
+describe('kept contents', () => {
+  let now: number
+  let kept: KeptContents
+  beforeEach(() => {
+    now = 1_000_000
+    kept = createKeptContents(() => now)
+  })
+
+  /** As many as there is room for; answers their numbers. */
+  const fill = () => {
+    const numbers: number[] = []
+    for (;;) {
+      const number = kept.keep(message, LARGE)
+      if (number === null) return numbers
+      numbers.push(number)
+    }
+  }
+
+  it('are handed out once, with envelope and trace', () => {
+    const number = kept.keep({ ...message, trace: 't' }, 10)!
+    expect(kept.take(number)).toEqual({ content: message.content, envelope: message.envelope, trace: 't' })
+    expect(kept.take(number)).toBe(undefined)
+    expect(kept.take(kept.keep(message, 10)!)).toMatchObject({ trace: null })
+  })
+
+  it('the numbers are those from the first to the last that is kept, and none where nothing is', () => {
+    const isNone = () => kept.numbers()[0] > kept.numbers()[1]
+    expect(isNone()).toBe(true)
+    const [a, b, c] = [1, 2, 3].map(() => kept.keep(message, 10)!)
+    expect(kept.numbers()).toEqual([a, c])
+    kept.take(b!)
+    expect(kept.numbers()).toEqual([a, c])
+    kept.take(a!)
+    expect(kept.numbers()).toEqual([c, c])
+    kept.take(c!)
+    expect(isNone()).toBe(true)
+  })
+
+  it('a large one is not kept', () => {
+    expect(kept.keep(message, LARGE + 1)).toBe(null)
+    expect(kept.keep(message, LARGE)).not.toBe(null)
+  })
+
+  it('one with attachments is not kept', () => {
+    const attachments = [{ filename: 'a', fetchMode: 'base64', storagePath: 'YQ==' }] as const
+    expect(kept.keep({ ...message, content: { ...message.content, attachments } }, 10)).toBe(null)
+  })
+
+  it('take no more than 12 million characters together: what comes then is not kept, until some are claimed', () => {
+    const numbers = fill()
+    expect(numbers).toHaveLength(Math.floor(12_000_000 / LARGE))
+    expect(kept.keep(message, LARGE)).toBe(null)
+    kept.take(numbers[7]!)
+    expect(kept.keep(message, LARGE)).not.toBe(null)
+    expect(kept.keep(message, LARGE)).toBe(null)
+  })
+
+  it('what nobody claimed for ten seconds leaves to make room, the oldest first and no more than it takes', () => {
+    const numbers = fill()
+    now += 9_999
+    expect(kept.keep(message, LARGE)).toBe(null)
+    now += 1
+    const fresh = kept.keep(message, LARGE)!
+    expect(kept.take(numbers[0]!)).toBe(undefined)
+    expect(kept.numbers()).toEqual([numbers[1], fresh])
+    expect(kept.take(fresh)).toBeDefined()
+  })
+
+  it('two processes have other numbers', () => {
+    const other = createKeptContents(() => now)
+    expect(other.keep(message, 1)).not.toBe(kept.keep(message, 1))
+  })
+})
