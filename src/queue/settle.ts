@@ -70,9 +70,7 @@ function inOne(lease: number, { now, steadyNow }: SettleTimes, settlements: read
       sql: `with done as (${UPDATE}
           from @each(${STATE}, ${EVENT}, u text) g where ${OURS}
           returning seq, g.t, g.y, g.e, g.a, g.p, g.tr, g.u),
-        told as (${INSERT_EVENTS} select t, seq, y, $2, e, a, p, tr from done where y is not null),
-        -- The doubt ends with the settle that tells how it went.
-        certain as (delete from doubts using done where doubts.seq = done.seq and doubts.lease = $1)
+        told as (${INSERT_EVENTS} select t, seq, y, $2, e, a, p, tr from done where y is not null)
         ${isCounted ? `, counted as (${countUsedSql(used, '$3')})` : ''}
         select seq from done`,
       params: [lease, now, ...(isCounted ? [steadyNow] : [])],
