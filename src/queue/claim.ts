@@ -73,9 +73,15 @@ const ALWAYS = 9_000_000_000_000_000
 const COLUMNS = `seq, tenant_id, id, account_key, account_id, priority, batch_code, attempts, accepted, recipients,
   due_at, expires_at, sent_at, created_at, causes, claim`
 /** With the claim itself: a query of its own afterwards kept the lanes waiting, and another thread busy (SQLite). */
-const CONTENT = `(select c.envelope from contents c where c.seq = messages.seq) as envelope,
+const WITH_CONTENT = `(select c.envelope from contents c where c.seq = messages.seq) as envelope,
   (select c.trace from contents c where c.seq = messages.seq) as trace,
   (select c.content from contents c where c.seq = messages.seq and c.size <= $6) as content`
+/** PostgreSQL looks each of those up by itself, and can join what an update returns, which SQLite cannot. */
+const JOINED_CONTENT = `select taken.*, c.envelope, c.trace, case when c.size <= $6 then c.content end as content
+  from taken left join contents c on c.seq = taken.seq`
+
+const TAKE = `update messages set status = 'sending', stage = 3, lease = $1, claim = $5, updated_at = $4
+  where seq in (select seq from due) returning ${COLUMNS}`
 
 /** As the claim itself answers it; without an envelope there is nothing to send. */
 export type Taken = Omit<ClaimedMessage, 'envelope'> & { readonly envelope: Envelope | null }
@@ -95,7 +101,7 @@ export async function claimDue(
   const limited = requests.some(request => request.limits.length > 0)
   // One number for the whole unit: a row stands in it once.
   const claim = randomInt(2 ** 47)
-  const unit = requests.map(request => claimOne(lease, claim, now, request, most))
+  const unit = requests.map(request => claimOne(db, lease, claim, now, request, most))
   const results = await db.write(limited ? [...locks, ...unit] : unit)
   return results.slice(limited ? locks.length : 0).map(rows =>
     rows
@@ -112,7 +118,14 @@ export async function claimDue(
  */
 const STOPPED = "(key = 'scheduler_active' and value = '0') or key = 'release_needed'"
 
-function claimOne(lease: number, claim: number, now: number, request: ClaimRequest, longest: number): Statement {
+function claimOne(
+  { dialect }: Db,
+  lease: number,
+  claim: number,
+  now: number,
+  request: ClaimRequest,
+  longest: number,
+): Statement {
   const { limit, limits } = request
   const params: (string | number)[] = [lease, now, limit, request.now, claim, longest]
   const after =
@@ -133,9 +146,7 @@ function claimOne(lease: number, claim: number, now: number, request: ClaimReque
           and exists (select 1 from leases l where l.id = $1 and l.until > @now($2))
           and not exists (select 1 from meta where ${STOPPED})
         order by priority, seq limit ${most} @skip_locked)
-      update messages set status = 'sending', stage = 3, lease = $1, claim = $5, updated_at = $4
-      where seq in (select seq from due)
-      returning ${COLUMNS}, ${CONTENT}`,
+      ${dialect === 'postgres' ? `, taken as (${TAKE}) ${JOINED_CONTENT}` : `${TAKE}, ${WITH_CONTENT}`}`,
     params,
   }
 }
