@@ -44,13 +44,18 @@ export function createExpander(dialect: DialectName, options: DialectOptions): (
   }
 }
 
-/** The columns of a statement's @each, in the order in which SQLite takes them; null: it has none. */
-export function eachColumns(sql: string): readonly string[] | null {
-  const [found] = sql.matchAll(EACH)
-  return found === undefined ? null : columns(found[1]!).map(({ name }) => name)
+export interface Column {
+  readonly name: string
+  readonly type: string
 }
 
-function columns(list: string): { name: string; type: string }[] {
+/** The columns of a statement's @each, in the order in which they are taken; null: it has none. */
+export function eachColumns(sql: string): readonly Column[] | null {
+  const [found] = sql.matchAll(EACH)
+  return found === undefined ? null : columns(found[1]!)
+}
+
+function columns(list: string): Column[] {
   return list.split(',').map(column => {
     const [name, type] = column.trim().split(/\s+/)
     if (name === undefined || type === undefined) throw new Error(`@rows wants "name type", got "${column}"`)
@@ -120,8 +125,14 @@ const FEW = 'limit (select 1000000000)'
 function expandPostgres(sql: string, { clock }: DialectOptions): string {
   return (
     sql
-      // All rows at once, as the last parameter.
-      .replace(EACH, (_, list: string) => `@rows($${lastParam(sql) + 1}: ${list})`)
+      // All rows at once, an array a column behind the parameters.
+      .replace(EACH, (_, list: string) => {
+        const from = lastParam(sql) + 1
+        const fields = columns(list)
+        const arrays = fields.map(({ type }, at) => `$${from + at}::${type}[]`)
+        const names = fields.map(({ name }) => name)
+        return `(select * from unnest(${arrays.join(', ')}) as given(${names.join(', ')}) ${FEW})`
+      })
       .replace(ROWS, (_, param: string, list: string) => {
         const fields = columns(list).map(({ name, type }) => `${name} ${type}`)
         return `(select * from json_to_recordset(${param}::json) as given(${fields.join(', ')}) ${FEW})`

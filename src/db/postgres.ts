@@ -3,8 +3,9 @@
  */
 import pg from 'pg'
 import type { Log } from '../lib/log.js'
-import { DatabaseFull, DatabaseUnavailable, type Db, type Row, rowsParam, type Statement } from './db.js'
-import { createExpander, type DialectOptions } from './dialect.js'
+import { DatabaseFull, DatabaseUnavailable, type Db, type Row, type Statement } from './db.js'
+import { createExpander, type DialectOptions, eachColumns } from './dialect.js'
+import { asArrays } from './postgres-arrays.js'
 import { runUnit } from './postgres-unit.js'
 
 const CHANNEL = 'gmp_wake'
@@ -38,6 +39,7 @@ pg.types.setTypeParser(pg.types.builtins.NUMERIC, Number)
 
 export async function openPostgres(url: string, options: PostgresOptions): Promise<Db> {
   const expand = createExpander('postgres', options)
+  const columnsOf = remember(sql => eachColumns(sql) ?? [])
   const pool = new pg.Pool({
     connectionString: url,
     max: options.poolSize,
@@ -62,7 +64,7 @@ export async function openPostgres(url: string, options: PostgresOptions): Promi
         client,
         unit.map(({ sql, params, rows }) => ({
           sql: expand(sql),
-          params: rows === undefined ? params : [...params, rowsParam(rows)],
+          params: rows === undefined ? params : [...params, ...asArrays(columnsOf(sql), rows)],
         })),
       )
     } catch (error) {
@@ -97,6 +99,18 @@ export async function openPostgres(url: string, options: PostgresOptions): Promi
       await listener.close()
       await pool.end()
     },
+  }
+}
+
+function remember<T>(of: (text: string) => T): (text: string) => T {
+  const known = new Map<string, T>()
+  return text => {
+    let found = known.get(text)
+    if (found === undefined) {
+      found = of(text)
+      known.set(text, found)
+    }
+    return found
   }
 }
 

@@ -140,7 +140,7 @@ function startThread(path: string, readOnly: boolean): Promise<Thread> {
     const knownOf = (text: string): Known => {
       let found = known.get(text)
       if (found === undefined) {
-        found = { number: known.size, each: eachColumns(text) }
+        found = { number: known.size, each: eachColumns(text)?.map(({ name }) => name) ?? null }
         known.set(text, found)
         define.push({ sql: found.number, text: expand(text) })
       }

@@ -44,7 +44,7 @@ async function deliverFrozen(frozenMs: number) {
     },
   } as Partial<MailTransport> as MailTransport
   const journal = {
-    async append(_lease: number, seq: number) {
+    async append(_lease: number, { seq }: { seq: number }) {
       await clock.advance(frozenMs)
       journalled.push(seq)
     },

@@ -72,7 +72,7 @@ export async function deliver(
   const beforeFinalDot = () => {
     checkExpiry(true)
     checkLease()
-    const journalled = append(journal, lease, claimed.seq)
+    const journalled = append(journal, lease, claimed)
     // A file's entry is written by now, and body and dot may leave in one piece. With a table's, check once more: frozen
     // while the entry was on its way, the process may have been declared dead.
     return journalled?.then(checkLease)
@@ -124,12 +124,12 @@ function hung({ info }: SmtpFailure): SmtpFailure {
 }
 
 /** An attempt that cannot be journalled is not made: as if never claimed. */
-function append(journal: DoubtJournal, lease: Lease, seq: number): Promise<void> | undefined {
+function append(journal: DoubtJournal, lease: Lease, claimed: ClaimedMessage): Promise<void> | undefined {
   const failed = (error: unknown): never => {
     throw new Interrupted(`the attempt could not be journalled: ${(error as Error).message}`, true)
   }
   try {
-    return journal.append(lease.id, seq)?.catch(failed)
+    return journal.append(lease.id, claimed)?.catch(failed)
   } catch (error) {
     return failed(error)
   }

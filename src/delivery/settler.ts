@@ -64,7 +64,7 @@ export function createSettler({ db, clock, log, journal, steadyNow }: SettlerDep
           { now: clock.now(), steadyNow: steadyNow() },
           unit.map(each => each.settlement),
         )
-        markSettled(lease, settled)
+        markSettled(lease, unit)
         for (const { settlement, done } of unit) done(settled.has(settlement.transition.seq) ? 'recorded' : 'lost')
         return
       } catch (error) {
@@ -88,9 +88,13 @@ export function createSettler({ db, clock, log, journal, steadyNow }: SettlerDep
   }
 
   /** Only spares a later crash a false doubt: the results stand whether it can be written or not. */
-  const markSettled = (lease: Lease, seqs: ReadonlySet<number>) => {
+  const markSettled = (lease: Lease, unit: readonly Pending[]) => {
     try {
-      journal.settled(lease.id, seqs)
+      // Also of those that were no longer ours: their claims are over.
+      journal.settled(
+        lease.id,
+        unit.map(({ settlement: { transition, claim } }) => ({ seq: transition.seq, claim })),
+      )
     } catch (error) {
       log.warning(`The doubt journal could not be written: ${(error as Error).message}`)
     }

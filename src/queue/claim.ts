@@ -74,11 +74,17 @@ const ALWAYS = 9_000_000_000_000_000
 const COLUMNS = `seq, tenant_id, id, account_key, account_id, priority, batch_code, attempts, accepted, recipients,
   due_at, expires_at, sent_at, created_at, causes, claim`
 /** With the claim itself: a query of its own afterwards kept the lanes waiting, and another thread busy (SQLite). */
-const CONTENT = `(select c.envelope from contents c where c.seq = messages.seq) as envelope,
+const WITH_CONTENT = `(select c.envelope from contents c where c.seq = messages.seq) as envelope,
   (select c.trace from contents c where c.seq = messages.seq) as trace,
   (select c.content from contents c where c.seq = messages.seq and c.size <= $6) as content`
 /** But for those that this process keeps; a retry is no longer among them. */
-const CONTENT_BUT_KEPT = `submission, ${CONTENT.replaceAll('c.seq = messages.seq', 'c.seq = messages.seq and not (submission between $7 and $8 and attempts = 0)')}`
+const WITH_CONTENT_BUT_KEPT = `submission, ${WITH_CONTENT.replaceAll('c.seq = messages.seq', 'c.seq = messages.seq and not (submission between $7 and $8 and attempts = 0)')}`
+/** PostgreSQL looks each of those up by itself, and can join what an update returns, which SQLite cannot. */
+const JOINED_CONTENT = `select taken.*, c.envelope, c.trace, case when c.size <= $6 then c.content end as content
+  from taken left join contents c on c.seq = taken.seq`
+
+const TAKE = `update messages set status = 'sending', stage = 3, lease = $1, claim = $5, updated_at = $4
+  where seq in (select seq from due) returning ${COLUMNS}`
 
 /** As the claim itself answers it; without an envelope there is nothing to send. */
 export type Taken = Omit<ClaimedMessage, 'envelope'> & { readonly envelope: Envelope | null }
@@ -103,7 +109,7 @@ export async function claimDue(
   // One number for the whole unit: a row stands in it once.
   const claim = randomInt(2 ** 47)
   const known = kept?.numbers() ?? null
-  const unit = requests.map(request => claimOne(lease, claim, now, request, most, known))
+  const unit = requests.map(request => claimOne(db, lease, claim, now, request, most, known))
   const results = await db.write(limited ? [...locks, ...unit] : unit)
   const missing: Taken[] = []
   const take = (row: Row): Taken => {
@@ -144,6 +150,7 @@ async function readContents(db: Db, missing: readonly Taken[], most: number): Pr
 const STOPPED = "(key = 'scheduler_active' and value = '0') or key = 'release_needed'"
 
 function claimOne(
+  { dialect }: Db,
   lease: number,
   claim: number,
   now: number,
@@ -171,9 +178,7 @@ function claimOne(
           and exists (select 1 from leases l where l.id = $1 and l.until > @now($2))
           and not exists (select 1 from meta where ${STOPPED})
         order by priority, seq limit ${most} @skip_locked)
-      update messages set status = 'sending', stage = 3, lease = $1, claim = $5, updated_at = $4
-      where seq in (select seq from due)
-      returning ${COLUMNS}, ${known === null ? CONTENT : CONTENT_BUT_KEPT}`,
+      ${dialect === 'postgres' ? `, taken as (${TAKE}) ${JOINED_CONTENT}` : `${TAKE}, ${known === null ? WITH_CONTENT : WITH_CONTENT_BUT_KEPT}`}`,
     params,
   }
 }

@@ -3,22 +3,26 @@
  * something only while its claim is unsettled. No fsync a message: it must survive the death of the process, not of
  * the machine; after that every unsettled claim counts as journalled (see epoch).
  *
- * SQLite: one unsynced append to a file beside the database. PostgreSQL: an insert without waiting for the disk,
- * many at once.
+ * SQLite: one unsynced append to a file beside the database. PostgreSQL: a row for all that come at once, written
+ * without waiting for the disk.
  */
 import { randomUUID } from 'node:crypto'
 import { closeSync, ftruncateSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { uptime } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import { type Db, rowsParam } from '../db/db.js'
+import { type Db, keysParam, rowsParam, type Statement } from '../db/db.js'
+import type { Claimed } from './claim.js'
+
+/** One claim of a message under a lease. */
+export type OneClaim = Pick<Claimed, 'seq' | 'claim'>
 
 export interface DoubtJournal {
   /** Journals one claim. Returns at once (file) or resolves once the database has it. Throws when it cannot. */
-  append(lease: number, seq: number): undefined | Promise<void>
-  /** These claims are settled; a later claim of the same message starts without doubt. */
-  settled(lease: number, seqs: Iterable<number>): void
-  /** The claims of this lease that are journalled and not settled. */
+  append(lease: number, claimed: OneClaim): undefined | Promise<void>
+  /** These claims are over; a later claim of the same message starts without doubt. */
+  settled(lease: number, claims: Iterable<OneClaim>): void
+  /** The messages (seq) whose unsettled claim under this lease is journalled. */
   read(lease: number): Promise<ReadonlySet<number>>
   /** The lease is over and its claims are settled: forget its entries. */
   forget(lease: number): Promise<void>
@@ -41,7 +45,8 @@ interface OpenFile {
 export function createFileJournal(path: string): DoubtJournal {
   const dir = dirname(path)
   const prefix = `${basename(path)}-doubt.`
-  const unsettled = new Set<number>()
+  /** By message, its claim. */
+  const unsettled = new Map<number, number>()
   let file: OpenFile | null = null
 
   const filesOf = (lease: number) =>
@@ -59,7 +64,7 @@ export function createFileJournal(path: string): DoubtJournal {
     const next: OpenFile = { fd, name, lease, part, lines: 0, sizeBytes: 0 }
     try {
       // What is still open moves along before the old file goes: a reply may take ten minutes.
-      write(next, [...unsettled].map(String))
+      write(next, [...unsettled.keys()].map(String))
     } catch (error) {
       // The old file still holds it all, and goes on.
       closeSync(fd)
@@ -80,24 +85,24 @@ export function createFileJournal(path: string): DoubtJournal {
   }
 
   return {
-    append(lease, seq) {
+    append(lease, { seq, claim }) {
       // Synchronous on purpose: 2 µs, and the dot may leave when it returns.
       write(fileFor(lease), [String(seq)])
-      unsettled.add(seq)
+      unsettled.set(seq, claim)
     },
-    settled(lease, seqs) {
+    settled(lease, claims) {
       if (file?.lease !== lease) return
-      const ended = [...seqs].filter(seq => unsettled.has(seq))
+      const ended = [...claims].filter(({ seq, claim }) => unsettled.get(seq) === claim)
       try {
         write(
           file,
-          ended.map(seq => `-${seq}`),
+          ended.map(({ seq }) => `-${seq}`),
         )
       } catch {
         // The settle stands whatever becomes of this line. Without it a later crash may doubt too much, never too little.
         return
       }
-      for (const seq of ended) unsettled.delete(seq)
+      for (const { seq } of ended) unsettled.delete(seq)
     },
     async read(lease) {
       const seqs = new Set<number>()
@@ -138,15 +143,33 @@ export class LeaseEnded extends Error {
 
 interface Waiting {
   readonly lease: number
-  readonly seq: number
+  readonly claimed: OneClaim
   done(): void
   failed(error: unknown): void
 }
 
-/** `steadyNow`: as for leases; PostgreSQL uses its own clock. */
+/** A row of the table: claims journalled in one go. */
+interface Batch {
+  readonly lease: number
+  readonly number: number
+  /** Its claims that are not known to be over. */
+  left: number
+}
+
+/** Rows whose claims are all over that go together. */
+const REMOVED_AT_ONCE = 32
+
+/**
+ * An entry names its claim, so it stands for nothing once that is settled, and the settle need not touch it: what is over
+ * is removed by the row. `steadyNow`: as for leases; PostgreSQL uses its own clock.
+ */
 export function createTableJournal(db: Db, steadyNow: () => number): DoubtJournal {
   let waiting: Waiting[] = []
   let running = false
+  let batches = 0
+  /** By message, the row its last entry stands in. */
+  const unsettled = new Map<number, { readonly claim: number; readonly batch: Batch }>()
+  let ended: Batch[] = []
 
   // What is asked for while one insert is under way goes with the next: a round trip for many, not for each.
   const flush = async () => {
@@ -154,12 +177,13 @@ export function createTableJournal(db: Db, steadyNow: () => number): DoubtJourna
     // The rest of this turn of the event loop joins the first insert.
     await null
     while (waiting.length > 0) {
-      const entries = waiting
-      waiting = []
+      const { lease } = waiting[0]!
+      const entries = waiting.filter(each => each.lease === lease)
+      waiting = waiting.filter(each => each.lease !== lease)
       try {
-        const written = await insert(entries)
+        const isWritten = await insert(lease, entries)
         for (const entry of entries) {
-          if (written.has(`${entry.lease} ${entry.seq}`)) entry.done()
+          if (isWritten) entry.done()
           else entry.failed(new LeaseEnded('the lease ended before the attempt was journalled'))
         }
       } catch (error) {
@@ -169,41 +193,88 @@ export function createTableJournal(db: Db, steadyNow: () => number): DoubtJourna
     running = false
   }
 
-  const insert = async (entries: readonly Waiting[]): Promise<ReadonlySet<string>> => {
-    const [rows] = await db.writeRelaxed([
+  const insert = async (lease: number, entries: readonly Waiting[]): Promise<boolean> => {
+    // Never a number twice, also not after a failure.
+    const batch: Batch = { lease, number: batches++, left: 0 }
+    const claims = rowsParam(entries.map(({ claimed: { seq, claim } }) => ({ k: seq, cl: claim })))
+    const unit: Statement[] = [
       {
         // The share lock makes whoever declares the lease dead wait for us, or us see that it is: an entry is never
         // written after the rescuer has read the journal.
-        sql: `with alive as (select id from leases where until > @now($2)
-            and id in (select g.l from @rows($1: l bigint) g) for share)
-          insert into doubts (seq, lease)
-          select distinct g.k, g.l from @rows($1: k bigint, l bigint) g join alive a on a.id = g.l
-          on conflict (seq, lease) do update set lease = excluded.lease
-          returning seq, lease`,
-        params: [rowsParam(entries.map(({ lease, seq }) => ({ k: seq, l: lease }))), steadyNow()],
+        sql: `with alive as (select id from leases where id = $1 and until > @now($4) for share)
+          insert into doubts (lease, batch, claims) select id, $2, $3 from alive returning lease`,
+        params: [lease, batch.number, claims, steadyNow()],
       },
-    ])
-    return new Set((rows ?? []).map(row => `${row.lease} ${row.seq}`))
+    ]
+    const removed = ended.length < REMOVED_AT_ONCE ? [] : ended.splice(0)
+    for (const [of, numbers] of byLease(removed)) {
+      const sql = 'delete from doubts where lease = $1 and batch in (select g.key from @keys($2) g)'
+      unit.push({ sql, params: [of, keysParam(numbers)] })
+    }
+    const [rows] = await db.writeRelaxed(unit).catch(error => {
+      ended.push(...removed)
+      throw error
+    })
+    if (rows?.length !== 1) return false
+    for (const { claimed } of entries) note(claimed, batch)
+    return true
+  }
+
+  const note = ({ seq, claim }: OneClaim, batch: Batch) => {
+    const before = unsettled.get(seq)
+    batch.left += 1
+    unsettled.set(seq, { claim, batch })
+    // It was claimed anew, so the claim before is over.
+    if (before !== undefined) leave(before.batch)
+  }
+
+  const leave = (batch: Batch) => {
+    batch.left -= 1
+    if (batch.left === 0) ended.push(batch)
   }
 
   return {
-    append(lease, seq) {
+    append(lease, claimed) {
       return new Promise((done, failed) => {
-        waiting.push({ lease, seq, done, failed })
+        waiting.push({ lease, claimed, done, failed })
         if (!running) void flush()
       })
     },
-    // The settle itself deletes the entry, in its own transaction.
-    settled() {},
+    settled(lease, claims) {
+      for (const { seq, claim } of claims) {
+        const entry = unsettled.get(seq)
+        if (entry === undefined || entry.claim !== claim || entry.batch.lease !== lease) continue
+        unsettled.delete(seq)
+        leave(entry.batch)
+      }
+    },
     async read(lease) {
-      const rows = await db.read({ sql: 'select seq from doubts where lease = $1', params: [lease] })
+      const rows = await db.read({
+        // A settled one names no lease.
+        sql: `select m.seq from doubts d cross join lateral @rows(d.claims: k bigint, cl bigint) g
+          join messages m on m.seq = g.k and m.claim = g.cl and m.lease = d.lease
+          where d.lease = $1`,
+        params: [lease],
+      })
       return new Set(rows.map(row => Number(row.seq)))
     },
     async forget(lease) {
+      for (const [seq, { batch }] of unsettled) if (batch.lease === lease) unsettled.delete(seq)
+      ended = ended.filter(batch => batch.lease !== lease)
       await db.write([{ sql: 'delete from doubts where lease = $1', params: [lease] }])
     },
     close() {},
   }
+}
+
+function byLease(batches: readonly Batch[]): Map<number, number[]> {
+  const numbers = new Map<number, number[]>()
+  for (const { lease, number } of batches) {
+    const known = numbers.get(lease)
+    if (known === undefined) numbers.set(lease, [number])
+    else known.push(number)
+  }
+  return numbers
 }
 
 /**

@@ -62,20 +62,20 @@ function inOne(lease: number, { now, steadyNow }: SettleTimes, settlements: read
   // In one order for all: two that wait for each other's rows would be undone.
   const rows = [...settlements]
     .sort((a, b) => a.transition.seq - b.transition.seq)
-    .map(each => ({ ...wireRow(each), ...eventRow(each), u: usedRows(each) }))
-  const isCounted = rows.some(({ u }) => u.length > 0)
+    // Not spread into a third object: of so many names V8 makes a dictionary, 15 µs a message in place of 3.
+    .map(each => Object.assign(wireRow(each), eventRow(each), { u: usedOf(each) }))
+  const isCounted = rows.some(({ u }) => u !== null)
   const used = `(select g.scope, g.span, g.used from done d cross join lateral @rows(d.u: scope text, span bigint, used bigint) g)`
   return [
     {
       sql: `with done as (${UPDATE}
-          from @rows($3: ${STATE}, ${EVENT}, u json) g where ${OURS}
+          from @each(${STATE}, ${EVENT}, u text) g where ${OURS}
           returning seq, g.t, g.y, g.e, g.a, g.p, g.tr, g.u),
-        told as (${INSERT_EVENTS} select t, seq, y, $2, e, a, p, tr from done where y is not null),
-        -- The doubt ends with the settle that tells how it went.
-        certain as (delete from doubts using done where doubts.seq = done.seq and doubts.lease = $1)
-        ${isCounted ? `, counted as (${countUsedSql(used, '$4')})` : ''}
+        told as (${INSERT_EVENTS} select t, seq, y, $2, e, a, p, tr from done where y is not null)
+        ${isCounted ? `, counted as (${countUsedSql(used, '$3')})` : ''}
         select seq from done`,
-      params: [lease, now, rowsParam(rows), ...(isCounted ? [steadyNow] : [])],
+      params: [lease, now, ...(isCounted ? [steadyNow] : [])],
+      rows,
     },
   ]
 }
@@ -140,6 +140,12 @@ function eventRow({ transition: { seq, event, attempt }, claim, tenantId, trace 
     p: event?.reported === true ? 1 : 0,
     tr: trace ?? undefined,
   }
+}
+
+/** As JSON; null: nothing is counted. */
+function usedOf(settlement: Settlement): string | null {
+  const rows = usedRows(settlement)
+  return rows.length === 0 ? null : rowsParam(rows)
 }
 
 function usedRows({ transition, limits }: Settlement) {

@@ -20,7 +20,7 @@ export const TABLES: readonly Table[] = [
   { name: 'upload_parts', key: ['upload', 'part'] },
   { name: 'events', key: ['id'] },
   { name: 'leases', key: ['id'] },
-  { name: 'doubts', key: ['seq', 'lease'] },
+  { name: 'doubts', key: ['lease', 'batch'] },
   { name: 'limit_scopes', key: ['scope'] },
   { name: 'limit_buckets', key: ['scope', 'span', 'slot'] },
   { name: 'rules', key: ['id'] },

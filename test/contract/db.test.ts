@@ -98,6 +98,19 @@ describe.each(dialects)('Db on %s', dialect => {
       expect(answered).toEqual(new Map(rows.map(({ n, s }) => [s, `n${n}`])))
     },
   )
+  it('whole numbers of its own rows cross to the last digit', async () => {
+    const numbers = [0, -1, 2 ** 32, -(2 ** 32) - 1, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER]
+    const [inserted] = await temp.db.write([
+      {
+        sql: `insert into meta (key, value) select 'number ' || cast(g.n as bigint), '' from @each(n bigint) g
+          where true returning key`,
+        params: [],
+        rows: numbers.map(n => ({ n })),
+      },
+    ])
+    expect(new Set(inserted!.map(row => row.key))).toEqual(new Set(numbers.map(n => `number ${n}`)))
+  })
+
   it('keys cross as one parameter, to the last digit; none is none', async () => {
     const keysOf = (keys: readonly number[]) =>
       temp.db.read({ sql: 'select g.key from @keys($1) g order by g.key', params: [keysParam(keys)] })

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { rowsParam } from '../../src/db/db.js'
+import { type Db, rowsParam } from '../../src/db/db.js'
 import { findMessage, ownersOf } from '../../src/messages/find.js'
 import { type ListFilter, listMessages } from '../../src/messages/list.js'
 import type { Message } from '../../src/messages/message.js'
@@ -192,6 +192,25 @@ describe.each(dialects)('reading messages on %s', dialect => {
       } while (before !== null)
       expect(seen).toEqual(Array.from({ length: 25 }, (_, i) => `p${24 - i}`))
     }
+  })
+
+  it('open ones that are the newest are found without gathering all that are open', async () => {
+    await put(Array.from({ length: 5 }, (_, i) => message('many', keys.many!, `open${i}`)))
+    const asked: string[] = []
+    const watched: Db = {
+      ...temp.db,
+      read(statement) {
+        asked.push(statement.sql)
+        return temp.db.read(statement)
+      },
+    }
+    const openOf = async (limit: number) => {
+      asked.length = 0
+      const page = await listMessages(watched, { tenantId: 'many', activeOnly: true, limit, before: null })
+      return { ids: page.messages.map(each => each.id), isGathered: asked.some(sql => sql.includes('union all')) }
+    }
+    expect(await openOf(2)).toEqual({ ids: ['open4', 'open3'], isGathered: false })
+    expect(await openOf(1000)).toMatchObject({ isGathered: true })
   })
 
   it('a content too long for a list is left out and told, with its subject', async () => {

@@ -2,15 +2,20 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Db } from '../../src/db/db.js'
+import type { Claimed } from '../../src/queue/claim.js'
 import {
   createFileJournal,
   createTableJournal,
   currentEpoch,
   type DoubtJournal,
 } from '../../src/queue/doubt-journal.js'
-import { openQueueRig, type QueueRig, SENT } from '../support/queue-rig.js'
+import { openQueueRig, type QueueRig, SENT, type TestAccount } from '../support/queue-rig.js'
 
 const ROTATE_AFTER = 200_000
+
+/** A claim of this message. */
+const of = (seq: number, claim = 1) => ({ seq, claim })
 
 describe('the doubt journal in a file', () => {
   let dir: string
@@ -34,8 +39,8 @@ describe('the doubt journal in a file', () => {
 
   it('what was appended is there for another process when append returns', async () => {
     const journal = journalAt()
-    journal.append(7, 1)
-    journal.append(7, 2)
+    journal.append(7, of(1))
+    journal.append(7, of(2))
     expect(await journalAt().read(7)).toEqual(new Set([1, 2]))
     expect(readFileSync(join(dir, 'mail.db-doubt.7.0'), 'utf8')).toBe('1\n2\n')
   })
@@ -46,28 +51,38 @@ describe('the doubt journal in a file', () => {
 
   it('a settled claim is no doubt; journalled again it is one again', async () => {
     const journal = journalAt()
-    for (const seq of [1, 2, 3]) journal.append(7, seq)
-    journal.settled(7, [1, 3])
+    for (const seq of [1, 2, 3]) journal.append(7, of(seq))
+    journal.settled(7, [of(1), of(3)])
     expect(await journalAt().read(7)).toEqual(new Set([2]))
-    journal.append(7, 3)
+    journal.append(7, of(3))
     expect(await journalAt().read(7)).toEqual(new Set([2, 3]))
     expect(readFileSync(join(dir, 'mail.db-doubt.7.0'), 'utf8')).toBe('1\n2\n3\n-1\n-3\n3\n')
   })
 
   it('settling what was never journalled, or under another lease, writes nothing', async () => {
     const journal = journalAt()
-    journal.settled(7, [1])
+    journal.settled(7, [of(1)])
     expect(files()).toEqual([])
-    journal.append(7, 1)
-    journal.settled(7, [2])
-    journal.settled(8, [1])
+    journal.append(7, of(1))
+    journal.settled(7, [of(2)])
+    journal.settled(8, [of(1)])
     expect(readFileSync(join(dir, 'mail.db-doubt.7.0'), 'utf8')).toBe('1\n')
+  })
+
+  it('the result of an earlier claim, told late, ends no doubt of a later one', async () => {
+    const journal = journalAt()
+    journal.append(7, of(1, 10))
+    journal.append(7, of(1, 11))
+    journal.settled(7, [of(1, 10)])
+    expect(await journalAt().read(7)).toEqual(new Set([1]))
+    journal.settled(7, [of(1, 11)])
+    expect(await journalAt().read(7)).toEqual(new Set())
   })
 
   it('each lease has its own files, also one whose number begins with another’s', async () => {
     const journal = journalAt()
-    journal.append(7, 1)
-    journal.append(71, 2)
+    journal.append(7, of(1))
+    journal.append(71, of(2))
     expect(await journalAt().read(7)).toEqual(new Set([1]))
     expect(await journalAt().read(71)).toEqual(new Set([2]))
     await journalAt().forget(7)
@@ -76,40 +91,40 @@ describe('the doubt journal in a file', () => {
 
   it('a new lease of the same process leaves the old one’s doubts to the rescuer', async () => {
     const journal = journalAt()
-    journal.append(7, 1)
-    journal.append(8, 1)
-    journal.settled(8, [1])
+    journal.append(7, of(1))
+    journal.append(8, of(1))
+    journal.settled(8, [of(1)])
     expect(await journalAt().read(7)).toEqual(new Set([1]))
     expect(await journalAt().read(8)).toEqual(new Set())
   })
 
   it('rotation keeps what is unsettled and drops the rest', async () => {
     const journal = journalAt()
-    journal.append(7, 1)
-    for (let seq = 2; seq <= ROTATE_AFTER / 2; seq += 1) journal.append(7, seq)
+    journal.append(7, of(1))
+    for (let seq = 2; seq <= ROTATE_AFTER / 2; seq += 1) journal.append(7, of(seq))
     journal.settled(
       7,
-      Array.from({ length: ROTATE_AFTER / 2 - 1 }, (_, i) => i + 2),
+      Array.from({ length: ROTATE_AFTER / 2 - 1 }, (_, i) => of(i + 2)),
     )
     expect(files()).toEqual(['mail.db-doubt.7.0'])
-    journal.append(7, 900_001)
-    journal.append(7, 900_002)
+    journal.append(7, of(900_001))
+    journal.append(7, of(900_002))
     expect(files()).toEqual(['mail.db-doubt.7.1'])
     expect(readFileSync(join(dir, 'mail.db-doubt.7.1'), 'utf8')).toBe('1\n900001\n900002\n')
     expect(await journalAt().read(7)).toEqual(new Set([1, 900_001, 900_002]))
-    journal.settled(7, [1])
+    journal.settled(7, [of(1)])
     expect(await journalAt().read(7)).toEqual(new Set([900_001, 900_002]))
   })
 
   it('a crash between the new file and the removal of the old one loses no doubt', async () => {
     const journal = journalAt()
-    journal.append(7, 1)
-    journal.append(7, 2)
-    journal.settled(7, [2])
+    journal.append(7, of(1))
+    journal.append(7, of(2))
+    journal.settled(7, [of(2)])
     // As rotation leaves it halfway: what is open stands in both.
     const next = createFileJournal(join(dir, 'next'))
-    next.append(7, 1)
-    next.append(7, 3)
+    next.append(7, of(1))
+    next.append(7, of(3))
     next.close()
     const { renameSync } = await import('node:fs')
     renameSync(join(dir, 'next-doubt.7.0'), join(dir, 'mail.db-doubt.7.1'))
@@ -125,116 +140,201 @@ describe('the doubt journal in a file', () => {
 
   it('forgetting removes the files, also of the lease being written, which may go on', async () => {
     const journal = journalAt()
-    journal.append(7, 1)
+    journal.append(7, of(1))
     await journal.forget(7)
     expect(files()).toEqual([])
-    journal.append(7, 2)
+    journal.append(7, of(2))
     expect(await journalAt().read(7)).toEqual(new Set([2]))
   })
 
   it('is for nobody else’s eyes', async () => {
     const { statSync } = await import('node:fs')
-    journalAt().append(7, 1)
+    journalAt().append(7, of(1))
     expect(statSync(join(dir, 'mail.db-doubt.7.0')).mode & 0o777).toBe(0o600)
   })
 
   it('a place that cannot be written makes append throw, so that the dot is not sent', () => {
-    expect(() => journalAt(join(dir, 'nowhere', 'mail.db')).append(7, 1)).toThrow(/ENOENT/)
+    expect(() => journalAt(join(dir, 'nowhere', 'mail.db')).append(7, of(1))).toThrow(/ENOENT/)
   })
 
   it.runIf(process.platform === 'linux')('a full disk makes append throw, and settled not', async () => {
     const { symlinkSync } = await import('node:fs')
     symlinkSync('/dev/full', join(dir, 'mail.db-doubt.7.0'))
     const journal = journalAt()
-    expect(() => journal.append(7, 1)).toThrow(/ENOSPC/)
-    expect(() => journal.settled(7, [1])).not.toThrow()
+    expect(() => journal.append(7, of(1))).toThrow(/ENOSPC/)
+    expect(() => journal.settled(7, [of(1)])).not.toThrow()
   })
 })
 
 describe('the doubt journal in a table', () => {
   let rig: QueueRig
+  let account: TestAccount
+  let lease: number
   beforeAll(async () => {
     rig = await openQueueRig('postgres')
   })
   beforeEach(async () => {
     await rig.clear()
-    await rig.lease({ id: 7 })
-    await rig.lease({ id: 8 })
+    account = await rig.account()
+    lease = await rig.lease()
   })
   afterAll(() => rig.temp.drop())
 
+  const newJournal = (db = rig.db) => createTableJournal(db, () => rig.now)
+  /** As another process reads it. */
+  const inDoubt = (of = lease) => newJournal().read(of)
+  const claims = async (count: number, under = lease) => {
+    await rig.add(account, count)
+    return rig.claim(account, under)
+  }
+  const seqs = (of: readonly Claimed[]) => new Set(of.map(each => each.seq))
+  const rowCount = async () => Number((await rig.rows('select count(*) as n from doubts'))[0]!.n)
+
   it('is there when append resolves', async () => {
-    const journal = createTableJournal(rig.db, () => rig.now)
-    await Promise.all([journal.append(7, 1), journal.append(7, 2), journal.append(8, 3)])
-    expect(await createTableJournal(rig.db, () => rig.now).read(7)).toEqual(new Set([1, 2]))
+    const journal = newJournal()
+    const other = await rig.lease()
+    const mine = await claims(2)
+    const theirs = await claims(1, other)
+    await Promise.all([...mine.map(each => journal.append(lease, each)), journal.append(other, theirs[0]!)])
+    expect(await inDoubt()).toEqual(seqs(mine))
+    expect(await inDoubt(other)).toEqual(seqs(theirs))
   })
 
-  it('what comes together goes in one statement', async () => {
+  it('what comes together goes in one statement and one row', async () => {
     let units = 0
-    const counting = createTableJournal(
-      {
-        ...rig.db,
-        writeRelaxed: unit => {
-          units += 1
-          return rig.db.writeRelaxed(unit)
-        },
+    const counting: Db = {
+      ...rig.db,
+      writeRelaxed: unit => {
+        units += 1
+        return rig.db.writeRelaxed(unit)
       },
-      () => rig.now,
-    )
-    await Promise.all(Array.from({ length: 50 }, (_, i) => counting.append(7, i)))
+    }
+    const journal = newJournal(counting)
+    const mine = await claims(50)
+    await Promise.all(mine.map(each => journal.append(lease, each)))
     expect(units).toBe(1)
-    expect((await counting.read(7)).size).toBe(50)
+    expect(await rowCount()).toBe(1)
+    expect(await inDoubt()).toEqual(seqs(mine))
   })
 
   it('under a lease that has ended nothing is written and no dot may be sent', async () => {
-    const journal = createTableJournal(rig.db, () => rig.now)
-    await rig.exec('update leases set until = 0 where id = 8')
-    const results = await Promise.allSettled([journal.append(7, 1), journal.append(8, 2)])
+    const journal = newJournal()
+    const ended = await rig.lease()
+    const mine = await claims(1)
+    const theirs = await claims(1, ended)
+    await rig.exec('update leases set until = 0 where id = $1', ended)
+    const results = await Promise.allSettled([journal.append(lease, mine[0]!), journal.append(ended, theirs[0]!)])
     expect(results.map(each => each.status)).toEqual(['fulfilled', 'rejected'])
-    expect(await journal.read(8)).toEqual(new Set())
+    expect(await inDoubt(ended)).toEqual(new Set())
+    expect(await inDoubt()).toEqual(seqs(mine))
   })
 
   it('appending twice is no error', async () => {
-    const journal = createTableJournal(rig.db, () => rig.now)
-    await journal.append(7, 1)
-    await Promise.all([journal.append(7, 1), journal.append(7, 1)])
-    expect(await journal.read(7)).toEqual(new Set([1]))
+    const journal = newJournal()
+    const [mine] = await claims(1)
+    await journal.append(lease, mine!)
+    await Promise.all([journal.append(lease, mine!), journal.append(lease, mine!)])
+    expect(await inDoubt()).toEqual(seqs([mine!]))
   })
 
   it('a database that is away rejects every append of the bunch, and the next ones are tried anew', async () => {
     let away = true
-    const journal = createTableJournal(
-      {
-        ...rig.db,
-        writeRelaxed: unit => (away ? Promise.reject(new Error('away')) : rig.db.writeRelaxed(unit)),
-      },
-      () => rig.now,
-    )
-    const results = await Promise.allSettled([journal.append(7, 1), journal.append(7, 2)])
+    const journal = newJournal({
+      ...rig.db,
+      writeRelaxed: unit => (away ? Promise.reject(new Error('away')) : rig.db.writeRelaxed(unit)),
+    })
+    const mine = await claims(3)
+    const results = await Promise.allSettled(mine.slice(0, 2).map(each => journal.append(lease, each)))
     expect(results.map(each => each.status)).toEqual(['rejected', 'rejected'])
     away = false
-    await journal.append(7, 3)
-    expect(await journal.read(7)).toEqual(new Set([3]))
+    await journal.append(lease, mine[2]!)
+    expect(await inDoubt()).toEqual(seqs(mine.slice(2)))
   })
 
-  it('the settle ends the doubt in its own transaction', async () => {
-    const journal = createTableJournal(rig.db, () => rig.now)
-    const account = await rig.account()
-    const lease = await rig.lease()
-    await rig.add(account, 2)
-    const claims = await rig.claim(account, lease)
-    for (const { seq } of claims) await journal.append(lease, seq)
-    await rig.settle([claims[0]!], SENT)
-    expect(await journal.read(lease)).toEqual(new Set([claims[1]!.seq]))
+  it('of claims that stand in one row, those settled are no doubt any more, whoever reads it and when', async () => {
+    const journal = newJournal()
+    const mine = await claims(3)
+    await Promise.all(mine.map(each => journal.append(lease, each)))
+    await rig.settle([mine[1]!], SENT)
+    expect(await inDoubt()).toEqual(seqs([mine[0]!, mine[2]!]))
+    await rig.settle([mine[0]!, mine[2]!], SENT)
+    expect(await inDoubt()).toEqual(new Set())
+  })
+
+  it('a message that went back and was claimed again under the same lease is in doubt only once journalled again', async () => {
+    const journal = newJournal()
+    const [first] = await claims(1)
+    await journal.append(lease, first!)
+    await rig.settle([first!], { ...SENT, verdicts: [] })
+    const [second] = await rig.claim(account, lease)
+    expect(second!.seq).toBe(first!.seq)
+    expect(await inDoubt()).toEqual(new Set())
+    await journal.append(lease, second!)
+    expect(await inDoubt()).toEqual(seqs([second!]))
+  })
+
+  it('rows whose claims are all over are removed by and by, one with a claim that is not stays', async () => {
+    const journal = newJournal()
+    const mine = await claims(80)
+    // Two a row; of each the second is settled later.
+    for (let i = 0; i < mine.length; i += 2) {
+      await Promise.all(mine.slice(i, i + 2).map(each => journal.append(lease, each)))
+    }
+    expect(await rowCount()).toBe(40)
+    const settle = async (some: readonly Claimed[]) => {
+      await rig.settle(some, SENT)
+      journal.settled(lease, some)
+    }
+    await settle(mine.filter((_, i) => i % 2 === 0))
+    const [next] = await claims(1)
+    await journal.append(lease, next!)
+    expect(await rowCount()).toBe(41)
+    await settle(mine.slice(0, 76).filter((_, i) => i % 2 === 1))
+    await journal.append(lease, next!)
+    // The two of which one claim each is open, and the last; the row before it is over by then.
+    expect(await rowCount()).toBe(4)
+    expect(await inDoubt()).toEqual(new Set([mine[77]!.seq, mine[79]!.seq, next!.seq]))
+  })
+
+  it('a result told late removes no row in which the message’s next claim stands', async () => {
+    const journal = newJournal()
+    const mine = await claims(40)
+    for (const each of mine) await journal.append(lease, each)
+    await rig.settle(mine, { ...SENT, verdicts: [] })
+    const again = await rig.claim(account, lease)
+    for (const each of again) await journal.append(lease, each)
+    journal.settled(lease, mine)
+    await journal.append(lease, again[0]!)
+    expect(await inDoubt()).toEqual(seqs(again))
+  })
+
+  it('rows that could not be removed are tried again', async () => {
+    let away = false
+    const journal = newJournal({
+      ...rig.db,
+      writeRelaxed: unit => (away ? Promise.reject(new Error('away')) : rig.db.writeRelaxed(unit)),
+    })
+    const mine = await claims(41)
+    for (const each of mine.slice(0, 40)) await journal.append(lease, each)
+    await rig.settle(mine.slice(0, 40), SENT)
+    journal.settled(lease, mine.slice(0, 40))
+    away = true
+    await expect(journal.append(lease, mine[40]!)).rejects.toThrow('away')
+    away = false
+    await journal.append(lease, mine[40]!)
+    expect(await rowCount()).toBe(1)
   })
 
   it('forgetting takes the lease’s entries only', async () => {
-    const journal = createTableJournal(rig.db, () => rig.now)
-    await journal.append(7, 1)
-    await journal.append(8, 1)
-    await journal.forget(7)
-    expect(await journal.read(7)).toEqual(new Set())
-    expect(await journal.read(8)).toEqual(new Set([1]))
+    const journal = newJournal()
+    const other = await rig.lease()
+    const mine = await claims(1)
+    const theirs = await claims(1, other)
+    await journal.append(lease, mine[0]!)
+    await journal.append(other, theirs[0]!)
+    await journal.forget(lease)
+    expect(await inDoubt()).toEqual(new Set())
+    expect(await inDoubt(other)).toEqual(seqs(theirs))
   })
 
   it('the epoch is the same for all who ask, until a crash of the server', async () => {

@@ -8,7 +8,6 @@ import { projectTurns } from '../../src/limits/store.js'
 import { freedAt, type Limit, RING } from '../../src/limits/windows.js'
 import type { Claimed } from '../../src/queue/claim.js'
 import { claimDue } from '../../src/queue/claim.js'
-import { createTableJournal } from '../../src/queue/doubt-journal.js'
 import { declareDead, takeLease } from '../../src/queue/lease.js'
 import { rescue } from '../../src/queue/rescue.js'
 import { settle } from '../../src/queue/settle.js'
@@ -148,7 +147,7 @@ describe.each(dialects)('limits on %s', dialect => {
     expect(await rig.claim(account, dying, { limits })).toHaveLength(3)
     rig.now += 10 * MINUTE
     expect(await claim(limits)).toHaveLength(0)
-    const journal = createTableJournal(rig.db, () => rig.now)
+    const journal = rig.journal()
     for (const dead of await declareDead(rig.db, rig.now, false)) {
       await rescue(
         {

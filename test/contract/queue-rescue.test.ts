@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Db } from '../../src/db/db.js'
-import { createFileJournal, createTableJournal, type DoubtJournal } from '../../src/queue/doubt-journal.js'
+import type { DoubtJournal } from '../../src/queue/doubt-journal.js'
 import { declareDead } from '../../src/queue/lease.js'
 import { type RescueDeps, rescue } from '../../src/queue/rescue.js'
 import { Stage } from '../../src/queue/stage.js'
@@ -15,7 +15,7 @@ describe.each(dialects)('rescue on %s', dialect => {
   let journal: DoubtJournal
   beforeAll(async () => {
     rig = await openQueueRig(dialect)
-    journal = newJournal()
+    journal = rig.journal()
   })
   beforeEach(async () => {
     await rig.clear()
@@ -27,13 +27,11 @@ describe.each(dialects)('rescue on %s', dialect => {
     await rig.temp.drop()
   })
 
-  const newJournal = () =>
-    dialect === 'sqlite' ? createFileJournal(rig.temp.url) : createTableJournal(rig.db, () => rig.now)
   const depsOf = (fields: Partial<RescueDeps> = {}): RescueDeps => ({
     db: rig.db,
     log: silentLog,
     // Another process's: it knows the journal only by what was written.
-    journal: newJournal(),
+    journal: rig.journal(),
     epoch: 'today',
     steadyNow: () => rig.now,
     settingsOf: async () => ({ policy: POLICY, limits: [] }),
@@ -66,7 +64,7 @@ describe.each(dialects)('rescue on %s', dialect => {
     const [retried] = await rig.add(account, 1)
     const [held] = await rig.add(holding, 1)
     const claims = [...(await rig.claim(account, lease)), ...(await rig.claim(holding, lease))]
-    for (const { seq } of claims) await journal.append(lease, seq)
+    for (const claimed of claims) await journal.append(lease, claimed)
     const settingsOf: RescueDeps['settingsOf'] = async key => ({
       policy: { ...POLICY, inDoubt: key === holding.key ? 'hold' : 'retry' },
       limits: [],
@@ -89,9 +87,9 @@ describe.each(dialects)('rescue on %s', dialect => {
   it('journalled and settled before the crash is no doubt of a later claim', async () => {
     await rig.add(account, 1)
     const [first] = await rig.claim(account, lease)
-    await journal.append(lease, first!.seq)
-    const settled = await rig.settle([first!], { ...SENT, verdicts: [] })
-    journal.settled(lease, settled)
+    await journal.append(lease, first!)
+    await rig.settle([first!], { ...SENT, verdicts: [] })
+    journal.settled(lease, [first!])
     expect(await rig.claim(account, lease)).toHaveLength(1)
     expect(await rescueAll()).toMatchObject([{ freed: 1, inDoubt: 0 }])
   })
@@ -130,7 +128,7 @@ describe.each(dialects)('rescue on %s', dialect => {
   it('of a deleted account the claims are freed by the fallback policy', async () => {
     const [id] = await rig.add(account, 1)
     const [claimed] = await rig.claim(account, lease)
-    await journal.append(lease, claimed!.seq)
+    await journal.append(lease, claimed!)
     await rescueAll({ settingsOf: async () => null, fallback: { ...POLICY, inDoubt: 'hold' } })
     expect(await rig.row(id!)).toMatchObject({ stage: Stage.doubt })
   })
@@ -138,7 +136,7 @@ describe.each(dialects)('rescue on %s', dialect => {
   it('a rescuer that dies halfway is followed by another, and nothing is freed twice', async () => {
     await rig.add(account, 600)
     const claims = await rig.claim(account, lease, { limit: 600 })
-    for (const { seq } of claims.slice(400)) await journal.append(lease, seq)
+    for (const claimed of claims.slice(400)) await journal.append(lease, claimed)
     let units = 0
     const dying: Db = {
       ...rig.db,
@@ -164,7 +162,7 @@ describe.each(dialects)('rescue on %s', dialect => {
   it('two rescuers at once free each claim once', async () => {
     await rig.add(account, 50)
     const claims = await rig.claim(account, lease)
-    for (const { seq } of claims) await journal.append(lease, seq)
+    for (const claimed of claims) await journal.append(lease, claimed)
     const [dead] = await die()
     await Promise.all([rescue(depsOf(), dead!, rig.now), rescue(depsOf(), dead!, rig.now)])
     expect(await rig.rows('select count(*) as n, max(attempts) as most from messages')).toEqual([{ n: 50, most: 1 }])
@@ -185,12 +183,12 @@ describe.each(dialects)('rescue on %s', dialect => {
   it('a rescuer leaves the journal for the next one until every claim is settled', async () => {
     await rig.add(account, 1)
     const [claimed] = await rig.claim(account, lease)
-    await journal.append(lease, claimed!.seq)
+    await journal.append(lease, claimed!)
     const [dead] = await die()
     const failing = depsOf({ settingsOf: async () => Promise.reject(new Error('away')) })
     await expect(rescue(failing, dead!, rig.now)).rejects.toThrow('away')
-    expect(await newJournal().read(lease)).toEqual(new Set([claimed!.seq]))
+    expect(await rig.journal().read(lease)).toEqual(new Set([claimed!.seq]))
     await rescue(depsOf(), dead!, rig.now)
-    expect(await newJournal().read(lease)).toEqual(new Set())
+    expect(await rig.journal().read(lease)).toEqual(new Set())
   })
 })

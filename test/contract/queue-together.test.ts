@@ -1,7 +1,6 @@
 /** Everything at once on one queue, and the books balanced at the end. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Limit } from '../../src/limits/windows.js'
-import { createTableJournal } from '../../src/queue/doubt-journal.js'
 import { expireDue, readyDue } from '../../src/queue/due.js'
 import { declareDead } from '../../src/queue/lease.js'
 import { cancelMessage, deleteMessages } from '../../src/queue/operate.js'
@@ -66,7 +65,7 @@ describe.each(dialects)('workers, clients, operators and rescuers on %s', dialec
       }
     }
     const tend = async (epoch: string) => {
-      const journal = createTableJournal(rig.db, () => rig.now)
+      const journal = rig.journal()
       while (submitting || (await openCount()) > 0) {
         if (!submitting) rig.now += 2_000
         await readyDue(rig.db, rig.now, 50)
@@ -108,6 +107,6 @@ describe.each(dialects)('workers, clients, operators and rescuers on %s', dialec
     expect(finals.filter(row => Number(row.n) !== 1 || row.type !== row.status)).toEqual([])
     // Nothing of what is gone was left behind but events of a life before.
     expect(await rig.rows('select seq from contents where seq not in (select seq from messages)')).toEqual([])
-    expect(await rig.rows('select seq from doubts')).toEqual([])
+    expect(await rig.rows('select lease from doubts')).toEqual([])
   }, 60_000)
 })

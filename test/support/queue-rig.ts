@@ -4,6 +4,7 @@ import { type Db, type Row, rowsParam } from '../../src/db/db.js'
 import type { Limit } from '../../src/limits/windows.js'
 import type { Message } from '../../src/messages/message.js'
 import { type Claimed, type ClaimRequest, claimDue, type Taken } from '../../src/queue/claim.js'
+import { createFileJournal, createTableJournal, type DoubtJournal } from '../../src/queue/doubt-journal.js'
 import { type EnqueueAnswer, enqueue } from '../../src/queue/enqueue.js'
 import { createKeptContents, type KeptContents } from '../../src/queue/kept-contents.js'
 import type { AttemptRecord, Outcome, RecipientVerdict } from '../../src/queue/outcome.js'
@@ -39,6 +40,8 @@ export interface QueueRig {
   claim(account: TestAccount, lease: number, fields?: Partial<ClaimRequest>): Promise<Taken[]>
   /** Settles claims with the outcome of `made`, counted against `limits`. Answers the seqs that were still ours. */
   settle(claims: readonly Claimed[], made: Outcome, limits?: readonly Limit[]): Promise<Set<number>>
+  /** The doubt journal as a process of its own has it. */
+  journal(): DoubtJournal
   row(id: string, tenantId?: string): Promise<Row>
   rows(sql: string, ...params: (string | number)[]): Promise<Row[]>
   exec(sql: string, ...params: (string | number | null)[]): Promise<void>
@@ -140,6 +143,7 @@ export async function openQueueRig(dialect: (typeof dialects)[number]): Promise<
         ? new Set()
         : settle(db, claims[0]!.lease, { now: rig.now, steadyNow: rig.now }, settlements)
     },
+    journal: () => (dialect === 'sqlite' ? createFileJournal(temp.url) : createTableJournal(db, () => rig.now)),
     async row(id, tenantId = 'acme') {
       const [row] = await rows('select * from messages where tenant_id = $1 and id = $2', tenantId, id)
       if (row === undefined) throw new Error(`no message ${id} of ${tenantId}`)

@@ -206,9 +206,12 @@ export const initial: readonly string[] = [
   )`,
   // The doubt journal of PostgreSQL: claims about to send their final dot. SQLite keeps it in a file.
   `create table doubts (
-    seq bigint not null,
     lease bigint not null,
-    primary key (seq, lease)
+    -- numbered by the process that holds the lease
+    batch bigint not null,
+    -- JSON [{k: seq, cl: claim}]
+    claims text not null,
+    primary key (lease, batch)
   )`,
   // What PostgreSQL may have lost of the doubt journal (written without waiting for the disk) it lost in a crash, and a
   // crash empties unlogged tables: as long as this row stands, nothing was lost.
