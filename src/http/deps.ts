@@ -18,6 +18,7 @@ import type { AccountBacklog } from '../queue/backlog.js'
 import type { WorkerLease } from '../queue/lease.js'
 import type { ReportBacklog } from '../reports/backlog.js'
 import type { SyncTest } from '../reports/test-endpoint.js'
+import type { KeyState } from '../sealing/rotate.js'
 import type { Tenant } from '../tenants/tenant.js'
 import type { Tracer } from '../tracing/tracer.js'
 import type { KnownVolumes } from '../volumes/known.js'
@@ -57,12 +58,20 @@ export interface HttpDeps {
   testSync(tenant: Tenant): Promise<SyncTest>
   /** Large files that were put out of their mails. */
   readonly files: LinkedFiles
+  readonly sealingKey: SealingKey
   /** Which volumes messages may name. */
   readonly knownVolumes: KnownVolumes
   /** A tenant was deleted: what this process keeps of it beside the database goes too. Never rejects. */
   tenantDeleted(id: string): Promise<void>
   /** Why a volume of this backend cannot work with this config; null: it can. */
   volumeProblem(backend: string, config: Readonly<Record<string, unknown>>, trusted: boolean): VolumeProblem | null
+}
+
+/** The key that seals secrets, and its change. */
+export interface SealingKey {
+  state(): Promise<KeyState>
+  /** Begins the change to the newest key or goes on with it, for a moment. Rejects with command_failed. */
+  rotate(): Promise<KeyState>
 }
 
 export interface LinkedFiles {

@@ -4,6 +4,7 @@
  */
 import { randomInt } from 'node:crypto'
 import { ConstraintViolated, type Db, type Row, rowsParam, type Statement } from '../db/db.js'
+import { keyFence } from '../db/key-fence.js'
 import type { Message } from '../messages/message.js'
 import { countOpenUpTo } from './open-rows.js'
 import { Cause, Stage } from './stage.js'
@@ -70,7 +71,8 @@ async function insert(db: Db, messages: readonly Message[], now: number): Promis
     x: message.expiresAt,
   }))
   const insertion = { params: [now, submission], rows }
-  const contents = contentsOf(messages, submission)
+  const keys = new Set(messages.flatMap(({ sealedWith }) => sealedWith ?? []))
+  const contents = [...contentsOf(messages, submission), ...[...keys].map(keyFence)]
   if (db.dialect === 'sqlite' && (await isDone(db.write([{ sql: INSERT, ...insertion }, ...contents])))) {
     return new Set(messages.map(message => keyOf(message.tenantId, message.id)))
   }
