@@ -1,5 +1,5 @@
 /** `npm run check:dependencies`: what is shipped may be shipped, and a check that could not be made says so. */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { isAllowed, licenceProblems, readAudit } from '../../checks/dependencies.js'
@@ -18,6 +18,13 @@ async function project(packages: Locked, installed: Readonly<Record<string, unkn
   }
   return dir
 }
+
+it('versions of dependencies are exact', () => {
+  const { dependencies, devDependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
+  const versions = Object.values<string>({ ...dependencies, ...devDependencies })
+  expect(versions.length).toBeGreaterThan(30)
+  expect(versions.filter(version => !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version))).toEqual([])
+})
 
 describe('licences', () => {
   it('of all that is installed with the service are allowed', () => {
