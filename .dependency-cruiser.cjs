@@ -8,7 +8,7 @@ const LEVELS = [
   ['main'],
   ['cli'],
   ['service'],
-  ['http', 'dashboard', 'delivery', 'reports', 'maintenance', 'backup', 'transfer'],
+  ['http', 'dashboard', 'delivery', 'reports', 'maintenance', 'backup', 'transfer', 'sealing'],
   ['messages'],
   ['accounts', 'tenants', 'volumes', 'rules', 'queue', 'offloads', 'attachments', 'mime', 'smtp', 'metrics', 'tracing'],
   // limits: below the queue, counting and claiming are one statement. oauth: below the accounts, which judge a grant by it.

@@ -6,11 +6,11 @@
 import { type Config, REMOTE_SOURCES } from './config.js'
 import * as kind from './config-values.js'
 
-type Grouped = Omit<Config, 'instance' | 'encryptionKey' | 'volumes' | 'volumeVariables'>
+type Grouped = Omit<Config, 'instance' | 'encryptionKeys' | 'volumes' | 'volumeVariables'>
 type GroupKey = { [G in keyof Grouped & string]: `${G}.${keyof Grouped[G] & string}` }[keyof Grouped & string]
 
 /** Path of a value in Config. Dialect and portMayMove are not set but follow from what is. */
-export type SettingKey = Exclude<GroupKey, 'database.dialect' | 'server.portMayMove'> | 'encryptionKey'
+export type SettingKey = Exclude<GroupKey, 'database.dialect' | 'server.portMayMove'> | 'encryptionKeys'
 
 type ValueOf<K> = K extends `${infer G}.${infer V}`
   ? G extends keyof Grouped
@@ -18,8 +18,8 @@ type ValueOf<K> = K extends `${infer G}.${infer V}`
       ? Grouped[G][V]
       : never
     : never
-  : K extends 'encryptionKey'
-    ? Config['encryptionKey']
+  : K extends 'encryptionKeys'
+    ? Config['encryptionKeys']
     : never
 
 export interface Setting<T = unknown> {
@@ -73,14 +73,14 @@ export const SETTINGS: { readonly [K in SettingKey]: Setting<ValueOf<K>> } = {
     ini: ['storage', 'min_free_mb'],
     about: 'below this much free disk submissions get 503 and no message is claimed',
   },
-  encryptionKey: {
-    kind: kind.encryptionKey,
+  encryptionKeys: {
+    kind: kind.encryptionKeys,
     default: null,
     defaultText: 'the key file of the instance folder',
     env: ['GMP_ENCRYPTION_KEY', 'MAIL_PROXY_ENCRYPTION_KEY'],
     ini: ['storage', 'encryption_key'],
     secret: true,
-    about: 'the key that seals stored secrets: 32 bytes in base64 or hexadecimal',
+    about: 'the key that seals stored secrets; while it is being replaced the old one and the new one',
   },
   'server.host': {
     kind: kind.hostName,

@@ -174,13 +174,19 @@ export const networks: ValueKind<readonly string[]> = {
   },
 }
 
-export const encryptionKey: ValueKind<Buffer> = {
-  expects: '32 bytes, as 64 hexadecimal digits or as base64 (openssl rand -base64 32)',
+/** One, or several with commas or white space between them. */
+export const encryptionKeys: ValueKind<readonly Buffer[]> = {
+  expects: '32 bytes, as 64 hexadecimal digits or as base64 (openssl rand -base64 32), or several of these with commas',
   parse(text) {
-    // 64 hexadecimal digits are base64 too, of 48 bytes: the length tells the two apart.
-    if (/^[0-9a-f]{64}$/i.test(text)) return Buffer.from(text, 'hex')
-    return /^[A-Za-z0-9+/_-]{43}=?$/.test(text) ? Buffer.from(text, 'base64') : undefined
+    const keys = text.split(/[\s,]+/).map(toKey)
+    return keys.length <= 10 && keys.every(key => key !== undefined) ? keys : undefined
   },
+}
+
+function toKey(text: string): Buffer | undefined {
+  // 64 hexadecimal digits are base64 too, of 48 bytes: the length tells the two apart.
+  if (/^[0-9a-f]{64}$/i.test(text)) return Buffer.from(text, 'hex')
+  return /^[A-Za-z0-9+/_-]{43}=?$/.test(text) ? Buffer.from(text, 'base64') : undefined
 }
 
 function toMs(text: string, { min, max }: Range): number | undefined {

@@ -90,8 +90,11 @@ export interface Config {
     readonly format: 'text' | 'json'
     readonly deliveryActivity: boolean
   }
-  /** 32 bytes; null: none given, the instance folder's key file decides. */
-  readonly encryptionKey: Buffer | null
+  /**
+   * Keys of 32 bytes that open stored secrets, the newest last; the database says which of them seals. null: none given,
+   * the instance folder's key file has them.
+   */
+  readonly encryptionKeys: readonly Buffer[] | null
   /** The lines of config.ini's [volumes] section as written: `volume.NAME.backend|config|account_id` → text. */
   readonly volumes: Readonly<Record<string, string>>
   /** The environment's values of the variables that those lines name as `${NAME}`; one that is not set is absent. */

@@ -133,7 +133,7 @@ describe('units', () => {
       fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), bytes => {
         const key = Buffer.from(bytes)
         for (const encoding of ['hex', 'base64', 'base64url'] as const) {
-          expect(load({ env: { GMP_ENCRYPTION_KEY: key.toString(encoding) } }).config.encryptionKey).toEqual(key)
+          expect(load({ env: { GMP_ENCRYPTION_KEY: key.toString(encoding) } }).config.encryptionKeys).toEqual([key])
         }
       }),
       { numRuns: 30 },
@@ -186,7 +186,7 @@ describe('a wrong value', () => {
 
   it('never shows a secret', () => {
     const secrets = SETTING_KEYS.filter(key => SETTINGS[key].secret)
-    expect(secrets).toContain('encryptionKey')
+    expect(secrets).toContain('encryptionKeys')
     for (const key of secrets) {
       const wrong = 's3cr\u0001et'
       const message = problem({ env: { [SETTINGS[key].env[0]!]: wrong } })

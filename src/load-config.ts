@@ -200,7 +200,7 @@ function build(
   const volumes = Object.fromEntries(ini.get('volumes') ?? [])
   const volumeVariables = variablesIn(Object.values(volumes), input.env)
   // The table's type covers every value of Config and those made here complete it.
-  return { ...groups, encryptionKey: values.get('encryptionKey'), volumes, volumeVariables } as unknown as Config
+  return { ...groups, encryptionKeys: values.get('encryptionKeys'), volumes, volumeVariables } as unknown as Config
 }
 
 /** Nothing but the variables that the texts name: the rest of the environment is nobody's business. */

@@ -2,7 +2,6 @@
  * The composition root: reads like a wiring diagram. createService opens nothing; start() does, in the order in which
  * things depend on each other, and stop() undoes it backwards.
  */
-import { hostname } from 'node:os'
 import type { FastifyInstance } from 'fastify'
 import type { Config } from './config.js'
 import type { Db } from './db/db.js'
@@ -102,7 +101,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   const state = { draining: false }
   const ground = await openGround(config, log, overrides, onStop)
   const { clock, db, steadyNow, sealer, guard, transport, settings, disk, lineage, attachments } = ground
-  const { accountsOf, tenantsOf, keptContents } = ground
+  const { accountsOf, tenantsOf, keptContents, holder, keyTeller } = ground
   const metrics = createServiceMetrics(config, ground, {
     sends: () => dispatcher.stats(),
     loops: () => loops,
@@ -205,7 +204,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     clock,
     log,
     steadyNow,
-    holder: `${hostname()} process ${process.pid}`,
+    holder,
     leaseMs: config.queue.leaseMs,
     journal,
     epoch: () => currentEpoch(db),
@@ -313,6 +312,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
         for (const each of [dispatchLoop, reportLoop, pauseLoop]) each.wake()
       })
   })
+  // Polled, for the key file may be on another machine than the one who changes the key.
+  const keyLoops = keyTeller === null ? [] : [loop('keys', 5_000, keyTeller.step)]
   // An API process dispatches nothing, yet it tells whether the scheduler is on.
   const settingsLoop = loop('settings', 1_000, async () => {
     await settings.refresh()
@@ -340,10 +341,10 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
       await leaseLoop.stop()
       await keeper.end()
     })
-    const housekeeping = [janitorLoop, diskLoop, lineageLoop, cacheLoop, fileLoop]
+    const housekeeping = [janitorLoop, diskLoop, lineageLoop, cacheLoop, fileLoop, ...keyLoops]
     for (const each of [dispatchLoop, reportLoop, pauseLoop, leaseLoop, ...housekeeping]) each.start()
   } else if (overrides.offline !== true) {
-    for (const each of [diskLoop, settingsLoop, lineageLoop]) each.start()
+    for (const each of [diskLoop, settingsLoop, lineageLoop, ...keyLoops]) each.start()
   }
   onStop(async () => {
     // A client that never reads its answer must not hold up the rest of the stop.

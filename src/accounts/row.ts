@@ -1,5 +1,6 @@
 /** Between the accounts table and the record: snake_case to camelCase, 0/1 to booleans, secrets sealed and opened. */
 import type { Row } from '../db/db.js'
+import { type SealedPlace, sealedColumn } from '../db/key-fence.js'
 import type { Sealer } from '../lib/sealer.js'
 import type { Account, AccountPause, AccountTrial } from './account.js'
 
@@ -120,7 +121,23 @@ export function accountFrom(row: Row, sealer: Sealer): Account {
 }
 
 export function sealImapPassword(sealer: Sealer, tenantId: string, id: string, password: string): string {
-  return sealer.seal(password, `account:${tenantId}/${id}:imap_password`)
+  return sealer.seal(password, imapPasswordContext(tenantId, id))
+}
+
+/** Where accounts have sealed values. */
+export const SEALED_IN_ACCOUNTS: readonly SealedPlace[] = [
+  sealedIn('password', passwordContext),
+  sealedIn('oauth2', oauth2Context),
+  sealedIn('imap_password', imapPasswordContext),
+]
+
+function sealedIn(column: string, context: (tenantId: string, id: string) => string): SealedPlace {
+  return sealedColumn(
+    // A change of the record carries the IMAP password over as it read it: it must find that it read an older version.
+    { table: 'accounts', key: 'key', first: 0, column, alsoSet: 'updated_at = updated_at + 1' },
+    ['tenant_id', 'id'],
+    row => context(row.tenant_id as string, row.id as string),
+  )
 }
 
 export function pauseFrom(row: Row): AccountPause | null {
@@ -140,8 +157,17 @@ function trialFrom(row: Row): AccountTrial | null {
   return { since: Number(row.pause_since), probes: Number(row.probes), resumedAt: Number(row.probe_at) }
 }
 
-const passwordContext = (tenantId: string, id: string) => `account:${tenantId}/${id}:password`
-const oauth2Context = (tenantId: string, id: string) => `account:${tenantId}/${id}:oauth2`
+function passwordContext(tenantId: string, id: string): string {
+  return `account:${tenantId}/${id}:password`
+}
+
+function oauth2Context(tenantId: string, id: string): string {
+  return `account:${tenantId}/${id}:oauth2`
+}
+
+function imapPasswordContext(tenantId: string, id: string): string {
+  return `account:${tenantId}/${id}:imap_password`
+}
 
 function flag(value: boolean | null): number | null {
   return value === null ? null : value ? 1 : 0

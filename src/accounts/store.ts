@@ -3,6 +3,7 @@
  * who change different fields at once do not undo each other.
  */
 import { type Db, type Row, rowsParam, type Statement } from '../db/db.js'
+import { writeSealed } from '../db/key-fence.js'
 import type { Refused } from '../lib/refused.js'
 import type { Sealer } from '../lib/sealer.js'
 import { changeOAuth, type OAuthPatch, type OAuthSettings, tokenUrlOf } from '../oauth/settings.js'
@@ -45,18 +46,22 @@ export async function saveAccount(
   given: AccountPatch,
   options: SaveOptions,
 ): Promise<Saved> {
-  const patch = { ...given }
-  if (typeof patch.imapPassword === 'string')
-    patch.imapPassword = sealImapPassword(sealer, tenantId, id, patch.imapPassword)
+  const { imapPassword, ...patch } = given
+  /** Sealed when it is written, with the key of then; the one there is is carried over as it stands. */
+  const withImapPassword = <T extends AccountSettings>(next: T): T => {
+    if (imapPassword === undefined) return next
+    const sealed = imapPassword === null ? null : sealImapPassword(sealer, tenantId, id, imapPassword)
+    return { ...next, imapPassword: sealed }
+  }
   for (;;) {
     const current = await getAccount(db, sealer, tenantId, id)
     if (current !== null) {
       const next = changed(current, patch, options)
-      const moved = options.trusted ? null : refuseMovedSecret(current, next, patch)
-      const refusal = moved ?? refuseLogin(next, patch)
+      const moved = options.trusted ? null : refuseMovedSecret(current, next, given)
+      const refusal = moved ?? refuseLogin(next, given)
       if (refusal !== null) return refusal
-      const results = await db.write([
-        replace(next, current, sealer, options.now),
+      const results = await writeSealed(db, sealer, () => [
+        replace(withImapPassword(next), current, sealer, options.now),
         ...onlyDefault(next),
         ...(current.oauth2 !== null && next.oauth2 === null ? [forgetToken(current.key)] : []),
       ])
@@ -66,9 +71,9 @@ export async function saveAccount(
     if (patch.host === undefined) return { kind: 'host_missing' }
     const blank = { ...BLANK, tenantId, id, host: patch.host, createdAt: options.now, updatedAt: options.now - 1 }
     const next = changed(blank, patch, options)
-    const refusal = refuseLogin(next, patch)
+    const refusal = refuseLogin(next, given)
     if (refusal !== null) return refusal
-    const [rows] = await db.write([insert(next, sealer), ...onlyDefault(next)])
+    const [rows] = await writeSealed(db, sealer, () => [insert(withImapPassword(next), sealer), ...onlyDefault(next)])
     if (rows!.length === 1) return { kind: 'created', key: Number(rows![0]!.key) }
     // Nothing inserted: the tenant is not there, or somebody was faster and the account is.
     const tenant = await db.read({ sql: 'select 1 from tenants where id = $1', params: [tenantId] })

@@ -9,10 +9,11 @@ import { pipeline } from 'node:stream/promises'
 import { DatabaseUnavailable } from '../db/db.js'
 import { lockAlone } from '../db/sqlite.js'
 import { openDriver } from '../db/sqlite-driver.js'
-import { loadKey } from '../lib/key-file.js'
+import { loadKeys, readKeys } from '../lib/key-file.js'
 import { makePrivateDirectory, readIfThere, syncPath, writePrivate } from '../lib/private-file.js'
 import { keyCheckValue } from '../lib/seal.js'
 import { hashToken } from '../lib/tokens.js'
+import type { Rotation } from '../sealing/rotation.js'
 import { CopyRefused, explainDisk } from './errors.js'
 import { type BackupContents, checkIntegrity, dropContents, FOLDER_FILES, readContents } from './file.js'
 import { freeName, keepAside } from './keep-aside.js'
@@ -23,8 +24,8 @@ export interface RestoreTarget {
   readonly path: string
   /** The instance folder. */
   readonly dir: string
-  /** The key that the configuration gives, which stands above the folder's. */
-  readonly key: Buffer | null
+  /** The keys that the configuration gives, which stand above the folder's. */
+  readonly keys: readonly Buffer[] | null
 }
 
 export interface Restored extends Waiting {
@@ -75,7 +76,7 @@ export async function restoreBackup(
     removeDraft(draft)
     const prepared = await prepare(file, draft)
     const label = `before-restore-${now.toISOString().replace(/[-:]|\.\d+/g, '')}`
-    const keys = placeFiles(dir, target.key, prepared)
+    const keys = placeFiles(dir, target.keys, prepared)
     const aside = await keepAside(path, freeName(`${path}.${label}`), () => renameSync(draft, path))
     syncPath(dirname(path))
     for (const { name, content } of keys.replaced) {
@@ -108,8 +109,8 @@ function removeDraft(draft: string): void {
 
 interface Prepared {
   readonly contents: BackupContents
-  /** Of the key that the secrets were sealed with; null: none was ever used. */
-  readonly keyCheck: string | null
+  /** Of the keys that its secrets are sealed with: two while the key was being changed, none before one was used. */
+  readonly keyChecks: readonly string[]
   /** Of the admin token that this database knows. */
   readonly tokenHash: string | null
   readonly waiting: Waiting
@@ -138,10 +139,20 @@ async function prepareCopy(file: string, draft: string): Promise<Prepared> {
     // It was marked when it was made. One without its mark was altered, and would send at once.
     if (meta('release_needed') === null) throw new CopyRefused(`${file} has lost the mark that keeps it from sending`)
     const waiting = waitingFrom(copy.prepare(WAITING_SQL).all()[0])
-    return { contents, keyCheck: meta('key_check'), tokenHash: meta('admin_token_hash'), waiting }
+    return {
+      contents,
+      keyChecks: neededKeys(meta('key_check'), meta('key_rotation')),
+      tokenHash: meta('admin_token_hash'),
+      waiting,
+    }
   } finally {
     copy.close()
   }
+}
+
+function neededKeys(check: string | null, rotation: string | null): readonly string[] {
+  const { from, finishedAt } = (rotation === null ? {} : JSON.parse(rotation)) as Partial<Rotation>
+  return [check, from !== undefined && finishedAt === null ? from : null].filter(each => each !== null)
 }
 
 interface Placed {
@@ -153,32 +164,31 @@ interface Placed {
 /** What the folder lacks is there before the database is: a service started in between would make a key of its own. */
 function placeFiles(
   dir: string,
-  configured: Buffer | null,
-  { contents: { files }, keyCheck, tokenHash }: Prepared,
+  configured: readonly Buffer[] | null,
+  { contents: { files }, keyChecks, tokenHash }: Prepared,
 ): Placed {
   const replaced: { name: string; content: string }[] = []
-  const opens = (key: Buffer | null) => keyCheck === null || (key !== null && keyCheckValue(key) === keyCheck)
-  const fits = opens(configured ?? folderKey(dir))
+  const opens = (keys: readonly Buffer[] | null) => {
+    const there = keys?.map(keyCheckValue) ?? []
+    return keyChecks.every(check => there.includes(check))
+  }
+  const fits = opens(configured ?? folderKeys(dir))
   for (const name of FOLDER_FILES) {
     const content = files[name]
     if (content === undefined) continue
     const there = readIfThere(join(dir, name))
     if (there === null) writePrivate(join(dir, name), content)
     // Exchanged only for what fits this database; the operator's config.ini never.
-    else if (name === 'key' && there !== content && !fits && opens(decode(content))) replaced.push({ name, content })
+    else if (name === 'key' && there !== content && !fits && opens(readKeys(content))) replaced.push({ name, content })
     else if (name === 'token' && there !== content && tokenHash === hashToken(content.trim()))
       replaced.push({ name, content })
   }
-  return { hasKey: fits || (configured === null && files.key !== undefined && opens(decode(files.key))), replaced }
+  return { hasKey: fits || (configured === null && files.key !== undefined && opens(readKeys(files.key))), replaced }
 }
 
-function decode(key: string): Buffer {
-  return Buffer.from(key.trim(), 'base64')
-}
-
-function folderKey(dir: string): Buffer | null {
+function folderKeys(dir: string): readonly Buffer[] | null {
   try {
-    return loadKey(dir)
+    return loadKeys(dir)
   } catch {
     // A file that holds no key: the backup's may take its place.
     return null

@@ -16,6 +16,7 @@ import { addMessages } from './commands/messages/messages.js'
 import { addMigrate } from './commands/migrate.js'
 import { addRestart } from './commands/restart.js'
 import { addRestore } from './commands/restore.js'
+import { addRotateKey } from './commands/rotate-key.js'
 import { addRules } from './commands/rules/rules.js'
 import { addRunNow } from './commands/run-now.js'
 import { addServe } from './commands/serve.js'
@@ -110,6 +111,7 @@ export function instanceProgram(place: Place): Command {
   addCommandLog(program, place)
   addConfig(program, place)
   addToken(program, io, instance)
+  addRotateKey(program, io, instance)
   addMigrate(program, io, instance)
   addBackup(program, io, instance)
   addRestore(program, io, instance)

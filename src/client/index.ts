@@ -4,7 +4,15 @@ export type { CallOptions, ClientOptions, RetryOptions } from './call.js'
 export { createClient, type MailProxyClient } from './client.js'
 export type { BatchOptions, Stats, Status, Suspension } from './commands.js'
 export { type ClientCode, MailProxyError } from './error.js'
-export type { CommandFilter, ExportedCommand, InstanceInput, LoggedCommand, Rule, RuleInput } from './instance.js'
+export type {
+  CommandFilter,
+  ExportedCommand,
+  InstanceInput,
+  LoggedCommand,
+  Rule,
+  RuleInput,
+  SealingKey,
+} from './instance.js'
 export type {
   AttachmentInput,
   Attempt,

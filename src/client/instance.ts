@@ -46,6 +46,28 @@ export interface InstanceInput {
   bounce_return_path?: string | null
 }
 
+/** Keys are named by ids that tell nothing of them. */
+export interface SealingKey {
+  sealing_key: string
+  /** Of this process: the one that a change is to. */
+  newest_key: string
+  known_keys: string[]
+  /** null: the key was never changed. */
+  rotation: {
+    from_key: string
+    to_key: string
+    started_at: string
+    /** null: not finished. */
+    finished_at: string | null
+    resealed: number
+    /** Values that no key opens: those secrets have to be set again. */
+    unreadable: number
+    at: string | null
+  } | null
+  /** All on this database; empty on SQLite. */
+  processes: { process: string; keys: string[]; seconds_ago: number }[]
+}
+
 export interface CommandFilter {
   tenant_id?: string
   /** Unix seconds, inclusive. */
@@ -108,6 +130,14 @@ export const instanceCalls = (call: Call) => {
     async reloadBounce(options?: CallOptions): Promise<void> {
       await call({ method: 'POST', path: '/instance/reload-bounce', body: {}, repeatable: true }, options)
     },
+
+    /** Which key seals stored secrets, and how far its change is. */
+    getSealingKey: (options?: CallOptions): Promise<SealingKey> =>
+      call({ method: 'GET', path: '/instance/sealing-key', repeatable: true }, options),
+
+    /** Begins the change to the newest key or goes on with it, for about two seconds: repeat until `finished_at` is set. */
+    rotateSealingKey: (options?: CallOptions): Promise<SealingKey> =>
+      call({ method: 'POST', path: '/instance/sealing-key/rotate', body: {}, repeatable: true }, options),
 
     /** State-changing commands, newest first. */
     async commandLog(

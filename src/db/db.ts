@@ -48,6 +48,14 @@ export class DatabaseFull extends DatabaseUnavailable {
   override name = 'DatabaseFull'
 }
 
+/**
+ * Secrets in the unit were sealed with a key that has been replaced (key-fence.ts): nothing of it was written. Sealed
+ * anew it may be written.
+ */
+export class SealingKeyChanged extends DatabaseUnavailable {
+  override name = 'SealingKeyChanged'
+}
+
 /** A row stands against a unique key, or lacks another that it refers to: nothing of the unit was written. SQLite only. */
 export class ConstraintViolated extends Error {
   override name = 'ConstraintViolated'

@@ -3,8 +3,9 @@
  */
 import pg from 'pg'
 import type { Log } from '../lib/log.js'
-import { DatabaseFull, DatabaseUnavailable, type Db, type Row, type Statement } from './db.js'
+import { DatabaseFull, DatabaseUnavailable, type Db, type Row, SealingKeyChanged, type Statement } from './db.js'
 import { createExpander, type DialectOptions, eachColumns } from './dialect.js'
+import { isKeyFence } from './key-fence.js'
 import { asArrays } from './postgres-arrays.js'
 import { runUnit } from './postgres-unit.js'
 
@@ -12,6 +13,7 @@ const CHANNEL = 'gmp_wake'
 /** A deadlock or a serialization failure undid the unit wholly; the same unit may simply be sent again. */
 const UNDONE = new Set(['40001', '40P01'])
 const MAX_TRIES = 8
+const NOT_NULL = '23502'
 /** By any number that no other advisory lock has. */
 const ONE_AT_A_TIME: Statement = { sql: 'select pg_advisory_xact_lock(7304112)', params: [] }
 /** Of its transaction alone, which SET LOCAL would refuse: it is none that BEGIN began. */
@@ -70,7 +72,7 @@ export async function openPostgres(url: string, options: PostgresOptions): Promi
     } catch (error) {
       const known = asError(error)
       // A connection whose state is unknown is thrown away; after an error of the database it is as before the unit.
-      if (known instanceof DatabaseUnavailable) broken = known
+      if (known instanceof DatabaseUnavailable && !(known instanceof SealingKeyChanged)) broken = known
       throw known
     } finally {
       client.release(broken)
@@ -136,6 +138,7 @@ async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
 /** SQLSTATE classes of a server that is away, going away or out of room: 08 connection, 53 resources, 57P shutdown. */
 function asError(error: unknown, connecting = false): Error {
   const { code, message } = error as { code?: string; message: string }
+  if (code === NOT_NULL && isKeyFence(message)) return new SealingKeyChanged(message, { cause: error })
   const away =
     connecting ||
     code === undefined ||

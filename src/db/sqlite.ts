@@ -12,9 +12,11 @@ import {
   type Param,
   type Row,
   type Rows,
+  SealingKeyChanged,
   type Statement,
 } from './db.js'
 import { createExpander, EACH_ROWS, eachColumns } from './dialect.js'
+import { isKeyFence } from './key-fence.js'
 import { openDriver, type SqliteConnection } from './sqlite-driver.js'
 import type { WireAnswer, WireRequest, WireRows, WireStatement, WireUnit } from './sqlite-worker.js'
 
@@ -202,6 +204,6 @@ const CONSTRAINT = 19
 
 function asError({ message, code }: { message: string; code: number | null }): Error {
   if (code === FULL) return new DatabaseFull(message)
-  if (code === CONSTRAINT) return new ConstraintViolated(message)
+  if (code === CONSTRAINT) return isKeyFence(message) ? new SealingKeyChanged(message) : new ConstraintViolated(message)
   return code !== null && PASSING.has(code) ? new DatabaseUnavailable(message) : new Error(message)
 }

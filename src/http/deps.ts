@@ -19,6 +19,7 @@ import type { KeptContents } from '../queue/kept-contents.js'
 import type { WorkerLease } from '../queue/lease.js'
 import type { ReportBacklog } from '../reports/backlog.js'
 import type { SyncTest } from '../reports/test-endpoint.js'
+import type { KeyState } from '../sealing/rotate.js'
 import type { Tenant } from '../tenants/tenant.js'
 import type { Tracer } from '../tracing/tracer.js'
 import type { KnownVolumes } from '../volumes/known.js'
@@ -60,12 +61,20 @@ export interface HttpDeps {
   readonly files: LinkedFiles
   /** Contents that this process claims itself; absent or null: it keeps none. */
   readonly keptContents?: KeptContents | null
+  readonly sealingKey: SealingKey
   /** Which volumes messages may name. */
   readonly knownVolumes: KnownVolumes
   /** A tenant was deleted: what this process keeps of it beside the database goes too. Never rejects. */
   tenantDeleted(id: string): Promise<void>
   /** Why a volume of this backend cannot work with this config; null: it can. */
   volumeProblem(backend: string, config: Readonly<Record<string, unknown>>, trusted: boolean): VolumeProblem | null
+}
+
+/** The key that seals secrets, and its change. */
+export interface SealingKey {
+  state(): Promise<KeyState>
+  /** Begins the change to the newest key or goes on with it, for a moment. Rejects with command_failed. */
+  rotate(): Promise<KeyState>
 }
 
 export interface LinkedFiles {

@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { ConfigError } from './errors.js'
-import { loadKey, loadOrMakeKey } from './key-file.js'
+import { addKey, loadKeys, loadOrMakeKeys, setAsideOtherKeys } from './key-file.js'
 import { createPrivate, readIfThere, writePrivate } from './private-file.js'
+import { keyIdOf } from './seal.js'
 
 let dir: string
 beforeEach(() => {
@@ -14,18 +15,32 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
 it('makes the key once, for the owner alone', () => {
   const folder = join(dir, 'new')
-  expect(loadKey(folder)).toBeNull()
-  const key = loadOrMakeKey(folder)
-  expect(key).toHaveLength(32)
-  expect(loadOrMakeKey(folder)).toEqual(key)
-  expect(loadKey(folder)).toEqual(key)
+  expect(loadKeys(folder)).toBeNull()
+  const key = loadOrMakeKeys(folder)
+  expect(key.map(each => each.length)).toEqual([32])
+  expect(loadOrMakeKeys(folder)).toEqual(key)
+  expect(loadKeys(folder)).toEqual(key)
   expect(statSync(join(folder, 'key')).mode & 0o777).toBe(0o600)
   expect(statSync(folder).mode & 0o777).toBe(0o700)
 })
 
+it('takes a new key behind the others, and sets the others aside', () => {
+  const [first] = loadOrMakeKeys(dir)
+  addKey(dir)
+  const [again, second] = loadKeys(dir)!
+  expect(again).toEqual(first)
+  expect(second).not.toEqual(first)
+  expect(() => setAsideOtherKeys(dir, '00000000')).toThrow(ConfigError)
+  const [aside] = setAsideOtherKeys(dir, keyIdOf(second!))
+  expect(loadKeys(dir)).toEqual([second])
+  expect(readIfThere(aside!)).toBe(`${first!.toString('base64')}\n`)
+  expect(statSync(aside!).mode & 0o777).toBe(0o600)
+  expect(setAsideOtherKeys(dir, keyIdOf(second!))).toEqual([])
+})
+
 it('refuses a damaged key and does not replace it', () => {
   writeFileSync(join(dir, 'key'), 'c2hvcnQ=\n')
-  expect(() => loadOrMakeKey(dir)).toThrow(ConfigError)
+  expect(() => loadOrMakeKeys(dir)).toThrow(ConfigError)
   expect(readIfThere(join(dir, 'key'))).toBe('c2hvcnQ=\n')
 })
 

@@ -20,9 +20,10 @@ export class SealError extends Error {
 export function createSealer(key: Buffer): Sealer {
   if (key.length !== KEY_BYTES) throw new RangeError(`a sealing key has ${KEY_BYTES} bytes, not ${key.length}`)
   const own = Buffer.from(key)
-  const keyId = derive(own, 'genro-mail-proxy key id').slice(0, 8)
+  const keyId = keyIdOf(own)
   return {
     keyId,
+    keyCheck: keyCheckValue(own),
     seal(plain, context) {
       const nonce = randomBytes(NONCE_BYTES)
       const cipher = createCipheriv('aes-256-gcm', own, nonce, { authTagLength: TAG_BYTES })
@@ -52,7 +53,20 @@ export function createSealer(key: Buffer): Sealer {
         throw altered(context)
       }
     },
+    async renew() {
+      throw new SealError('the database has another key for sealing secrets')
+    },
   }
+}
+
+/** Eight hexadecimal digits that name a key and tell nothing about it. */
+export function keyIdOf(key: Buffer): string {
+  return derive(key, 'genro-mail-proxy key id').slice(0, 8)
+}
+
+/** The id of the key that a sealed value names; null: it is no sealed value. */
+export function sealedWith(text: string): string | null {
+  return isSealed(text) ? text.slice(PREFIX.length + 1, PREFIX.length + 9) : null
 }
 
 /** True for a text that seal() made; a value from before sealing is not. */

@@ -4,6 +4,7 @@
  * sending it again is harmless because ids are idempotency keys.
  */
 import type { Db } from '../db/db.js'
+import { sealedAnew } from '../db/key-fence.js'
 import type { Clock } from '../lib/clock.js'
 import { AppError } from '../lib/errors.js'
 import { gather } from '../lib/gather.js'
@@ -254,16 +255,23 @@ async function acceptUnit(
     taken.push(each)
     last.set(keyOf(tenantId, parsed.id), each)
   }
-  const entries: Entry[] = []
+  const stored: Taken[] = []
   for (const each of taken) {
-    const { parsed, tenantId, account, most } = each
+    const { parsed, tenantId } = each
     // Of two equal ids the last content wins: that of the other would lie there for nobody.
     const isLast = last.get(keyOf(tenantId, parsed.id)) === each
-    const stored = parsed.uploads.size === 0 || !isLast ? parsed : await storeUploads(deps, parsed)
-    entries.push({ message: toMessage(stored, tenantId, account, deps.sealer, submitter, options.trace), most })
+    const withUploads = parsed.uploads.size === 0 || !isLast ? parsed : await storeUploads(deps, parsed)
+    stored.push({ ...each, parsed: withUploads })
   }
 
-  const answers = entries.length === 0 ? [] : await queue.enqueue(entries)
+  let entries: Entry[] = []
+  const answers = await sealedAnew(deps.sealer, async () => {
+    entries = stored.map(({ parsed, tenantId, account, most }) => ({
+      message: toMessage(parsed, tenantId, account, deps.sealer, submitter, options.trace),
+      most,
+    }))
+    return entries.length === 0 ? [] : queue.enqueue(entries)
+  })
   let queued = 0
   let urgent = 3
   for (const [at, answer] of answers.entries()) {
@@ -358,6 +366,8 @@ function toMessage(
   submitter: Submitter,
   trace?: string | null,
 ): Message {
+  const own = submitter.kind === 'tenant' ? tenants(parsed.content) : parsed.content
+  const content = sealAttachmentAuth(own, tenantId, sealer)
   return {
     tenantId,
     id: parsed.id,
@@ -368,11 +378,8 @@ function toMessage(
     notBefore: parsed.notBefore,
     expiresAt: parsed.expiresAt,
     envelope: parsed.envelope,
-    content: sealAttachmentAuth(
-      submitter.kind === 'tenant' ? tenants(parsed.content) : parsed.content,
-      tenantId,
-      sealer,
-    ),
+    content,
+    ...(content === own ? {} : { sealedWith: sealer.keyCheck }),
     trace,
   }
 }

@@ -78,6 +78,8 @@ export interface Message {
   readonly expiresAt: number | null
   readonly envelope: Envelope
   readonly content: Content
+  /** Check value of the key that something in the content was sealed with; absent: nothing was. */
+  readonly sealedWith?: string
   /** traceparent of the request that brought it; absent or null: there are no traces. */
   readonly trace?: string | null
 }

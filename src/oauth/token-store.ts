@@ -3,6 +3,7 @@
  * one claims the row first, so that of many instances one uses a refresh token that may be good for a single use.
  */
 import type { Db, Row, Statement } from '../db/db.js'
+import { SEALED_PAGE, type SealedPlace, writeSealed } from '../db/key-fence.js'
 import type { Sealer } from '../lib/sealer.js'
 
 export interface KeptToken {
@@ -76,7 +77,7 @@ export function createTokenStore(db: Db, sealer: Sealer): TokenStore {
       return account.length === 0 ? 'gone' : 'taken'
     },
     async put({ key, context }, version, token) {
-      const [rows] = await db.write([
+      const [rows] = await writeSealed(db, sealer, () => [
         {
           sql: `update access_tokens set token = $3, version = version + 1, asking_until = 0
             where account_key = $1 and version = $2 returning version`,
@@ -95,6 +96,27 @@ export function createTokenStore(db: Db, sealer: Sealer): TokenStore {
     },
   }
 }
+
+/** The associated data under which the tokens of an account are sealed and opened. */
+export function accessTokenContext(tenantId: string, accountId: string): string {
+  return `account:${tenantId}/${accountId}:access_token`
+}
+
+/** Where tokens are sealed. */
+export const SEALED_IN_TOKENS: readonly SealedPlace[] = [
+  {
+    table: 'access_tokens',
+    key: 'account_key',
+    first: 0,
+    column: 'token',
+    page: `select t.account_key as at, t.token as text, a.tenant_id, a.id
+      from access_tokens t join accounts a on a.key = t.account_key
+      where t.account_key > $1 order by t.account_key limit ${SEALED_PAGE}`,
+    values: ({ text, tenant_id, id }) => [
+      { sealed: text as string, context: accessTokenContext(tenant_id as string, id as string) },
+    ],
+  },
+]
 
 /** Removes what was kept for an account whose settings were removed, if the change before it in its unit came about. */
 export function forgetToken(accountKey: number): Statement {

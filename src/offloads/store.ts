@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import type { NewOffload, Offload, OffloadStore } from '../attachments/offload/offloader.js'
 import { type Db, type Row, rowsParam, type Statement } from '../db/db.js'
+import { type SealedPlace, sealedColumn, writeSealed } from '../db/key-fence.js'
 import type { Sealer } from '../lib/sealer.js'
 
 /** A file and the store it lies in. */
@@ -33,7 +34,10 @@ export async function claimOffload(
     const current = await isCurrent(db, sealer, store)
     if (known !== null && current) return known
     const id = randomBytes(16).toString('base64url')
-    await db.write([...(current ? [] : [saveStore(store, sealer)]), insert(id, path(id), store, file, now)])
+    await writeSealed(db, sealer, () => [
+      ...(current ? [] : [saveStore(store, sealer)]),
+      insert(id, path(id), store, file, now),
+    ])
   }
 }
 
@@ -142,6 +146,13 @@ export async function pruneStores(db: Db): Promise<void> {
     },
   ])
 }
+
+/** Where stores have sealed values. */
+export const SEALED_IN_OFFLOADS: readonly SealedPlace[] = [
+  sealedColumn({ table: 'offload_stores', key: 'digest', first: '', column: 'settings' }, [], row =>
+    contextOf(row.at as string),
+  ),
+]
 
 const WITH_STORE = `select o.id, o.path, o.filename, o.mime_type, o.size, o.expires_at, o.state,
   o.store, s.tenant_id, s.settings from offloads o join offload_stores s on s.digest = o.store`

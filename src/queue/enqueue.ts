@@ -4,6 +4,7 @@
  */
 import { randomInt } from 'node:crypto'
 import { ConstraintViolated, type Db, type Row, rowsParam, type Statement } from '../db/db.js'
+import { keyFence } from '../db/key-fence.js'
 import type { Message } from '../messages/message.js'
 import type { KeptContents } from './kept-contents.js'
 import { countOpenUpTo } from './open-rows.js'
@@ -89,7 +90,11 @@ function insertNew(
     const number = isLater(message, now) ? null : kept?.keep(message, texts[at]!.length)
     submissions[at] = number ?? submissions[at]!
   }
-  return db.write([rowsOf(INSERT, messages, submissions, now), ...contentsOf(messages, submissions, texts)])
+  return db.write([
+    rowsOf(INSERT, messages, submissions, now),
+    ...contentsOf(messages, submissions, texts),
+    ...fencesOf(messages),
+  ])
 }
 
 function insertOrReplace(
@@ -110,7 +115,13 @@ function insertOrReplace(
     },
     upsert,
     ...contentsOf(messages, submissions, texts),
+    ...fencesOf(messages),
   ])
+}
+
+/** What secrets in contents were sealed with has to be what seals now. */
+function fencesOf(messages: readonly Message[]): Statement[] {
+  return [...new Set(messages.flatMap(({ sealedWith }) => sealedWith ?? []))].map(keyFence)
 }
 
 function isLater({ notBefore }: Message, now: number): boolean {

@@ -8,7 +8,7 @@ import type { Sealer } from '../lib/sealer.js'
 import { scopeOf, tokenUrlOf } from '../oauth/settings.js'
 import { createTokenEndpoint } from '../oauth/token-endpoint.js'
 import { createTokenSource, type TokenOwner } from '../oauth/token-source.js'
-import { createTokenStore } from '../oauth/token-store.js'
+import { accessTokenContext, createTokenStore } from '../oauth/token-store.js'
 import type { AccessTokens } from '../smtp/access-tokens.js'
 
 export interface AccessTokenDeps {
@@ -52,7 +52,7 @@ function ownerOf({ key, tenantId, id, oauth2, oauth2Trusted }: Account): TokenOw
     key,
     tenantId,
     accountId: id,
-    context: `account:${tenantId}/${id}:access_token`,
+    context: accessTokenContext(tenantId, id),
     grant: {
       tokenUrl,
       // The presets are what they are, whoever chose one.

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { type AttachmentCache, createAttachmentCache } from '../attachments/cache.js'
 import { type AttachmentFetcher, createAttachmentFetcher } from '../attachments/fetch.js'
 import { createHttpSource } from '../attachments/http-source.js'
-import { isSigned } from '../attachments/offload/link.js'
+import { isSigned, type LinkKeys } from '../attachments/offload/link.js'
 import { createOffloader, type Offloader, type OffloadStore, storeFor } from '../attachments/offload/offloader.js'
 import { openStore } from '../attachments/stores/open-store.js'
 import type { Store } from '../attachments/stores/store.js'
@@ -37,7 +37,7 @@ export interface AttachmentDeps {
   readonly log: Log
   readonly guard: NetworkGuard
   /** Signs links to files. */
-  readonly linkKey: Buffer
+  readonly linkKeys: LinkKeys
 }
 
 export interface Attachments {
@@ -64,7 +64,7 @@ const MOST_STORES = 200
 const ORIGINS_MS = 1_000
 
 export function createAttachments(config: Config, deps: AttachmentDeps): Attachments {
-  const { db, sealer, clock, log, guard, linkKey } = deps
+  const { db, sealer, clock, log, guard, linkKeys } = deps
   const { timeoutMs } = config.attachments
   const spoolDir = config.attachments.spoolDir ?? join(config.instance.dir ?? tmpdir(), 'spool')
   makeDirectory(spoolDir, 'GMP_SPOOL_DIR')
@@ -113,7 +113,7 @@ export function createAttachments(config: Config, deps: AttachmentDeps): Attachm
 
   const offloader = createOffloader({
     clock,
-    linkKey,
+    linkKeys,
     guard,
     table: {
       claim: (store, file, path) => claimOffload(db, sealer, store, file, path, clock.now()),
@@ -123,7 +123,7 @@ export function createAttachments(config: Config, deps: AttachmentDeps): Attachm
   })
 
   const files: LinkedFiles = {
-    isSigned: (path, signature) => isSigned(path, signature, linkKey),
+    isSigned: (path, signature) => isSigned(path, signature, linkKeys.all()),
     async find(id) {
       const found = await findOffload(db, sealer, id)
       if (found === null) return null

@@ -2,6 +2,7 @@
  * What the loops and the API stand on: the database with its clocks and keys, the records kept in memory, the way to
  * SMTP servers, the attachments. Opened in the order in which these need each other.
  */
+import { hostname } from 'node:os'
 import type { Account } from '../accounts/account.js'
 import { loadAccounts } from '../accounts/store.js'
 import type { Config } from '../config.js'
@@ -12,10 +13,11 @@ import { createSettings, type Settings } from '../delivery/settings.js'
 import { type Clock, systemClock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 import { createNetworkGuard, type NetworkGuard } from '../lib/network-guard.js'
-import type { Sealer } from '../lib/sealer.js'
 import { createKeptContents, type KeptContents } from '../queue/kept-contents.js'
 import { beginScheduler } from '../queue/suspension.js'
 import { listRules } from '../rules/store.js'
+import type { Keyring } from '../sealing/keyring.js'
+import { createKeyTeller, type KeyTeller } from '../sealing/teller.js'
 import { createTransport } from '../smtp/pool.js'
 import type { MailTransport } from '../smtp/transport.js'
 import { ensureDefaultTenant, loadTenants } from '../tenants/store.js'
@@ -45,11 +47,15 @@ export interface GroundOptions {
 export interface Ground {
   /** When this process began, epoch ms. */
   readonly startedAt: number
+  /** Host and process, for people. */
+  readonly holder: string
   readonly clock: WatchedClock
   readonly db: Db
   /** Leases and limits run on it: on SQLite it cannot jump. */
   readonly steadyNow: () => number
-  readonly sealer: Sealer
+  readonly sealer: Keyring
+  /** null: no other process can be on this database. */
+  readonly keyTeller: KeyTeller | null
   readonly guard: NetworkGuard
   readonly transport: MailTransport
   readonly settings: Settings
@@ -85,7 +91,12 @@ export async function openGround(
   const unknownBoot = { id: null, uptimeMs: 0 }
   const boot = options.boot ?? (options.clock === undefined ? systemBoot() : unknownBoot)
   const steadyNow = await openSteadyClock(db, clock, boot)
-  const { sealer, linkKey } = await openKeys(db, config)
+  const sealer = await openKeys(db, config)
+  const holder = `${hostname()} process ${process.pid}`
+  const shared = db.dialect === 'postgres' && options.offline !== true
+  const keyTeller = shared ? createKeyTeller({ db, clock, ring: sealer, holder, steadyNow }) : null
+  await keyTeller?.say()
+  if (keyTeller !== null) onStop(() => keyTeller.end())
   await beginScheduler(db, config.scheduler.active)
   await ensureDefaultTenant(db, clock.now())
   const volumeLines = { lines: config.volumes, variables: config.volumeVariables }
@@ -116,7 +127,7 @@ export async function openGround(
   })
   await settings.refresh()
   const works = options.offline !== true && config.server.role !== 'api'
-  const attachments = createAttachments(config, { db, sealer, clock, log, guard, linkKey })
+  const attachments = createAttachments(config, { db, sealer, clock, log, guard, linkKeys: sealer.linkKeys })
   onStop(() => attachments.close())
   return {
     startedAt,
@@ -124,6 +135,8 @@ export async function openGround(
     db,
     steadyNow,
     sealer,
+    holder,
+    keyTeller,
     guard,
     transport,
     settings,

@@ -10,6 +10,7 @@ import type { Log } from '../lib/log.js'
 import type { Loop } from '../lib/loop.js'
 import { VERSION } from '../lib/version.js'
 import type { Metrics } from '../metrics/metrics.js'
+import { keyState, rotate } from '../sealing/rotate.js'
 import { type MailTransport, SmtpFailure } from '../smtp/transport.js'
 import { createKnownVolumes } from '../volumes/known.js'
 import { readDiagnostics } from './diagnostics.js'
@@ -25,9 +26,11 @@ export interface HttpParts extends Pick<HttpDeps, 'wake' | 'tracer' | 'testSync'
 }
 
 export function httpDeps(config: Config, log: Log, ground: Ground, parts: HttpParts): HttpDeps {
-  const { db, clock, sealer, settings, steadyNow, disk, attachments, transport, startedAt, keptContents } = ground
+  const { db, clock, sealer, settings, steadyNow, disk, attachments, transport, startedAt } = ground
+  const { keptContents, keyTeller } = ground
   const { wake, tracer, metrics, loops, isDraining, testSync } = parts
   const testRoom = createTestRoom()
+  const rotation = { db, clock, ring: sealer, steadyNow, tell: keyTeller?.say ?? null }
   return {
     config,
     db,
@@ -52,6 +55,10 @@ export function httpDeps(config: Config, log: Log, ground: Ground, parts: HttpPa
     freeDiskMb: () => disk.freeMb(),
     files: attachments.files,
     keptContents,
+    sealingKey: {
+      state: () => keyState(rotation),
+      rotate: () => rotate(rotation, ROTATE_MS),
+    },
     knownVolumes: createKnownVolumes({ db, clock, forgotten: attachments.forgetOrigins }),
     volumeProblem,
     loops: () => loops().map(each => each.progress()),
@@ -62,6 +69,9 @@ export function httpDeps(config: Config, log: Log, ground: Ground, parts: HttpPa
     probeAccount: account => testRoom.during(account.tenantId, () => probe(transport, account)),
   }
 }
+
+/** How long a request to change the sealing key works before it answers how far it is, ms. */
+const ROTATE_MS = 2_000
 
 async function probe(transport: MailTransport, account: Account): Promise<AccountTest> {
   const conversation: string[] = []

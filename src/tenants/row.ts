@@ -1,5 +1,6 @@
 /** Between the tenants table and the record: snake_case to camelCase, 0/1 to booleans, secrets sealed and opened. */
 import type { Row } from '../db/db.js'
+import { type SealedPlace, sealedColumn } from '../db/key-fence.js'
 import type { Sealer } from '../lib/sealer.js'
 import type { ClientAuth, LargeFileConfig, Tenant } from './tenant.js'
 
@@ -74,9 +75,28 @@ export function tenantFrom(row: Row, sealer: Sealer): Tenant {
   }
 }
 
-const authContext = (id: string) => `tenant:${id}:client_auth`
-const largeFilesContext = (id: string) => `tenant:${id}:large_file_config`
-const signingContext = (id: string) => `tenant:${id}:signing_secrets`
+/** Where tenants have sealed values. */
+export const SEALED_IN_TENANTS: readonly SealedPlace[] = [
+  sealedIn('client_auth', authContext),
+  sealedIn('large_file_config', largeFilesContext),
+  sealedIn('signing_secrets', signingContext),
+]
+
+function sealedIn(column: string, context: (id: string) => string): SealedPlace {
+  return sealedColumn({ table: 'tenants', key: 'id', first: '', column }, [], row => context(row.at as string))
+}
+
+function authContext(id: string): string {
+  return `tenant:${id}:client_auth`
+}
+
+function largeFilesContext(id: string): string {
+  return `tenant:${id}:large_file_config`
+}
+
+function signingContext(id: string): string {
+  return `tenant:${id}:signing_secrets`
+}
 
 function numberOrNull(value: unknown): number | null {
   return value === null ? null : Number(value)

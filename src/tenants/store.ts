@@ -3,6 +3,7 @@
  * who change different fields at once do not undo each other.
  */
 import { type Db, rowsParam, type Statement } from '../db/db.js'
+import { writeSealed } from '../db/key-fence.js'
 import type { Refused } from '../lib/refused.js'
 import type { Sealer } from '../lib/sealer.js'
 import { newToken } from '../lib/tokens.js'
@@ -40,7 +41,7 @@ export async function createTenant(
   if ('kind' in tenant) return tenant
   const key = newToken()
   try {
-    await db.write([insertTenant(tenant, sealer), insertKey(id, key, options.now, null)])
+    await writeSealed(db, sealer, () => [insertTenant(tenant, sealer), insertKey(id, key, options.now, null)])
   } catch (error) {
     // Somebody else made it in between; the unit left nothing behind.
     if (await tenantExists(db, id)) return { kind: 'taken' }
@@ -62,7 +63,7 @@ export async function updateTenant(
     if (current === null) return { kind: 'no_tenant' }
     const next = changeTenant(current, patch, options)
     if ('kind' in next) return next
-    const [rows] = await db.write([replaceTenant(next, current.updatedAt, sealer)])
+    const [rows] = await writeSealed(db, sealer, () => [replaceTenant(next, current.updatedAt, sealer)])
     if (rows!.length === 1) return { kind: 'changed' }
   }
 }

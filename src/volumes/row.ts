@@ -1,5 +1,6 @@
 /** Between the volumes table and the record: the whole config is sealed, bound to its owner and name. */
 import type { Row } from '../db/db.js'
+import { type SealedPlace, sealedColumn } from '../db/key-fence.js'
 import type { Sealer } from '../lib/sealer.js'
 import type { Volume } from './volume.js'
 
@@ -48,6 +49,13 @@ export function placeFrom(row: Row): Pick<Volume, 'tenantId' | 'accountId' | 'na
     name: row.name as string,
   }
 }
+
+/** Where volumes have sealed values. */
+export const SEALED_IN_VOLUMES: readonly SealedPlace[] = [
+  sealedColumn({ table: 'volumes', key: 'key', first: 0, column: 'config' }, ['tenant_id', 'account_id', 'name'], row =>
+    configContext(placeFrom(row)),
+  ),
+]
 
 // No id and no name holds a slash, so every place has its own context.
 function configContext({ tenantId, accountId, name }: Pick<Volume, 'tenantId' | 'accountId' | 'name'>): string {

@@ -5,6 +5,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import { type Db, rowsParam, type Statement } from '../db/db.js'
+import { writeSealed } from '../db/key-fence.js'
 import type { Sealer } from '../lib/sealer.js'
 import { placeFrom, VOLUME_FIELDS, volumeFrom, volumeRow } from './row.js'
 import type { Volume } from './volume.js'
@@ -44,11 +45,12 @@ export async function saveVolume(
     if (current !== null) {
       // Always later than before: it tells one version of the record from the next.
       const next = { ...current, ...content, updatedAt: Math.max(now, current.updatedAt + 1) }
-      const [rows] = await db.write([replace(next, current, sealer)])
+      const [rows] = await writeSealed(db, sealer, () => [replace(next, current, sealer)])
       if (rows!.length === 1) return 'changed'
       continue
     }
-    const [rows] = await db.write([insert({ ...pick(place), ...content, createdAt: now, updatedAt: now }, sealer)])
+    const made = { ...pick(place), ...content, createdAt: now, updatedAt: now }
+    const [rows] = await writeSealed(db, sealer, () => [insert(made, sealer)])
     if (rows!.length === 1) return 'created'
     // Nothing inserted: the owner is not there, or somebody was faster and the volume is.
     if (!(await ownerExists(db, place))) return 'no_owner'

@@ -42,7 +42,7 @@ function open(): Attachments {
     clock,
     log: silentLog,
     guard,
-    linkKey: Buffer.alloc(32),
+    linkKeys: { current: () => Buffer.alloc(32), all: () => [Buffer.alloc(32)] },
   })
   onTestFinished(() => made.close())
   return made

@@ -212,6 +212,9 @@ describe('the client and the description of the API', () => {
     await admin.updateInstance({ name: 'the test' })
     expect(await admin.getInstance()).toMatchObject({ name: 'the test' })
     await admin.reloadBounce()
+    const { sealing_key, newest_key, rotation } = await admin.getSealingKey()
+    expect([newest_key, rotation]).toEqual([sealing_key, null])
+    await expect(admin.rotateSealingKey()).rejects.toMatchObject({ code: 'command_failed' })
     expect((await admin.commandLog({ tenant_id: 'shop', endpoint_filter: 'pause', limit: 5 }))[0]).toMatchObject({
       endpoint: 'pauseAccount',
       response_status: 200,

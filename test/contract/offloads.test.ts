@@ -43,7 +43,7 @@ describe.each(dialects)('offloads, on %s', dialect => {
     const { db } = temp
     return createOffloader({
       clock,
-      linkKey: Buffer.alloc(32),
+      linkKeys: { current: () => Buffer.alloc(32), all: () => [Buffer.alloc(32)] },
       guard: createNetworkGuard({ allowPrivate: false, allowed: [] }),
       table: {
         claim: (place, given, path) => claimOffload(db, sealer, place, given, path, clock.now()),

@@ -122,7 +122,7 @@ describe('make-secrets.sh', () => {
       dialect: 'postgres',
       url: `postgresql://mail_proxy:${password}@postgres/mail_proxy`,
     })
-    expect(config.encryptionKey).toHaveLength(32)
+    expect(config.encryptionKeys?.[0]).toHaveLength(32)
     expect(config.server.role).toBe('worker')
   })
 })

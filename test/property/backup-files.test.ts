@@ -32,7 +32,7 @@ async function restore(octets: Buffer): Promise<'restored' | 'refused'> {
   writeFileSync(file, octets)
   writeFileSync(path, 'the one before')
   try {
-    await restoreBackup(file, { path, dir, key: null }, { replace: true, now: new Date(0) })
+    await restoreBackup(file, { path, dir, keys: null }, { replace: true, now: new Date(0) })
     return 'restored'
   } catch (error) {
     if (!(error instanceof CopyRefused)) throw error

@@ -142,11 +142,11 @@ describe('a signed link', () => {
         expect(url.href).toBe(signedLink('https://files.test/files', path, KEY))
         expect(url.pathname.split('/').map(decodeURIComponent)).toEqual(['', 'files', 'abc', filename])
         const signature = url.searchParams.get('signature')!
-        expect(isSigned(path, signature, KEY)).toBe(true)
-        expect(isSigned({ ...path, expires: expires + 1 }, signature, KEY)).toBe(false)
-        expect(isSigned({ ...path, filename: `${filename}x` }, signature, KEY)).toBe(false)
-        expect(isSigned({ ...path, id: 'abd' }, signature, KEY)).toBe(false)
-        expect(isSigned(path, signature, Buffer.alloc(32, 4))).toBe(false)
+        expect(isSigned(path, signature, [KEY])).toBe(true)
+        expect(isSigned({ ...path, expires: expires + 1 }, signature, [KEY])).toBe(false)
+        expect(isSigned({ ...path, filename: `${filename}x` }, signature, [KEY])).toBe(false)
+        expect(isSigned({ ...path, id: 'abd' }, signature, [KEY])).toBe(false)
+        expect(isSigned(path, signature, [Buffer.alloc(32, 4)])).toBe(false)
       }),
     )
   })

@@ -61,6 +61,10 @@ export interface HttpAppOptions {
   readonly routes?: readonly Routes[]
 }
 
+async function noKeys(): Promise<never> {
+  throw new Error('the sealing key needs a whole service')
+}
+
 export async function openHttpApp(
   dialect: (typeof dialects)[number],
   { env = {}, flags = {}, routes }: HttpAppOptions = {},
@@ -108,6 +112,7 @@ export async function openHttpApp(
       throw new Error('diagnostics need a whole service')
     },
     testSync: async () => ({ ok: false, url: null, durationMs: 0, error: 'no reporter here' }),
+    sealingKey: { state: noKeys, rotate: noKeys },
     knownVolumes: createKnownVolumes({ db: temp.db, clock }),
     volumeProblem,
     tenantDeleted: async () => {},

@@ -13,6 +13,13 @@ export interface LinkedPath {
   readonly expires: number
 }
 
+/** What signs links, and tells those it has signed: also those signed before the key was replaced. */
+export interface LinkKeys {
+  /** For new links. */
+  current(): Buffer
+  all(): readonly Buffer[]
+}
+
 /** From the key that seals secrets, so that nothing more has to be kept (HKDF, RFC 5869). */
 export function deriveLinkKey(sealingKey: Buffer): Buffer {
   return Buffer.from(hkdfSync('sha256', sealingKey, Buffer.alloc(0), 'genro-mail-proxy file links', 32))
@@ -24,11 +31,14 @@ export function signedLink(base: string, path: LinkedPath, key: Buffer): string 
   return `${base}/${id}/${encoded(filename)}?expires=${expires}&signature=${signatureOf(path, key)}`
 }
 
-/** Takes the same time for every signature of the right length. */
-export function isSigned(path: LinkedPath, signature: string, key: Buffer): boolean {
+/** Signed with one of the keys. Takes the same time for every signature of the right length. */
+export function isSigned(path: LinkedPath, signature: string, keys: readonly Buffer[]): boolean {
   const given = Buffer.from(signature)
-  const right = Buffer.from(signatureOf(path, key))
-  return given.length === right.length && timingSafeEqual(given, right)
+  const fits = keys.map(key => {
+    const right = Buffer.from(signatureOf(path, key))
+    return given.length === right.length && timingSafeEqual(given, right)
+  })
+  return fits.includes(true)
 }
 
 /** Part of a path and of a URL that nobody has to quote; the recipient's reader saves it under the true name. */

@@ -11,7 +11,7 @@ import type { AttachmentContent } from '../../mime/attachment-part.js'
 import { AttachmentFailure } from '../failure.js'
 import { KEYS, valuesOf } from '../stores/settings.js'
 import { MAX_LINK_MS, type Store } from '../stores/store.js'
-import { safeFilename, signedLink } from './link.js'
+import { type LinkKeys, safeFilename, signedLink } from './link.js'
 import { largeFileSettings, type Place, placeOf, problemOfLargeFiles } from './settings.js'
 
 /** A place and whose it is: enough to open it again when the tenant has long been deleted. */
@@ -74,7 +74,7 @@ export interface FileLinkMade {
 export interface OffloaderDeps {
   readonly clock: Clock
   readonly table: OffloadTable
-  readonly linkKey: Buffer
+  readonly linkKeys: LinkKeys
   readonly guard: NetworkGuard
   storeOf(store: OffloadStore): Promise<Store>
 }
@@ -87,7 +87,7 @@ export interface Offloader {
 /** Times a file may be taken away by its removal while it is uploaded. */
 const MOST_TRIES = 3
 
-export function createOffloader({ clock, table, linkKey, guard, storeOf }: OffloaderDeps): Offloader {
+export function createOffloader({ clock, table, linkKeys, guard, storeOf }: OffloaderDeps): Offloader {
   /** What this process is putting out, by content. It covers the look at the row, or some would upload once more. */
   const flights = new Map<string, { readonly done: Promise<Offload>; readonly signal: AbortSignal }>()
 
@@ -153,7 +153,7 @@ export function createOffloader({ clock, table, linkKey, guard, storeOf }: Offlo
     if (base !== null) {
       const expires = Math.floor(expiresAt / 1000)
       const link = { id, filename: path.slice(id.length + 1), expires }
-      return { url: signedLink(base, link, linkKey), until: expires * 1000 }
+      return { url: signedLink(base, link, linkKeys.current()), until: expires * 1000 }
     }
     const until = Math.min(expiresAt, clock.now() + MAX_LINK_MS)
     const url = await store.link(path, filename, until)

@@ -33,7 +33,7 @@ export function addBackup(program: Command, io: CliIo, instance: string): void {
       if (config.database.dialect === 'postgres')
         throw new CliError(postgresWords(config, nameOf(instance, now, 'dump')))
       if (!databaseMayExist(config)) throw new CliError('there is no database yet')
-      const keySource = sources.get('encryptionKey') ?? 'default'
+      const keySource = sources.get('encryptionKeys') ?? 'default'
       const files = options.withoutKey
         ? {}
         : filesOf(dir, { ownKey: keySource === 'default', ownConfig: !io.env.GMP_CONFIG })

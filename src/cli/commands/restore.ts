@@ -25,7 +25,7 @@ export function addRestore(program: Command, io: CliIo, instance: string): void 
     .action(async (given: string, options: RestoreOptions) => {
       const file = resolve(given)
       const { files } = await readBackup(file)
-      const { database, encryptionKey, instance: own } = settingsAfterwards(io, instance, files['config.ini'])
+      const { database, encryptionKeys, instance: own } = settingsAfterwards(io, instance, files['config.ini'])
       if (database.dialect === 'postgres') {
         throw new CliError(
           'the configuration of this instance names PostgreSQL: restore there with pg_restore, or bring this backup back under another instance name and transfer it',
@@ -34,7 +34,7 @@ export function addRestore(program: Command, io: CliIo, instance: string): void 
       if (own.dir === null) throw new CliError('the instance has no folder')
       const restored = await restoreBackup(
         file,
-        { path: database.url, dir: own.dir, key: encryptionKey },
+        { path: database.url, dir: own.dir, keys: encryptionKeys },
         { replace: options.force === true, now: new Date() },
       )
       show(io, options, restored, () => asText(restored, instance))

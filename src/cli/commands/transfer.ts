@@ -78,7 +78,7 @@ interface Answer extends Transferred {
 function asText(answer: Answer, config: Config, instance: string): string {
   const { rows, tables, seconds, from, to, waiting, in_flight, held, reports } = answer
   const key =
-    config.encryptionKey === null ? `the file ${config.instance.dir}/key` : 'GMP_ENCRYPTION_KEY, as configured'
+    config.encryptionKeys === null ? `the file ${config.instance.dir}/key` : 'GMP_ENCRYPTION_KEY, as configured'
   const start = instance === DEFAULT_INSTANCE ? 'mail-proxy serve' : `mail-proxy start ${instance}`
   return `${[
     `${rows} rows of ${Object.keys(tables).length} tables are in ${to} and were compared, ${seconds} s`,

@@ -251,6 +251,16 @@ export const initial: readonly string[] = [
     response_status bigint not null
   )`,
   'create index command_log_at on command_log(at)',
+  // Which sealing keys each process has; PostgreSQL only. One not seen for a while has ended.
+  `create table key_holders (
+    id bigint primary key,
+    holder text not null,
+    -- ids of keys, each with a space before and behind it
+    keys text not null,
+    seen_at bigint not null
+  )`,
+  // Always empty: what is put here fails, and undoes a unit whose secrets were sealed with a key that was replaced.
+  'create table key_fence (never smallint not null)',
   // Attachment stores. Without a tenant all may use it; without an account all accounts of its tenant.
   `create table volumes (
     key @identity,

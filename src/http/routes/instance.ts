@@ -1,6 +1,7 @@
 /** The instance's own settings. The API token that is set here replaces the admin token. */
-import { Type } from '@fastify/type-provider-typebox'
+import { type Static, Type } from '@fastify/type-provider-typebox'
 import { AppError } from '../../lib/errors.js'
+import type { KeyState } from '../../sealing/rotate.js'
 import { readAdminTokenHash, setAdminToken } from '../admin-token.js'
 import type { Routes } from '../app.js'
 import { changeInstance, readInstance } from '../instance.js'
@@ -27,7 +28,56 @@ const InstanceUpdate = Type.Object(
 
 const tags = ['instance']
 
-export const instanceRoutes: Routes = (app, { config, db, sealer, clock, wake, startedAt }) => {
+const KeyId = Type.String({ pattern: '^[0-9a-f]{8}$' })
+const SealingKeyState = Type.Object(
+  {
+    ok: Type.Literal(true),
+    sealing_key: KeyId,
+    newest_key: KeyId,
+    known_keys: Type.Array(KeyId),
+    rotation: Type.Union([
+      Type.Object({
+        from_key: KeyId,
+        to_key: KeyId,
+        started_at: Type.String(),
+        finished_at: Type.Union([Type.String(), Type.Null()]),
+        resealed: Type.Integer(),
+        unreadable: Type.Integer(),
+        at: Type.Union([Type.String(), Type.Null()]),
+      }),
+      Type.Null(),
+    ]),
+    processes: Type.Array(
+      Type.Object({ process: Type.String(), keys: Type.Array(KeyId), seconds_ago: Type.Integer() }),
+    ),
+  },
+  { title: 'SealingKeyState' },
+)
+
+function keyRecord({ sealing, newest, known, rotation, place, holders }: KeyState): Static<typeof SealingKeyState> {
+  return {
+    ok: true,
+    sealing_key: sealing,
+    newest_key: newest,
+    known_keys: [...known],
+    rotation: rotation && {
+      from_key: rotation.fromId,
+      to_key: rotation.toId,
+      started_at: isoTime(rotation.startedAt),
+      finished_at: rotation.finishedAt === null ? null : isoTime(rotation.finishedAt),
+      resealed: rotation.resealed,
+      unreadable: rotation.unreadable,
+      at: place,
+    },
+    processes: holders.map(({ holder, keys, ageMs }) => ({
+      process: holder,
+      keys: [...keys],
+      seconds_ago: Math.max(0, Math.round(ageMs / 1000)),
+    })),
+  }
+}
+
+export const instanceRoutes: Routes = (app, { config, db, sealer, clock, wake, startedAt, sealingKey }) => {
   app.get(
     '/instance',
     {
@@ -97,6 +147,33 @@ export const instanceRoutes: Routes = (app, { config, db, sealer, clock, wake, s
       wake.settings()
       return { ok: true as const }
     },
+  )
+
+  app.get(
+    '/instance/sealing-key',
+    {
+      config: { access: 'admin' },
+      schema: {
+        tags,
+        summary: 'Which key seals secrets, and how far its change is; keys are named by ids that tell nothing of them',
+        response: { 200: SealingKeyState },
+      },
+    },
+    async () => keyRecord(await sealingKey.state()),
+  )
+
+  app.post(
+    '/instance/sealing-key/rotate',
+    {
+      config: { access: 'admin', audit: 'rotateKey' },
+      schema: {
+        tags,
+        summary:
+          'Begin the change to the newest key, or go on with it for about two seconds; repeat until it is finished',
+        response: { 200: SealingKeyState },
+      },
+    },
+    async () => keyRecord(await sealingKey.rotate()),
   )
 
   app.post(
