@@ -104,9 +104,13 @@ export async function openHttpApp(
     probeAccount: account => http.probe(account),
     files: { isSigned: () => false, find: async () => null },
     loops: () => [],
-    diagnostics: async () => {
-      throw new Error('diagnostics need a whole service')
-    },
+    diagnostics: async () => ({
+      now: clock.now(),
+      database: { dialect, roundTripMs: 0, aheadMs: 0 },
+      workers: [],
+      backlog: [],
+      reports: [],
+    }),
     testSync: async () => ({ ok: false, url: null, durationMs: 0, error: 'no reporter here' }),
     knownVolumes: createKnownVolumes({ db: temp.db, clock }),
     volumeProblem,
