@@ -81,9 +81,9 @@ describe('tokens', () => {
 
   it('GMP_API_TOKEN is the admin token, and the API cannot change it', async () => {
     expect((await http.call('GET', '/tenants', admin)).status).toBe(200)
-    const answer = await http.call('PUT', '/instance', { ...admin, body: { api_token: 'another' } })
+    const answer = await http.call('PUT', '/instance', { ...admin, body: { api_token: 'another-token' } })
     expect([answer.status, answer.body.code]).toEqual([400, 'command_failed'])
-    expect((await http.call('GET', '/tenants', { token: 'another' })).status).toBe(401)
+    expect((await http.call('GET', '/tenants', { token: 'another-token' })).status).toBe(401)
   })
 
   it('GMP_METRICS_TOKEN protects the metrics', async () => {

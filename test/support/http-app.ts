@@ -14,10 +14,12 @@ import { ensureDefaultTenant } from '../../src/tenants/store.js'
 import { NO_TRACING } from '../../src/tracing/tracer.js'
 import { createKnownVolumes } from '../../src/volumes/known.js'
 import { createFakeClock, type FakeClock } from './fake-clock.js'
+import { learnSecrets } from './output.js'
+import { testSecret } from './secrets.js'
 import { silentLog } from './silent-log.js'
 import { type dialects, openTempDb, type TempDb } from './temp-db.js'
 
-export const ADMIN = 'admin-token-of-the-tests'
+export const ADMIN = testSecret('admin-token')
 
 export interface Asked {
   readonly token?: string | null
@@ -32,6 +34,7 @@ export interface HttpApp {
   readonly sealer: Sealer
   /** Lines of the log at ERROR. */
   readonly errors: string[]
+  readonly warnings: string[]
   /** Names of the wake hints, in order. */
   readonly hints: string[]
   /** What the process says of itself; a test may change it. */
@@ -69,6 +72,7 @@ export async function openHttpApp(
   const clock = createFakeClock()
   const sealer = createSealer(randomBytes(32))
   const errors: string[] = []
+  const warnings: string[] = []
   const hints: string[] = []
   const process = {
     schedulerActive: true,
@@ -84,7 +88,17 @@ export async function openHttpApp(
     config,
     db: temp.db,
     clock,
-    log: { ...silentLog, error: message => void errors.push(message) },
+    log: {
+      ...silentLog,
+      error(message, fields) {
+        errors.push(message)
+        silentLog.error(message, fields)
+      },
+      warning(message, fields) {
+        warnings.push(message)
+        silentLog.warning(message, fields)
+      },
+    },
     sealer,
     wake: {
       queue: () => void hints.push('queue'),
@@ -123,10 +137,12 @@ export async function openHttpApp(
     clock,
     sealer,
     errors,
+    warnings,
     hints,
     process,
     probe: async () => ({ ok: true, conversation: [] }),
     async call(method, url, { token = ADMIN, body, headers = {} } = {}) {
+      learnSecrets(body)
       const answer = await app.inject({
         method: method as 'GET',
         url,
@@ -138,6 +154,7 @@ export async function openHttpApp(
     },
     async addTenant(id, fields = {}) {
       const { body } = await http.call('POST', '/tenant', { body: { id, ...fields } })
+      learnSecrets(body)
       return body.api_key
     },
     async close() {

@@ -6,6 +6,7 @@
 import { type Ledger, openLedger } from './ledger.js'
 import { createPostgresDatabase } from './postgres-server.js'
 import { type ServiceProcess, startProcess, tempDir } from './process.js'
+import { TEST_KEY } from './secrets.js'
 import { type SinkOptions, type SmtpSink, startSink } from './smtp-sink.js'
 
 export const TOKEN = 'admin-token-of-the-tests'
@@ -63,7 +64,7 @@ const FAST: Record<string, string> = {
   GMP_LEASE_SECONDS: '2',
   GMP_SYNC_TIMEOUT: '1',
   GMP_MIN_FREE_MB: '1',
-  GMP_ENCRYPTION_KEY: Buffer.alloc(32, 7).toString('base64'),
+  GMP_ENCRYPTION_KEY: TEST_KEY,
 }
 
 export async function openWorld(dialect: 'sqlite' | 'postgres', options: WorldOptions = {}): Promise<World> {
