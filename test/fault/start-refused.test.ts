@@ -8,13 +8,13 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { openSqlite } from '../../src/db/sqlite.js'
 import { createPostgresDatabase } from '../support/postgres-server.js'
 import { runToEnd, type ServiceProcess, startProcess, tempDir } from '../support/process.js'
-import { TEST_KEY } from '../support/secrets.js'
+import { TEST_KEY, testSecret } from '../support/secrets.js'
 import { until } from '../support/world.js'
 
 // Processes start and die here: on a busy machine that takes its time.
 vi.setConfig({ testTimeout: 90_000 })
 
-const TOKEN = { GMP_API_TOKEN: 'admin-token-of-the-tests' }
+const TOKEN = { GMP_API_TOKEN: testSecret('admin-token') }
 const KEY = TEST_KEY
 const OTHER_KEY = Buffer.alloc(32, 8).toString('base64')
 

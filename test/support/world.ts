@@ -6,10 +6,10 @@
 import { type Ledger, openLedger } from './ledger.js'
 import { createPostgresDatabase } from './postgres-server.js'
 import { type ServiceProcess, startProcess, tempDir } from './process.js'
-import { TEST_KEY } from './secrets.js'
+import { TEST_KEY, testSecret } from './secrets.js'
 import { type SinkOptions, type SmtpSink, startSink } from './smtp-sink.js'
 
-export const TOKEN = 'admin-token-of-the-tests'
+export const TOKEN = testSecret('admin-token')
 
 export interface Answer {
   readonly status: number
