@@ -4,6 +4,7 @@
  */
 
 import { type Ledger, openLedger } from './ledger.js'
+import { learnSecrets } from './output.js'
 import { createPostgresDatabase } from './postgres-server.js'
 import { type ServiceProcess, startProcess, tempDir } from './process.js'
 import { TEST_KEY, testSecret } from './secrets.js'
@@ -84,6 +85,7 @@ export async function openWorld(dialect: 'sqlite' | 'postgres', options: WorldOp
   const call: World['call'] = async (method, path, body, to = last()) => {
     const headers: Record<string, string> = { 'X-API-Token': TOKEN }
     if (body !== undefined) headers['Content-Type'] = 'application/json'
+    learnSecrets(body)
     const text = body === undefined ? undefined : JSON.stringify(body)
     const response = await fetch(`${to.url}${path}`, {
       method,
