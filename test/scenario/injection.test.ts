@@ -213,7 +213,7 @@ it("a server's words stay words: no line of the log, no figure and no terminal c
   for (const format of ['text', 'json'] as const) {
     const lines: string[] = []
     const log = createLogger({ level: 'debug', format, write: line => void lines.push(line) })
-    for (const line of service.logs) log.info(line, { reply: evil })
+    for (const line of service.logs) log.info(`${line} ${evil}`, { reply: evil })
     expect(lines.filter(line => !/^[^\u0000-\u001f\u007f-\u009f\u2028]+\n$/.test(line))).toEqual([])
   }
 })
