@@ -85,7 +85,7 @@ export function buildApp(deps: HttpDeps, routes: readonly Routes[] = allRoutes):
   const table = createRouteTable()
   app.addHook('onRoute', route => {
     if (/^\/docs(\/|$)/.test(route.url)) route.config = { ...route.config, access: 'public' }
-    if (route.config?.access === undefined) throw new Error(`${route.method} ${route.url} says not who may call it`)
+    if (route.config?.access === undefined) throw new Error(`${route.method} ${route.url} does not say who may call it`)
     table.add(route)
     documentRoute(route)
   })
