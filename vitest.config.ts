@@ -6,7 +6,7 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 120_000,
     maxWorkers: 2,
-    globalSetup: ['./test/support/postgres-global.ts'],
+    globalSetup: ['./test/support/output-global.ts', './test/support/postgres-global.ts'],
     reporters: ['default', './test/support/closing-line.ts'],
   },
 })

@@ -140,6 +140,13 @@ export const SETTINGS: { readonly [K in SettingKey]: Setting<ValueOf<K>> } = {
     ini: ['server', 'max_body_mb'],
     about: 'largest request body in MB',
   },
+  'server.maxConnections': {
+    kind: kind.wholeNumber('connections', { min: 0, max: 1_000_000 }),
+    default: 10_000,
+    env: ['GMP_MAX_CONNECTIONS'],
+    ini: ['server', 'max_connections'],
+    about: 'HTTP connections open at once; what is over it is closed; 0: no limit',
+  },
   'server.requestsPerMinute': {
     kind: kind.wholeNumber('requests', { min: 0, max: 10_000_000 }),
     default: 600_000,

@@ -25,6 +25,7 @@ export interface Config {
     readonly apiToken: string | null
     readonly metricsToken: string | null
     readonly maxBodyBytes: number
+    readonly maxConnections: number
     readonly requestsPerMinute: number
     readonly ui: boolean
   }

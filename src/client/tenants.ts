@@ -132,5 +132,13 @@ export const tenantCalls = (call: Call) => {
     async revokeApiKeys(id: string, options?: CallOptions): Promise<void> {
       await call({ method: 'DELETE', path: `${at(id)}/api-key`, repeatable: true }, options)
     },
+
+    /** Ends all keys of the tenant but the one made last: what ends a rotation before its overlap does. */
+    async revokeOldApiKeys(id: string, options?: CallOptions): Promise<void> {
+      await call(
+        { method: 'DELETE', path: `${at(id)}/api-key`, query: { keep_newest: true }, repeatable: true },
+        options,
+      )
+    },
   }
 }

@@ -14,16 +14,18 @@ import { AppError } from '../lib/errors.js'
 import { useAudit } from './audit.js'
 import { createAuthenticator } from './auth.js'
 import './caller.js'
+import { limitConnections } from './connections.js'
 import { letBodiesWait } from './continue.js'
 import type { HttpDeps } from './deps.js'
 import { createErrorHandler } from './error-handler.js'
 import { documentRoute, useOpenapi } from './openapi.js'
-import { refuseMalformed, refuseTunnels, requireHost } from './outside-routes.js'
+import { refuseExpectations, refuseMalformed, refuseTunnels, requireHost } from './outside-routes.js'
 import { useBodyParser } from './parse-body.js'
 import { createRequestLimit } from './request-limit.js'
 import { createRouteTable } from './route-table.js'
 import { allRoutes } from './routes/index.js'
 import { checkScope } from './scope.js'
+import { SECURITY_HEADERS } from './security-headers.js'
 import { traceRequests } from './trace-requests.js'
 import { compileValidator } from './validate.js'
 
@@ -70,7 +72,8 @@ export function buildApp(deps: HttpDeps, routes: readonly Routes[] = allRoutes):
     },
     // Message ids have up to 255 characters, each up to 12 once percent-encoded.
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 4096 },
-    frameworkErrors: (error, request, reply) => onError(error, request, reply as never),
+    // Of a URL that cannot be decoded; no hook sees it.
+    frameworkErrors: (error, request, reply) => onError(error, request, reply.headers(SECURITY_HEADERS) as never),
     clientErrorHandler: refuseMalformed,
   }).withTypeProvider<TypeBoxTypeProvider>()
 
@@ -81,12 +84,15 @@ export function buildApp(deps: HttpDeps, routes: readonly Routes[] = allRoutes):
 
   const table = createRouteTable()
   app.addHook('onRoute', route => {
-    if (route.url.startsWith('/docs')) route.config = { ...route.config, access: 'public' }
+    if (/^\/docs(\/|$)/.test(route.url)) route.config = { ...route.config, access: 'public' }
+    if (route.config?.access === undefined) throw new Error(`${route.method} ${route.url} does not say who may call it`)
     table.add(route)
     documentRoute(route)
   })
   app.setNotFoundHandler((request, reply) => {
-    const allowed = table.methodsOf(request.url)
+    const known = table.methodsOf(request.url)
+    // A route for any path below its own may know the method and not the path.
+    const allowed = known.includes(request.method) ? [] : known
     if (allowed.length > 0) reply.header('allow', allowed.join(', '))
     const refusal =
       allowed.length > 0
@@ -97,6 +103,8 @@ export function buildApp(deps: HttpDeps, routes: readonly Routes[] = allRoutes):
 
   letBodiesWait(app.server)
   refuseTunnels(app.server)
+  refuseExpectations(app.server)
+  limitConnections(app.server, config.server.maxConnections, deps)
   useSecurityHeaders(app)
   app.addHook('onRequest', (request, _reply, done) => {
     requireHost(request.raw)
@@ -145,15 +153,6 @@ function refuseSubmission({ config, status, freeDiskMb }: HttpDeps): void {
       retryAfterSeconds: 60,
     })
   }
-}
-
-const SECURITY_HEADERS = {
-  'x-content-type-options': 'nosniff',
-  'x-frame-options': 'DENY',
-  'referrer-policy': 'no-referrer',
-  'cross-origin-resource-policy': 'same-origin',
-  'cache-control': 'no-store',
-  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
 }
 
 function useSecurityHeaders(app: App): void {

@@ -16,7 +16,7 @@ export type Access = 'public' | 'admin' | 'tenant' | 'any'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Who may call the route; admin where it says nothing. */
+    /** Who may call the route; buildApp takes none that does not say it. In the OpenAPI document it is `x-access`. */
     access?: Access
   }
   interface FastifyInstance {

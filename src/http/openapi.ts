@@ -72,7 +72,9 @@ export function documentRoute(route: RouteOptions): void {
     route.schema = { ...schema, hide: true }
     return
   }
+  // The very word that authentication goes by, so that a reader of the document and its tests know who may call what.
   const access: Access = route.config?.access ?? 'admin'
-  if (access !== 'public') schema.security ??= [{ token: [] }, { bearer: [] }]
+  Object.assign(schema, { 'x-access': access })
+  if (access !== 'public') schema.security = [{ token: [] }, { bearer: [] }]
   schema.response = { default: Failure, ...(schema.response as object | undefined) }
 }

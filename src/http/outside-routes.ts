@@ -1,8 +1,9 @@
 /** What Node would answer by itself, without a body or not at all: said here as every other failure is. */
-import type { IncomingMessage, Server } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { AppError, type ErrorCode } from '../lib/errors.js'
 import { failureBody } from './error-handler.js'
+import { SECURITY_HEADERS } from './security-headers.js'
 
 /** A request that is no HTTP, too long or too slow gets no more than a line; Fastify never sees it. */
 export function refuseMalformed(error: Error & { code?: string }, socket: Duplex): void {
@@ -20,13 +21,17 @@ const REFUSALS: Readonly<Record<string, readonly [status: string, text: string]>
 export function refuseTunnels(server: Server): void {
   server.on('connect', (_request, socket) => {
     socket.on('error', () => socket.destroy())
-    refuse(
-      socket,
-      '405 Method Not Allowed',
-      'method_not_allowed',
-      'Method Not Allowed',
-      'Allow: GET, POST, PUT, PATCH, DELETE\r\n',
-    )
+    refuse(socket, '405 Method Not Allowed', 'method_not_allowed', 'Method Not Allowed', {
+      allow: 'GET, POST, PUT, PATCH, DELETE',
+    })
+  })
+}
+
+/** An expectation that is not 100-continue (RFC 9110 §10.1.1); without a listener Node answers without a body. */
+export function refuseExpectations(server: Server): void {
+  server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) => {
+    const body = refusalBody('bad_request', 'No expectation but 100-continue is met')
+    response.writeHead(417, { ...headersOf(body), connection: 'close' }).end(body)
   })
 }
 
@@ -37,9 +42,26 @@ export function requireHost({ httpVersion, headers }: Pick<IncomingMessage, 'htt
   }
 }
 
-function refuse(socket: Duplex, status: string, code: ErrorCode, text: string, headers = ''): void {
-  const body = JSON.stringify(failureBody(new AppError(code, text)))
-  socket.end(
-    `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n${headers}Connection: close\r\n\r\n${body}`,
-  )
+function refuse(
+  socket: Duplex,
+  status: string,
+  code: ErrorCode,
+  text: string,
+  more: Readonly<Record<string, string>> = {},
+): void {
+  const body = refusalBody(code, text)
+  const headers = Object.entries({ ...headersOf(body), ...more, connection: 'close' })
+  socket.end(`HTTP/1.1 ${status}\r\n${headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`)
+}
+
+function refusalBody(code: ErrorCode, text: string): string {
+  return JSON.stringify(failureBody(new AppError(code, text)))
+}
+
+function headersOf(body: string): Record<string, string> {
+  return {
+    ...SECURITY_HEADERS,
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': String(Buffer.byteLength(body)),
+  }
 }

@@ -41,6 +41,12 @@ export async function revokeKeys(db: Db, tenantId: string): Promise<void> {
   await db.write([{ sql: 'delete from api_keys where tenant_id = $1', params: [tenantId] }])
 }
 
+/** Ends all keys of the tenant but the one that was made last: what ends a rotation. */
+export async function revokeOldKeys(db: Db, tenantId: string): Promise<void> {
+  const newest = '(select max(created_at) from api_keys where tenant_id = $1)'
+  await db.write([{ sql: `delete from api_keys where tenant_id = $1 and created_at < ${newest}`, params: [tenantId] }])
+}
+
 /** The key with this hash, expired or not; null when unknown. */
 export async function findKey(db: Db, hash: string): Promise<KeyRecord | null> {
   const [row] = await db.read({ sql: 'select tenant_id, expires_at from api_keys where hash = $1', params: [hash] })
@@ -51,8 +57,11 @@ export async function findKey(db: Db, hash: string): Promise<KeyRecord | null> {
 /** Adds a key to those of the tenant; returns a row when the tenant exists. */
 export function insertKey(tenantId: string, key: string, now: number, expiresAt: number | null): Statement {
   return {
+    // Later than the ones before, also within a millisecond or after the clock was set back: the last is told by it.
     sql: `insert into api_keys (hash, tenant_id, created_at, expires_at)
-      select $1, id, $3, $4 from tenants where id = $2 returning hash`,
+      select $1, t.id, coalesce(
+        (select max(k.created_at) + 1 from api_keys k where k.tenant_id = t.id and k.created_at >= $3), $3
+      ), $4 from tenants t where t.id = $2 returning hash`,
     params: [hashToken(key), tenantId, now, expiresAt],
   }
 }

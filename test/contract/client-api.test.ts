@@ -111,6 +111,7 @@ describe('the client and the description of the API', () => {
     await admin.saveTenant({ id: 'gone' })
     expect((await admin.listTenants({ activeOnly: true })).map(({ id }) => id)).toEqual(['default', 'gone', 'shop'])
     expect((await admin.listSyncStatus()).tenants).toHaveLength(3)
+    await admin.revokeOldApiKeys('gone')
     await admin.revokeApiKeys('gone')
     await admin.deleteTenant('gone')
     const key = await admin.createApiKey('shop', { overlapSeconds: 60, expiresAt: 4_102_444_800 })

@@ -5,7 +5,7 @@ import { MESSAGE_FIELDS } from '../../src/messages/parse.js'
 import { ATTACHMENT_FIELDS } from '../../src/messages/parse-attachments.js'
 import { type Example, examplesOf, unlike } from '../support/docs-examples.js'
 import { type HttpSink, startHttpSink } from '../support/http-sink.js'
-import { startTestService, type TestService } from '../support/service.js'
+import { ADMIN_TOKEN, startTestService, type TestService } from '../support/service.js'
 import { type SmtpSink, startSink } from '../support/smtp-sink.js'
 
 const text = readFileSync('docs/api.md', 'utf8')
@@ -113,6 +113,6 @@ async function ask({ method, path, token, body }: Example) {
     .replaceAll('"smtp.example.com"', '"127.0.0.1"')
     .replaceAll('"port": 587', `"port": ${smtp.port}`)
     .replaceAll('https://app.example.com', client.url)
-  const known = token.replace('$TENANT_KEY', tenantKey).replace('$ADMIN_TOKEN', 'admin-token-of-the-tests')
+  const known = token.replace('$TENANT_KEY', tenantKey).replace('$ADMIN_TOKEN', ADMIN_TOKEN)
   return service.call(method, path, given === '' ? undefined : JSON.parse(given), known)
 }

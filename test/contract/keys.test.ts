@@ -47,6 +47,22 @@ describe.each(dialects)('API keys on %s', dialect => {
     expect(await works(key)).toBe(false)
   })
 
+  it('once all have the second key the first is ended, and a third takes the place of both', async () => {
+    const first = await http.addTenant('g')
+    const second = await rotate('g', { overlap_seconds: 3600 })
+    expect([await works(first), await works(second)]).toEqual([true, true])
+    const endOld = () => http.call('DELETE', '/tenant/g/api-key', { body: { keep_newest: 'yes' } })
+    for (let i = 0; i < 2; i += 1) {
+      expect((await endOld()).status).toBe(200)
+      expect([await works(first), await works(second)]).toEqual([false, true])
+    }
+    const third = await rotate('g')
+    expect([await works(second), await works(third)]).toEqual([false, true])
+    expect((await http.call('DELETE', '/tenant/g/api-key?keep_newest=true')).status).toBe(200)
+    expect(await works(third)).toBe(true)
+    expect((await http.call('DELETE', '/tenant/nowhere/api-key?keep_newest=true')).status).toBe(404)
+  })
+
   it('ending the keys works also where there are none', async () => {
     const key = await http.addTenant('e')
     for (let i = 0; i < 2; i += 1) expect((await http.call('DELETE', '/tenant/e/api-key')).body).toEqual({ ok: true })

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { openDriver, type SqliteConnection } from '../../src/db/sqlite-driver.js'
 import { createPostgresDatabase } from '../support/postgres-server.js'
 import { runCommand, tempDir } from '../support/process.js'
+import { TEST_KEY } from '../support/secrets.js'
 import { openWorld, until, type World } from '../support/world.js'
 
 // Processes start and die here: on a busy machine that takes its time.
@@ -98,7 +99,7 @@ describe('killed or out of room', () => {
     ;({ dir, remove } = await tempDir())
     data = join(dir, 'data')
     database = join(data, 'mail_service.db')
-    env = { ...SMALL_RESERVE, GMP_DB_PATH: database, GMP_ENCRYPTION_KEY: Buffer.alloc(32, 7).toString('base64') }
+    env = { ...SMALL_RESERVE, GMP_DB_PATH: database, GMP_ENCRYPTION_KEY: TEST_KEY }
     mkdirSync(data)
     await command('default', 'migrate')
     fill(database, 'old', 60)

@@ -8,13 +8,14 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { openSqlite } from '../../src/db/sqlite.js'
 import { createPostgresDatabase } from '../support/postgres-server.js'
 import { runToEnd, type ServiceProcess, startProcess, tempDir } from '../support/process.js'
+import { TEST_KEY, testSecret } from '../support/secrets.js'
 import { until } from '../support/world.js'
 
 // Processes start and die here: on a busy machine that takes its time.
 vi.setConfig({ testTimeout: 90_000 })
 
-const TOKEN = { GMP_API_TOKEN: 'admin-token-of-the-tests' }
-const KEY = Buffer.alloc(32, 7).toString('base64')
+const TOKEN = { GMP_API_TOKEN: testSecret('admin-token') }
+const KEY = TEST_KEY
 const OTHER_KEY = Buffer.alloc(32, 8).toString('base64')
 
 /** The one line of complaint. */
@@ -194,7 +195,7 @@ describe('what is taken, foreign or newer is refused', () => {
     await new Promise<void>(done => forwarder.listen(port, '127.0.0.1', done))
     const process = await starting
     expect(process.output()).toMatch(/The database cannot be reached, next try in 1 s: .*ECONNREFUSED/)
-    expect(process.output()).not.toContain('postgres:postgres@')
+    expect(process.output()).not.toContain(`:${database.password}@`)
     await until('/ready', async () => (await fetch(`${process.url}/ready`)).status === 200)
     process.kill('SIGKILL')
     await process.exited

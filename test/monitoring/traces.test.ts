@@ -6,7 +6,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { opened } from '../support/scene.js'
 import { deadPort } from '../support/story.js'
 import { startTraceCollector, type TraceCollector } from '../support/trace-collector.js'
-import { openWorld, until, type World } from '../support/world.js'
+import { openWorld, TOKEN, until, type World } from '../support/world.js'
 
 // Each test starts a process or two, which a busy machine takes its time for.
 vi.setConfig({ testTimeout: 120_000 })
@@ -43,7 +43,7 @@ async function submit(world: World, traceparent: string | null, ...messages: Rec
   const response = await fetch(`${world.process.url}/commands/add-messages`, {
     method: 'POST',
     headers: {
-      authorization: 'Bearer admin-token-of-the-tests',
+      authorization: `Bearer ${TOKEN}`,
       ...(traceparent === null ? {} : { traceparent }),
     },
     body: JSON.stringify({

@@ -1,7 +1,9 @@
-/** Line breaks, NUL and SMTP commands in every field: told by reason, code and field, and nothing of it on the wire. */
+/** Line breaks, NUL and SMTP commands in every field: told by reason, code and field, and nothing of it on the wire. And
+ * what servers and ids might bring into logs, figures and objects. */
 import { expect, it } from 'vitest'
+import { createLogger } from '../../src/lib/logger.js'
 import { headersOf, openScene, wireText } from '../support/scene.js'
-import { expectBalanced } from '../support/story.js'
+import { expectBalanced, metric, tenant, untilReported } from '../support/story.js'
 
 /** What a header or a command could be broken with. */
 const BREAKS = {
@@ -159,4 +161,59 @@ it("an account's and a tenant's own fields are held to the same", async () => {
   expect((await service.call('GET', '/accounts?tenant_id=default')).body.accounts).toHaveLength(1)
   expect((await service.call('GET', '/tenants')).body.tenants).toHaveLength(1)
   expect(sink.connections).toBe(0)
+})
+
+it("ids that are names of JavaScript's own are ids like any other", async () => {
+  const { service, sink, client } = await openScene({ account: null })
+  const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'length']
+  for (const name of names) {
+    await tenant(service, name, client)
+    await service.account(sink, { id: name, tenant_id: name })
+    const { body } = await service.call('POST', `/commands/suspend?tenant_id=${name}&batch_code=${name}`)
+    expect([name, body.suspended_batches]).toEqual([name, [name]])
+  }
+  const { queued } = await service.send(
+    ...names.map(name => ({ id: name, tenant_id: name, account_id: name, batch_code: name })),
+  )
+  expect(queued).toBe(names.length)
+  for (const name of names) {
+    const { status, batch_code } = await service.message(name, name)
+    expect([name, status, batch_code]).toEqual([name, 'pending', name])
+    await service.call('POST', `/commands/activate?tenant_id=${name}&batch_code=${name}`)
+  }
+  for (const name of names) {
+    await service.until(`${name} is sent`, async () => (await service.message(name, name)).status === 'sent')
+    await untilReported(service, name)
+    const finals = client.finals().filter(each => each.tenant_id === name)
+    expect(finals).toEqual([expect.objectContaining({ id: name, account_id: name, sent_ts: expect.any(Number) })])
+    expect(await metric(service, `gmp_sent_total{tenant_id="${name}",account_id="${name}"}`)).toBe(1)
+    const { body } = await service.call('GET', `/stats?tenant_id=${name}`)
+    expect([name, body.by_status, body.by_account.length]).toEqual([name, { sent: 1 }, 1])
+  }
+  expect(sink.messages).toHaveLength(names.length)
+  expect(({} as Record<string, unknown>).suspended_batches).toBeUndefined()
+})
+
+it("a server's words stay words: no line of the log, no figure and no terminal code comes of them", async () => {
+  const evil = 'evil\u001b[2J\u009b2J\u2028"} gmp_evil_total{tenant_id="x"} 9\u0000\u0007\b'
+  const { service, client, reports } = await openScene({
+    sink: { behave: { rcpt: () => `550-5.7.1 ${evil}\r\n550 5.7.1 ${evil}` } },
+  })
+  await service.send({ id: 'refused' })
+  await expectBalanced(service, client, ['refused'])
+  const { body } = await service.call('GET', '/messages/refused?include_history=true')
+  const [report] = reports('refused')
+  for (const told of [body.error, report!.error, report!.recipients?.[0]?.reply ?? body.error]) {
+    expect(told).toContain('evil')
+    expect(told).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/)
+  }
+  const figures = String((await service.call('GET', '/metrics')).body).split('\n')
+  expect(figures.filter(line => line.includes('evil'))).toEqual([])
+  expect(service.logs.filter(line => line.includes('evil')).length).toBeGreaterThan(0)
+  for (const format of ['text', 'json'] as const) {
+    const lines: string[] = []
+    const log = createLogger({ level: 'debug', format, write: line => void lines.push(line) })
+    for (const line of service.logs) log.info(`${line} ${evil}`, { reply: evil })
+    expect(lines.filter(line => !/^[^\u0000-\u001f\u007f-\u009f\u2028]+\n$/.test(line))).toEqual([])
+  }
 })

@@ -6,11 +6,12 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { loadConfig } from '../../src/load-config.js'
 import { createService } from '../../src/service.js'
+import { TEST_KEY } from '../support/secrets.js'
 import { startTestService } from '../support/service.js'
 import { silentLog } from '../support/silent-log.js'
 
 /** As the test service has it. */
-const KEY = Buffer.alloc(32, 7).toString('base64')
+const KEY = TEST_KEY
 
 let dir: string
 beforeAll(async () => {

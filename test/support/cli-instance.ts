@@ -8,6 +8,7 @@ import { runCli } from '../../src/cli/index.js'
 import { removeRunning, writeRunning } from '../../src/cli/instance.js'
 import { cliEnds } from './cli-io.js'
 import { type Answer, settingsOf } from './cli-world.js'
+import { noteAnswer } from './output.js'
 import { tempDir } from './process.js'
 import { opened } from './scene.js'
 import { startTestService, type TestService } from './service.js'
@@ -42,6 +43,7 @@ export async function openCliInstance(env: Record<string, string> = {}): Promise
   const run = async (argv: readonly string[], input = ''): Promise<Answer> => {
     const { io, state } = cliEnds({ env: settings, home, stdin: Readable.from([input]) })
     const code = await runCli(argv, io)
+    noteAnswer(argv, state)
     return { code, out: state.out, err: state.err }
   }
   return {

@@ -10,6 +10,8 @@ import type { Terminal } from '../../src/cli/context.js'
 import { runCli } from '../../src/cli/index.js'
 import { removeRunning, writeRunning } from '../../src/cli/instance.js'
 import { cliEnds } from './cli-io.js'
+import { noteAnswer } from './output.js'
+import { TEST_KEY } from './secrets.js'
 import { ADMIN_TOKEN, startTestService, type TestService } from './service.js'
 
 export interface Answer {
@@ -47,7 +49,7 @@ export function settingsOf(instancesDir: string): Record<string, string> {
   return {
     GMP_INSTANCES_DIR: instancesDir,
     GMP_API_TOKEN: ADMIN_TOKEN,
-    GMP_ENCRYPTION_KEY: Buffer.alloc(32, 7).toString('base64'),
+    GMP_ENCRYPTION_KEY: TEST_KEY,
     GMP_MIN_FREE_MB: '1',
     LOG_LEVEL: 'error',
   }
@@ -88,6 +90,7 @@ export async function openCliWorld(dialectUrl?: string): Promise<CliWorld> {
       })
       asked.onStart?.(ends.signal)
       const code = await runCli(['shop', ...argv], ends.io)
+      noteAnswer(argv, ends.state)
       return { code, out: ends.state.out, err: ends.state.err }
     },
     async json(argv) {

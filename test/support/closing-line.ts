@@ -1,5 +1,9 @@
-/** Vitest reporter: ends the run with the plain line `N passed, N failed` that CI and people read. */
+/**
+ * Vitest reporter: ends the run with the plain line `N passed, N failed` that CI and people read. Each text of the product
+ * in which a secret of the tests stands counts as failed, and is shown.
+ */
 import type { Reporter, TestModule } from 'vitest/node'
+import { findSecrets } from './secrets.js'
 
 export default class ClosingLine implements Reporter {
   onTestRunEnd(modules: ReadonlyArray<TestModule>, unhandledErrors: ReadonlyArray<unknown>): void {
@@ -11,6 +15,10 @@ export default class ClosingLine implements Reporter {
         const { state } = test.result()
         if (state === 'passed' || state === 'failed' || state === 'skipped') count[state] += 1
       }
+    }
+    for (const { test, text, secret } of findSecrets(process.env.GMP_TEST_OUTPUT!)) {
+      count.failed += 1
+      process.stdout.write(`A secret in the output of the product, ${JSON.stringify(secret)}, in ${test}:\n${text}\n`)
     }
     const skipped = count.skipped > 0 ? `, ${count.skipped} skipped` : ''
     process.on('exit', () => {

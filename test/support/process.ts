@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { learnSecrets, noteStream } from './output.js'
 
 export const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 
@@ -91,12 +92,16 @@ export async function tempDir(): Promise<{ dir: string; remove(): Promise<void> 
   return { dir, remove: () => rm(dir, { recursive: true, force: true }) }
 }
 
-/** Its environment is this and nothing of ours. */
+/** Its environment is this and nothing of ours. It logs at the finest level, and what it writes is searched for secrets. */
 function spawnMain({ dir, env, args = [], within = [] }: ProcessOptions) {
   const home = { PATH: process.env.PATH, HOME: dir, GMP_INSTANCES_DIR: join(dir, 'instances') }
   const [program = process.execPath, ...before] = [...within, process.execPath]
-  return spawn(program, [...before, MAIN, ...args], {
-    env: { ...home, GMP_HOST: '127.0.0.1', GMP_PORT: '0', ...env },
+  learnSecrets(env)
+  const child = spawn(program, [...before, MAIN, ...args], {
+    env: { ...home, GMP_HOST: '127.0.0.1', GMP_PORT: '0', LOG_LEVEL: 'debug', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+  noteStream(child.stdout)
+  noteStream(child.stderr)
+  return child
 }

@@ -9,10 +9,13 @@ import { join } from 'node:path'
 import type { Log } from '../../src/lib/log.js'
 import { loadConfig } from '../../src/load-config.js'
 import { createService, type Overrides, type Service } from '../../src/service.js'
+import { learnSecrets } from './output.js'
 import { createPostgresDatabase } from './postgres-server.js'
+import { TEST_KEY, testSecret } from './secrets.js'
+import { silentLog } from './silent-log.js'
 import type { SmtpSink } from './smtp-sink.js'
 
-export const ADMIN_TOKEN = 'admin-token-of-the-tests'
+export const ADMIN_TOKEN = testSecret('admin-token')
 
 export interface TestService {
   readonly service: Service
@@ -51,7 +54,7 @@ const FAST: Record<string, string> = {
   GMP_PROBE_MAX: '0.5',
   GMP_LEASE_SECONDS: '5',
   GMP_MIN_FREE_MB: '1',
-  GMP_ENCRYPTION_KEY: Buffer.alloc(32, 7).toString('base64'),
+  GMP_ENCRYPTION_KEY: TEST_KEY,
 }
 
 export async function startTestService(options: TestServiceOptions = {}): Promise<TestService> {
@@ -65,9 +68,15 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
     instanceDir: dir,
     readFile: path => readFileSync(path, 'utf8'),
   })
+  learnSecrets({ ...options.env, ...options.flags })
   const logs: string[] = []
-  const line = (level: string) => (message: string) => void logs.push(`${level} ${message}`)
-  const log: Log = { debug: line('DEBUG'), info: line('INFO'), warning: line('WARNING'), error: line('ERROR') }
+  const at =
+    (level: keyof Log): Log['info'] =>
+    (message, fields) => {
+      logs.push(`${level.toUpperCase()} ${message}`)
+      silentLog[level](message, fields)
+    }
+  const log: Log = { debug: at('debug'), info: at('info'), warning: at('warning'), error: at('error') }
   const service = createService(config, log, options.overrides)
   const { url } = await service.start().catch(async error => {
     await service.stop()
@@ -77,13 +86,17 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
   const call: TestService['call'] = async (method, path, body, token = ADMIN_TOKEN) => {
     const headers: Record<string, string> = token === '' ? {} : { 'X-API-Token': token }
     if (body !== undefined) headers['Content-Type'] = 'application/json'
+    learnSecrets(body)
     const response = await fetch(`${url}${path}`, {
       method,
       headers,
       body: body === undefined ? undefined : JSON.stringify(body),
     })
     const text = await response.text()
-    return { status: response.status, body: text === '' ? null : tryParse(text) }
+    const answered = text === '' ? null : tryParse(text)
+    // Of what it answers only a new key is a secret.
+    learnSecrets({ api_key: (answered as { api_key?: unknown } | null)?.api_key })
+    return { status: response.status, body: answered }
   }
 
   return {

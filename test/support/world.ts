@@ -4,11 +4,13 @@
  */
 
 import { type Ledger, openLedger } from './ledger.js'
+import { learnSecrets } from './output.js'
 import { createPostgresDatabase } from './postgres-server.js'
 import { type ServiceProcess, startProcess, tempDir } from './process.js'
+import { TEST_KEY, testSecret } from './secrets.js'
 import { type SinkOptions, type SmtpSink, startSink } from './smtp-sink.js'
 
-export const TOKEN = 'admin-token-of-the-tests'
+export const TOKEN = testSecret('admin-token')
 
 export interface Answer {
   readonly status: number
@@ -63,7 +65,7 @@ const FAST: Record<string, string> = {
   GMP_LEASE_SECONDS: '2',
   GMP_SYNC_TIMEOUT: '1',
   GMP_MIN_FREE_MB: '1',
-  GMP_ENCRYPTION_KEY: Buffer.alloc(32, 7).toString('base64'),
+  GMP_ENCRYPTION_KEY: TEST_KEY,
 }
 
 export async function openWorld(dialect: 'sqlite' | 'postgres', options: WorldOptions = {}): Promise<World> {
@@ -83,6 +85,7 @@ export async function openWorld(dialect: 'sqlite' | 'postgres', options: WorldOp
   const call: World['call'] = async (method, path, body, to = last()) => {
     const headers: Record<string, string> = { 'X-API-Token': TOKEN }
     if (body !== undefined) headers['Content-Type'] = 'application/json'
+    learnSecrets(body)
     const text = body === undefined ? undefined : JSON.stringify(body)
     const response = await fetch(`${to.url}${path}`, {
       method,

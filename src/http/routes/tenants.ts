@@ -3,7 +3,7 @@ import { Type } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
 import { AppError } from '../../lib/errors.js'
 import { deleteTenant } from '../../tenants/delete.js'
-import { revokeKeys, rotateKey } from '../../tenants/keys.js'
+import { revokeKeys, revokeOldKeys, rotateKey } from '../../tenants/keys.js'
 import {
   createTenant,
   DEFAULT_TENANT,
@@ -232,12 +232,20 @@ export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake, ten
     '/tenant/:tenant_id/api-key',
     {
       config: { access: 'admin', audit: 'deleteApiKey' },
-      schema: { tags, summary: 'End all API keys of a tenant', params: TenantPath, response: { 200: Ok } },
+      schema: {
+        tags,
+        summary: 'End all API keys of a tenant, or all but the one made last',
+        params: TenantPath,
+        querystring: Type.Object({ keep_newest: Given(Flag) }),
+        body: Type.Object({ keep_newest: Given(Flag) }),
+        response: { 200: Ok },
+      },
     },
     async request => {
       const { tenant_id: id } = request.params
       if (!(await tenantExists(db, id))) throw notFound(id)
-      await revokeKeys(db, id)
+      const keepNewest = request.body.keep_newest ?? request.query.keep_newest ?? false
+      await (keepNewest ? revokeOldKeys : revokeKeys)(db, id)
       app.forgetTokens()
       return { ok: true as const }
     },

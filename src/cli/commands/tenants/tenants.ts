@@ -151,6 +151,13 @@ function addDelete(tenants: Command, { io, instance }: Place): void {
   withExamples(withJson(command), [`mail-proxy ${instance} tenants delete acme --yes`])
 }
 
+interface KeyOptions extends Json {
+  readonly expires?: string
+  readonly overlap?: string
+  readonly revoke?: boolean
+  readonly revokeOld?: boolean
+}
+
 function addKey(tenants: Command, { io, instance }: Place): void {
   const command = tenants
     .command('key')
@@ -159,11 +166,17 @@ function addKey(tenants: Command, { io, instance }: Place): void {
     .option('--expires <time>', 'when the new key ends: Unix seconds or a date, as in 2027-06-30')
     .option('--overlap <seconds>', 'how long the keys before stay good')
     .option('--revoke', 'make none, end all')
-    .action(async (id: string, options: Json & { expires?: string; overlap?: string; revoke?: boolean }) => {
+    .option('--revoke-old', 'make none, end all but the one made last')
+    .action(async (id: string, options: KeyOptions) => {
       const path = `/tenant/${encodeURIComponent(id)}/api-key`
       if (options.revoke) {
         await withApi(io, instance, api => api.call('DELETE', path))
         show(io, options, { id, revoked: true }, () => `all API keys of ${id} are ended\n`)
+        return
+      }
+      if (options.revokeOld) {
+        await withApi(io, instance, api => api.call('DELETE', `${path}?keep_newest=true`))
+        show(io, options, { id, revoked_old: true }, () => `all API keys of ${id} but the last are ended\n`)
         return
       }
       const body = { expires_at: unixTime('--expires', options.expires), overlap_seconds: options.overlap }
@@ -172,6 +185,7 @@ function addKey(tenants: Command, { io, instance }: Place): void {
     })
   withExamples(withJson(command), [
     `mail-proxy ${instance} tenants key acme --overlap 86400`,
+    `mail-proxy ${instance} tenants key acme --revoke-old`,
     `mail-proxy ${instance} tenants key acme --revoke`,
   ])
 }
