@@ -162,20 +162,26 @@ function withinLimits<T>(
   run: () => Promise<T>,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new LoginStopped('timeout')), Math.min(timeoutMs, 2 ** 31 - 1))
-    const onAbort = () => reject(new LoginStopped('aborted'))
-    const unwatch = watchAbort(signal, onAbort)
+    const timer = setTimeout(() => fail(new LoginStopped('timeout')), Math.min(timeoutMs, 2 ** 31 - 1))
+    const unwatch = watchAbort(signal, () => fail(new LoginStopped('aborted')))
+    // Whichever ends it first: of a login that was cut off nodemailer never tells the end, and the signal outlives it.
+    const release = () => {
+      clearTimeout(timer)
+      unwatch()
+    }
+    const fail = (error: unknown) => {
+      release()
+      reject(error)
+    }
     // Never removed: an emitter's error without a listener would end the process.
-    connection.on('error', reject)
+    connection.on('error', fail)
     // After a 421 this comes before the callback that has the server's words.
-    connection.once('end', () => setImmediate(() => reject(new LoginStopped('closed'))))
-    if (signal.aborted) onAbort()
-    run()
-      .then(resolve, reject)
-      .finally(() => {
-        clearTimeout(timer)
-        unwatch()
-      })
+    connection.once('end', () => setImmediate(fail, new LoginStopped('closed')))
+    if (signal.aborted) return fail(new LoginStopped('aborted'))
+    run().then(taken => {
+      release()
+      resolve(taken)
+    }, fail)
   })
 }
 
