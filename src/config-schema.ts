@@ -58,6 +58,13 @@ export const SETTINGS: { readonly [K in SettingKey]: Setting<ValueOf<K>> } = {
     ini: ['storage', 'pool_size'],
     about: 'PostgreSQL connections kept by one process',
   },
+  'database.answerTimeoutMs': {
+    kind: kind.seconds({ min: 1, max: 3600 }),
+    default: 60_000,
+    env: ['GMP_DB_TIMEOUT'],
+    ini: ['storage', 'db_timeout'],
+    about: 'seconds to wait for an answer of PostgreSQL before its connection is given up',
+  },
   'database.release': {
     kind: kind.yesNo,
     default: false,

@@ -11,6 +11,8 @@ export interface Config {
     readonly url: string
     readonly dialect: 'sqlite' | 'postgres'
     readonly poolSize: number
+    /** How long PostgreSQL may take for an answer. */
+    readonly answerTimeoutMs: number
     /** The operator has looked at a restored database: it may send. */
     readonly release: boolean
   }

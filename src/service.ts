@@ -338,8 +338,9 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     // The clock may have been set while nobody looked.
     await putTimesRight()
     onStop(async () => {
-      await leaseLoop.stop()
-      await keeper.end()
+      // A database that does not answer must not hold it up: the lease then runs out by itself, as after a crash.
+      const ended = leaseLoop.stop().then(() => keeper.end())
+      await Promise.race([ended, clock.sleep(CLOSE_MS)])
     })
     const housekeeping = [janitorLoop, diskLoop, lineageLoop, cacheLoop, fileLoop, ...keyLoops]
     for (const each of [dispatchLoop, reportLoop, pauseLoop, leaseLoop, ...housekeeping]) each.start()
@@ -359,8 +360,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     pauses.stop()
     fileRemover.stop()
     if (works) await dispatcher.drain(Math.max(1_000, config.queue.stopTimeoutMs - 4_000))
-    await reporter.stop(1_000)
-    await Promise.race([stopped, clock.sleep(2_000)])
+    // What waits for a database that does not answer is not waited for.
+    await Promise.race([Promise.all([reporter.stop(1_000), stopped]), clock.sleep(3_000)])
   })
   if (overrides.offline === true) await app.ready()
   const url = overrides.offline === true ? '' : await listen(app, config.server)
@@ -371,7 +372,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
 const FLUSH_MS = 3_000
 /** How long a large content may wait for its message to be accepted, ms. */
 const UPLOAD_GRACE_MS = 3_600_000
-/** How long open requests may take to end when the service stops, ms. */
+/** How long open requests, and then the end of the lease, may take when the service stops, ms. */
 const CLOSE_MS = 2_000
 
 /** The sum of all waits of the retry schedule: a pause longer than this fails what waited through it. */

@@ -16,6 +16,8 @@ export interface Statement {
   readonly params: readonly Param[]
   /** What its @each stands for. */
   readonly rows?: Rows
+  /** Its answer may take any time: the limit of PostgreSQL's connections does not hold for it. */
+  readonly takesLong?: true
 }
 
 export interface Db {

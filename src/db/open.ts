@@ -17,11 +17,11 @@ export interface OpenOptions {
 }
 
 export async function openDatabase(config: Pick<Config, 'database'>, options: OpenOptions): Promise<Db> {
-  const { url, dialect, poolSize } = config.database
+  const { url, dialect, poolSize, answerTimeoutMs } = config.database
   if (dialect === 'postgres') {
     // Loaded where it is needed: the driver takes 60 ms, which every command would pay.
     const { openPostgres } = await import('./postgres.js')
-    return openPostgres(url, { poolSize, log: options.log, clock: options.clock ?? 'database' })
+    return openPostgres(url, { poolSize, answerTimeoutMs, log: options.log, clock: options.clock ?? 'database' })
   }
   makeDirectory(dirname(url), 'the directory of the database (GMP_DB_PATH)')
   makePrivateFile(url)

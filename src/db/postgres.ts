@@ -1,6 +1,7 @@
 /**
  * PostgreSQL behind the Db port: a pool for units and reads (postgres-unit.ts), one connection for LISTEN/NOTIFY.
  */
+import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
 import type { Log } from '../lib/log.js'
 import { DatabaseFull, DatabaseUnavailable, type Db, type Row, SealingKeyChanged, type Statement } from './db.js'
@@ -28,11 +29,22 @@ const PLANNER = ['seqscan', 'hashjoin', 'mergejoin', 'bitmapscan']
   .map(way => `-c enable_${way}=off`)
   .concat('-c jit=off')
 
+/** A path that was cut is noticed on this side too after some 20 s, where nothing is being waited for. */
+const KEPT_ALIVE = { keepAlive: true, keepAliveInitialDelayMillis: 10_000 }
+
+/** How long connecting may take at most. */
+const CONNECT_MS = 10_000
+
+/** How long a stop waits for farewells: over a path that was cut there is none. */
+const CLOSE_MS = 1_000
+
 /** A unit leaves in one write. Should the line be cut in the middle of it, its rows are free again after some 10 s. */
 const CUT_OFF = ['-c tcp_keepalives_idle=4', '-c tcp_keepalives_interval=2', '-c tcp_keepalives_count=3']
 
 export interface PostgresOptions extends DialectOptions {
   readonly poolSize: number
+  /** How long an answer may take, 60 s unless given. */
+  readonly answerTimeoutMs?: number
   readonly log: Log
 }
 
@@ -42,12 +54,14 @@ pg.types.setTypeParser(pg.types.builtins.NUMERIC, Number)
 export async function openPostgres(url: string, options: PostgresOptions): Promise<Db> {
   const expand = createExpander('postgres', options)
   const columnsOf = remember(sql => eachColumns(sql) ?? [])
+  const limitMs = options.answerTimeoutMs ?? 60_000
+  const connectMs = Math.min(limitMs, CONNECT_MS)
   const pool = new pg.Pool({
     connectionString: url,
     max: options.poolSize,
-    connectionTimeoutMillis: 10_000,
+    ...KEPT_ALIVE,
+    connectionTimeoutMillis: connectMs,
     application_name: 'genro-mail-proxy',
-    keepAlive: true,
     options: [...PLANNER, ...CUT_OFF].join(' '),
   })
   pool.on('connect', client => {
@@ -56,19 +70,20 @@ export async function openPostgres(url: string, options: PostgresOptions): Promi
   })
   // Without a listener an idle connection that dies would end the process.
   pool.on('error', error => options.log.warning(`PostgreSQL connection lost: ${error.message}`))
-  const listener = createListener(url, options.log)
+  const listener = createListener(url, connectMs, options.log)
 
   const run = async (unit: readonly Statement[]): Promise<Row[][]> => {
     const client = await connect(pool)
     let broken: Error | undefined
     try {
-      return await runUnit(
+      const answer = runUnit(
         client,
         unit.map(({ sql, params, rows }) => ({
           sql: expand(sql),
           params: rows === undefined ? params : [...params, ...asArrays(columnsOf(sql), rows)],
         })),
       )
+      return await (unit.some(({ takesLong }) => takesLong) ? answer : within(answer, limitMs))
     } catch (error) {
       const known = asError(error)
       // A connection whose state is unknown is thrown away; after an error of the database it is as before the unit.
@@ -98,8 +113,7 @@ export async function openPostgres(url: string, options: PostgresOptions): Promi
     },
     onNotify: heard => listener.listen(heard),
     async close() {
-      await listener.close()
-      await pool.end()
+      await Promise.race([Promise.all([listener.close(), pool.end()]), pause(CLOSE_MS, null, { ref: false })])
     },
   }
 }
@@ -114,6 +128,18 @@ function remember<T>(of: (text: string) => T): (text: string) => T {
     }
     return found
   }
+}
+
+/**
+ * Rejects when there is no answer in time: half-open, a connection would keep its unit waiting for as long as the system
+ * tries, a quarter of an hour, and a lease with it. Whether the unit was applied nobody knows then, as with any that breaks.
+ */
+function within<T>(answer: Promise<T>, limitMs: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const late = () => reject(new Error(`PostgreSQL did not answer within ${limitMs / 1000} s: connection timeout`))
+    const timer = setTimeout(late, limitMs)
+    answer.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
 }
 
 async function again<T>(work: (isRepeat: boolean) => Promise<T>): Promise<T> {
@@ -152,7 +178,7 @@ function asError(error: unknown, connecting = false): Error {
 }
 
 /** Keeps one LISTEN connection open, reconnecting once a second while the server is away. */
-function createListener(url: string, log: Log) {
+function createListener(url: string, limitMs: number, log: Log) {
   let client: pg.Client | null = null
   let closed = false
   let retry: NodeJS.Timeout | undefined
@@ -160,8 +186,17 @@ function createListener(url: string, log: Log) {
 
   const open = async () => {
     if (closed) return
-    const next = new pg.Client({ connectionString: url, application_name: 'genro-mail-proxy listen', keepAlive: true })
+    const next = new pg.Client({
+      connectionString: url,
+      ...KEPT_ALIVE,
+      connectionTimeoutMillis: limitMs,
+      query_timeout: limitMs,
+      application_name: 'genro-mail-proxy listen',
+    })
+    let isLost = false
     const lost = () => {
+      if (isLost) return
+      isLost = true
       if (client === next) client = null
       clearTimeout(retry)
       if (!closed) retry = setTimeout(open, 1000)
@@ -178,6 +213,7 @@ function createListener(url: string, log: Log) {
       if (closed) await next.end()
     } catch {
       lost()
+      next.end().catch(() => {})
     }
   }
 

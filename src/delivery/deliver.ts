@@ -157,8 +157,10 @@ function letterOf(claimed: ClaimedMessage, parts: Parts, { account }: Lookup): L
 
 function openRecipients({ envelope, recipients }: ClaimedMessage): readonly string[] {
   if (recipients === null) return envelope.to
-  const done = new Set(recipients.filter(each => each.status !== 'open').map(each => each.address))
-  return envelope.to.filter(address => !done.has(address))
+  // Those who were never asked come first: a transaction may be too small for all.
+  const open = recipients.filter(each => each.status === 'open')
+  const asked = open.filter(each => each.reply !== null)
+  return [...open.filter(each => each.reply === null), ...asked].map(({ address }) => address)
 }
 
 function render(claimed: ClaimedMessage, { content, attachments }: Parts) {

@@ -300,9 +300,12 @@ describe('back to its place', () => {
     expect(row.event?.entry).not.toHaveProperty('recipients')
   })
 
-  it('not asked beside a temporary refusal: one attempt, all open ones wait', () => {
-    const row = next(outcome([transient(A), untouched(B)]), [A, B])
-    expect(row).toMatchObject({ status: 'deferred', attempts: 1 })
+  it('not asked beside a temporary refusal: they are asked at once, and the attempt is spent when all were', () => {
+    const first = next(outcome([transient(A), untouched(B)]), [A, B])
+    expect(first).toMatchObject({ status: 'pending', stage: Stage.ready, attempts: 0, event: null })
+    const { recipients } = first
+    const second = next(outcome([transient(B), untouched(A)]), [A, B], { recipients })
+    expect(second).toMatchObject({ status: 'deferred', attempts: 1 })
   })
 })
 

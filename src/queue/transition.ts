@@ -56,9 +56,11 @@ export function nextTransition(
   // Interrupted, or the account cannot work now: back to its place, the attempt not spent.
   const waitsForAccount = outcome.failure?.scope === 'account' && !outcome.failure.offered && !outcome.inDoubt
   if (outcome.interrupted || waitsForAccount) return giveBack(row, claimed)
-  const spent = outcome.failure !== null || outcome.verdicts.some(each => each.verdict === 'transient')
-  // Nothing failed and some were not asked yet: a further transaction at once.
-  if (!spent) return giveBack(row, claimed)
+  // Some were never asked: a further transaction at once, in which they come first. Or the first hundred, put off again
+  // and again, would use up the attempts of all.
+  const isAllAsked = recipients.every(each => each.status !== 'open' || each.reply !== null)
+  const isPutOff = isAllAsked && outcome.verdicts.some(each => each.verdict === 'transient')
+  if (outcome.failure === null && !isPutOff) return giveBack(row, claimed)
 
   const last = outcome.failure?.text ?? lastWords(outcome.verdicts)
   const code = outcome.failure?.code ?? lastCode(outcome.verdicts)

@@ -3,6 +3,7 @@
  * beside each other and go on by themselves; hints only spare the wait for the next look.
  * A tenant has one call in flight at most, over all instances; one whose endpoint is dead holds up no other.
  */
+import { setMaxListeners } from 'node:events'
 import type { Config } from '../config.js'
 import type { Db } from '../db/db.js'
 import type { Clock } from '../lib/clock.js'
@@ -69,6 +70,8 @@ export function createReporter(deps: ReporterDeps): Reporter {
   const { testMode } = scheduler
   const poster = deps.poster ?? createPoster({ clock, guard: deps.guard, timeoutMs: reports.timeoutMs })
   const ended = new AbortController()
+  // Each call under way listens, and from the eleventh on Node would warn of a leak.
+  setMaxListeners(0, ended.signal)
   const round: RoundDeps = {
     db,
     clock,

@@ -6,18 +6,19 @@ const watchers = new WeakMap<AbortSignal, Set<() => void>>()
 
 /** Answers the function that ends the watch. The signal must not be aborted yet; `stop` must not throw. */
 export function watchAbort(signal: AbortSignal, stop: () => void): () => void {
-  let stops = watchers.get(signal)
-  if (stops === undefined) {
-    const fresh = new Set<() => void>()
-    watchers.set(signal, fresh)
-    signal.addEventListener('abort', () => runAll(fresh), { once: true })
-    stops = fresh
-  }
-  const watched = stops
+  const watched = watchers.get(signal) ?? beginWatch(signal)
   watched.add(stop)
   return () => {
     watched.delete(stop)
   }
+}
+
+/** On its own, for a listener holds on to all that its maker had at hand: the first `stop`, for as long as the signal lives. */
+function beginWatch(signal: AbortSignal): Set<() => void> {
+  const stops = new Set<() => void>()
+  watchers.set(signal, stops)
+  signal.addEventListener('abort', () => runAll(stops), { once: true })
+  return stops
 }
 
 function runAll(stops: Set<() => void>): void {

@@ -252,6 +252,9 @@ describe('failures on the way', () => {
     ['EHLO and HELO refused', { ehlo: () => '550 5.7.1 Who?' }, 'account', 'ehlo', 550],
     ['garbage at the greeting', { greeting: () => 'HTTP/1.1 400 Bad Request' }, 'session', 'greeting', null],
     ['garbage at EHLO', { ehlo: () => 'what?' }, 'session', 'ehlo', null],
+    ['garbage at EHLO and none at HELO', { ehlo: ({ n }) => (n === 1 ? 'what?' : null) }, 'session', 'ehlo', null],
+    ['a greeting said twice', { greeting: () => '220 sink.test\r\n220 sink.test' }, 'session', 'ehlo', 220],
+    ['EHLO refused for now', { ehlo: ({ n }) => (n === 1 ? '451 4.3.2 Later' : null) }, 'account', 'ehlo', 451],
     ['a cut at the greeting', { greeting: () => ({ cut: true }) }, 'session', 'greeting', null],
     ['a cut at EHLO', { ehlo: () => ({ cut: true }) }, 'session', 'ehlo', null],
     ['silence at the greeting', { greeting: () => ({ silent: true }) }, 'session', 'greeting', null],
@@ -259,6 +262,7 @@ describe('failures on the way', () => {
     ['silence at AUTH', { auth: () => ({ silent: true }) }, 'session', 'auth', null],
     ['a cut at AUTH', { auth: () => ({ cut: true }) }, 'session', 'auth', null],
     ['a temporary AUTH failure', { auth: () => '454 4.7.0 Later' }, 'account', 'auth', 454],
+    ['421 at AUTH', { auth: () => '421 4.7.0 Too many logins' }, 'account', 'auth', 421],
     ['more than was asked after AUTH', { auth: () => '235 ok\r\n250 extra' }, 'session', 'auth', null],
   ])('%s', async (_what, behave, scope, phase, code) => {
     const sink = await sinkWith({ auth: ['PLAIN'], behave })

@@ -15,7 +15,7 @@ import { watchAbort } from './abort-watch.js'
 import type { AccessTokens } from './access-tokens.js'
 import { type Bearer, bearerHandlers, bearerSecrets } from './bearer-auth.js'
 import { chooseBearerMechanism, chooseMechanism } from './choose-mechanism.js'
-import { createConversation, passwordSecrets } from './conversation.js'
+import { type Conversation, createConversation, passwordSecrets } from './conversation.js'
 import { dial } from './dial.js'
 import { parseAuthMechanisms, parseExtensions } from './extensions.js'
 import { LoginStopped, loginFailure } from './login-failure.js'
@@ -60,7 +60,7 @@ async function openWith(
   })
   try {
     const taken = await withinLimits(connection, deps.config.commandTimeoutMs, signal, () =>
-      logIn(connection, account, bearer),
+      logIn(connection, conversation, account, bearer),
     )
     return { socket: taken.socket, extensions: parseExtensions(taken.ehloLines), remote, mask: conversation.mask }
   } catch (error) {
@@ -113,7 +113,12 @@ function ownName(socket: Socket): string {
 }
 
 /** Greeting to AUTH. Resolves with the socket, already out of nodemailer's hands. */
-function logIn(connection: SMTPConnection, account: Account, bearer: Bearer | null): Promise<Taken> {
+function logIn(
+  connection: SMTPConnection,
+  conversation: Conversation,
+  account: Account,
+  bearer: Bearer | null,
+): Promise<Taken> {
   return new Promise((resolve, reject) => {
     const finish = (error?: Error | null) => {
       if (error) return reject(error)
@@ -125,6 +130,8 @@ function logIn(connection: SMTPConnection, account: Account, bearer: Bearer | nu
     }
     connection.connect(error => {
       if (error) return reject(error)
+      const reply = conversation.ehloReply() ?? ''
+      if (!isAnswerToEhlo(reply)) return reject(Object.assign(new Error('EHLO was not answered'), { response: reply }))
       try {
         const offer = { secure: connection.secure, mechanisms: parseAuthMechanisms(ehloLinesOf(connection)) }
         const method = bearer === null ? chooseMechanism(account, offer) : chooseBearerMechanism(account, offer)
@@ -139,6 +146,14 @@ function logIn(connection: SMTPConnection, account: Account, bearer: Bearer | nu
   })
 }
 
+/**
+ * nodemailer takes any 2xx for a list of extensions, an empty one, and goes on with HELO after whatever else: out of step
+ * or refused for now, a server would then seem to offer neither TLS nor AUTH. HELO is for those that know no EHLO.
+ */
+function isAnswerToEhlo(reply: string): boolean {
+  return /^(250|5\d\d)(?!\d)/.test(reply)
+}
+
 /** Ends the login on a time-out, an abort, or an error that nodemailer reports beside its callbacks. */
 function withinLimits<T>(
   connection: SMTPConnection,
@@ -147,19 +162,26 @@ function withinLimits<T>(
   run: () => Promise<T>,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new LoginStopped('timeout')), Math.min(timeoutMs, 2 ** 31 - 1))
-    const onAbort = () => reject(new LoginStopped('aborted'))
-    const unwatch = watchAbort(signal, onAbort)
+    const timer = setTimeout(() => fail(new LoginStopped('timeout')), Math.min(timeoutMs, 2 ** 31 - 1))
+    const unwatch = watchAbort(signal, () => fail(new LoginStopped('aborted')))
+    // Whichever ends it first: of a login that was cut off nodemailer never tells the end, and the signal outlives it.
+    const release = () => {
+      clearTimeout(timer)
+      unwatch()
+    }
+    const fail = (error: unknown) => {
+      release()
+      reject(error)
+    }
     // Never removed: an emitter's error without a listener would end the process.
-    connection.on('error', reject)
-    connection.once('end', () => reject(new LoginStopped('closed')))
-    if (signal.aborted) onAbort()
-    run()
-      .then(resolve, reject)
-      .finally(() => {
-        clearTimeout(timer)
-        unwatch()
-      })
+    connection.on('error', fail)
+    // After a 421 this comes before the callback that has the server's words.
+    connection.once('end', () => setImmediate(fail, new LoginStopped('closed')))
+    if (signal.aborted) return fail(new LoginStopped('aborted'))
+    run().then(taken => {
+      release()
+      resolve(taken)
+    }, fail)
   })
 }
 

@@ -18,6 +18,8 @@ export interface ContentDeps {
   readonly remote: string
   /** The commands that leave with the final dot, for the transaction after this one; '' when there is none. */
   goAhead(): string
+  /** What has come of the replies to those is one more than it can be. */
+  lacksReply(): boolean
 }
 
 /** Under a usual socket send buffer: the dot then leaves with the hook's consent fresh, not minutes later. */
@@ -136,7 +138,7 @@ async function finalReply(deps: ContentDeps, ending: string, progress: Progress)
   wire.write(ending + octetsOf(ahead))
   const [reply] = await wire.replies(1, timeouts.finalReplyTimeoutMs)
   if (reply!.code === 421) throw serverCloses(reply!, progress, remote)
-  if (reply!.code >= 300 && reply!.code < 400) throw outOfStep(reply!, progress, remote)
+  if ((reply!.code >= 300 && reply!.code < 400) || deps.lacksReply()) throw outOfStep(reply!, progress, remote)
   progress.afterDot = false
   return reply!
 }

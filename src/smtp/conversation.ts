@@ -9,6 +9,8 @@ import type { SmtpPhase } from './transport.js'
 export interface Conversation {
   readonly logger: object
   phase(): SmtpPhase
+  /** What the server answered to the last EHLO; null when it has not. */
+  ehloReply(): string | null
   /** Text with the account's secrets taken out: a server may echo what it was told. */
   mask(text: string): string
 }
@@ -16,6 +18,7 @@ export interface Conversation {
 /** `secrets`: what must not be shown, whoever says it. */
 export function createConversation(secrets: readonly string[], implicitTls: boolean, lines?: string[]): Conversation {
   let phase: SmtpPhase = implicitTls ? 'tls' : 'greeting'
+  let ehloReply: string | null = null
   const mask = (text: string) => secrets.reduce((masked, secret) => masked.replaceAll(secret, '***'), text)
 
   function onClient(line: string): void {
@@ -24,6 +27,7 @@ export function createConversation(secrets: readonly string[], implicitTls: bool
       lines?.push('C: ***')
       return
     }
+    if (verb === 'EHLO') ehloReply = null
     if (verb === 'EHLO' || verb === 'HELO') phase = 'ehlo'
     else if (verb === 'STARTTLS') phase = 'tls'
     else if (verb === 'AUTH') phase = 'auth'
@@ -34,6 +38,7 @@ export function createConversation(secrets: readonly string[], implicitTls: bool
   }
 
   function onServer(text: string): void {
+    if (phase === 'ehlo') ehloReply ??= text
     for (const line of text.split('\n')) lines?.push(`S: ${maskChallenge(mask(clean(line))).slice(0, 1000)}`)
   }
 
@@ -54,6 +59,7 @@ export function createConversation(secrets: readonly string[], implicitTls: bool
   return {
     logger: { trace: log, debug: log, info: log, warn: () => {}, error: () => {}, fatal: () => {} },
     phase: () => phase,
+    ehloReply: () => ehloReply,
     mask,
   }
 }

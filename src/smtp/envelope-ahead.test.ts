@@ -2,10 +2,22 @@
 import { createServer, type Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { afterEach, describe, expect, it } from 'vitest'
+import { type Script, startProxy } from '../../test/support/proxy.js'
+import {
+  type Fault,
+  garbage,
+  halfOpen,
+  omitted,
+  reset,
+  smtpScript,
+  twice,
+  type WirePhase,
+} from '../../test/support/smtp-proxy.js'
 import { sendOptions, streamMail, testAccount, testTransport, textMail } from '../../test/support/smtp-rig.js'
 import { type SinkBehaviour, type SinkOptions, type SinkPhase, startSink } from '../../test/support/smtp-sink.js'
 import type { Account } from '../accounts/account.js'
 import type { Config } from '../config.js'
+import { classifyReplies } from '../delivery/classify.js'
 import { type Letter, type Mail, type MailTransport, type Replies, type SendOptions, SmtpFailure } from './transport.js'
 
 const leftovers: (() => unknown)[] = []
@@ -18,14 +30,16 @@ function letterTo(name: string, mail: Mail = textMail(`Subject: ${name}\r\n\r\nH
   return { envelope: { from: `from-${name}@x.test`, to: [`${name}@x.test`] }, mail }
 }
 
-async function rig(options: SinkOptions = {}, config: Partial<Config['smtp']> = {}) {
+async function rig(options: SinkOptions = {}, config: Partial<Config['smtp']> = {}, script?: () => Script) {
   const sink = await startSink(options)
+  const proxy = script === undefined ? null : await startProxy(sink, script)
   const transport = testTransport(config)
   leftovers.push(
     () => transport.close(),
+    () => proxy?.close(),
     () => sink.close(),
   )
-  return { sink, transport, account: testAccount(sink, { maxConnections: 1 }) }
+  return { sink, transport, account: testAccount(proxy ?? sink, { maxConnections: 1 }) }
 }
 
 type Result = Replies | Error
@@ -55,6 +69,15 @@ async function sendAll(
 }
 
 const infoOf = (result: Result | undefined) => (result instanceof SmtpFailure ? result.info : result)
+const isInDoubt = (result: Result) => result instanceof SmtpFailure && result.info.afterDot
+
+/** What each recipient is told; null: nothing, the connection broke. */
+function saidOf(result: Result, open: readonly string[]): string[] | null {
+  if (result instanceof Error) return null
+  const { verdicts } = classifyReplies(result, open, { n: 1, startedAt: 0, durationMs: 0 })
+  return verdicts.map(({ verdict }) => verdict)
+}
+
 const recipientsOf = (messages: readonly { to: readonly string[] }[]) => messages.flatMap(({ to }) => to)
 
 /** The behaviour at one step of one message's transaction only. */
@@ -290,6 +313,61 @@ describe('when the message whose envelope is ahead goes wrong', () => {
     expect([infoOf(results[0]), infoOf(results[2])]).toMatchObject([{ data: { code: 250 } }, { data: { code: 250 } }])
     expect(recipientsOf(sink.messages)).toEqual(['a@x.test', 'c@x.test'])
   })
+})
+
+describe('replies that are missing, come twice or break off', () => {
+  const faults = { reset, halfOpen, garbage, twice, omitted }
+  /** Of three messages with two recipients each. */
+  const places: [WirePhase, number][] = [
+    ['final', 1],
+    ['mail', 2],
+    ['rcpt', 3],
+    ['rcpt', 4],
+    ['data', 2],
+    ['final', 2],
+  ]
+  const isRefused = (address: string) => address.startsWith('no')
+
+  it.each([
+    ['all are taken', ['a@x.test', 'b@x.test']],
+    ['the first is refused', ['no@x.test', 'b@x.test']],
+    ['the second is refused', ['a@x.test', 'no@x.test']],
+    ['all are refused', ['no@x.test', 'nor@x.test']],
+  ])('tell no recipient what was said to another, where %s', async (_what, to) => {
+    const run = async (fault: Fault, phase: WirePhase, nth: number) => {
+      const { sink, transport, account } = await rig(
+        { behave: { rcpt: ({ address }) => (isRefused(address) ? '550 5.1.1 No such user' : null) } },
+        { commandTimeoutMs: 500, finalReplyTimeoutMs: 500 },
+        smtpScript((at, n) => (at === phase && n === nth ? fault : null)),
+      )
+      const letters = [1, 2, 3].map(i => ({ ...letterTo(`${i}`), envelope: { from: `${i}@x.test`, to } }))
+      const { results } = await sendAll(transport, account, letters)
+      return results.map((result, i) => {
+        const taken = sink.messages.filter(({ from }) => from === `${i + 1}@x.test`).flatMap(message => message.to)
+        const truth = to.map(address =>
+          isRefused(address) ? 'refused' : taken.includes(address) ? 'accepted' : 'open',
+        )
+        // Of what broke off nothing is told: it is tried again, and is in doubt where its dot was out.
+        const told = saidOf(result, to) ?? (taken.length > 0 ? 'in doubt' : truth)
+        return { told, truth: told === 'in doubt' && isInDoubt(result) ? told : truth }
+      })
+    }
+    const cases = Object.entries(faults).flatMap(([name, fault]) =>
+      places.map(async ([phase, nth]) => [`${name} at ${phase} ${nth}`, await run(fault, phase, nth)] as const),
+    )
+    for (const [where, messages] of await Promise.all(cases)) {
+      expect([where, messages.map(({ told }) => told)]).toEqual([where, messages.map(({ truth }) => truth)])
+    }
+  })
+})
+
+it('a refusal of a content that never comes leaves it in doubt, whatever the answers to the next envelope say', async () => {
+  const script = smtpScript((at, n) => (at === 'final' && n === 1 ? omitted : null))
+  const { sink, transport, account } = await rig({ behave: at('final', 1, '554 5.7.1 Spam') }, {}, script)
+  const { results } = await sendAll(transport, account, [letterTo('a'), letterTo('b')])
+  expect(infoOf(results[0])).toMatchObject({ scope: 'session', phase: 'final', afterDot: true })
+  expect(results[1]).toMatchObject({ data: { code: 250 } })
+  expect(recipientsOf(sink.messages)).toEqual(['b@x.test'])
 })
 
 describe('a message that was named and is given up', () => {

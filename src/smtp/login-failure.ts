@@ -89,7 +89,8 @@ export function loginFailure(
   const words = mask(error.message)
   if (code === 'EAUTH') return make('account', `Login to ${remote} failed: ${words}`)
   const network = networkCodes.has(originalCode ?? '') || /closed unexpectedly/.test(error.message)
-  if (phase === 'tls' && !network) {
+  // In clear, before TLS began: a reply that never ends.
+  if (phase === 'tls' && !network && code !== 'EPROTOCOL') {
     return make('account', `TLS to ${remote} failed: ${words}${originalCode === undefined ? '' : ` (${originalCode})`}`)
   }
   return make('session', `While ${phaseWords(phase)} of ${remote}: ${words}`)

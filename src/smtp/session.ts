@@ -179,6 +179,7 @@ export class Session {
     this.needsReset = false
     const recipients = replies.slice(resets + 1, -1)
     const data = replies.at(-1)!
+    if (data.code !== 354) this.checkNothingFollows(progress)
     // Refused for want of a sender or recipient, DATA was no more than a word.
     progress.reachedData = data.code === 354 || recipients.some(isAcceptance)
     return sortReplies(envelope, plan, replies[resets]!, recipients, data)
@@ -194,7 +195,8 @@ export class Session {
     const mail = read[resets]
     const recipients = read.slice(resets + 1)
     if (mail === undefined) return null
-    if (isRefusal(mail)) return sortReplies(envelope, plan, mail, [], null)
+    // A recipient taken without a sender: it is the first recipient's refusal, and that to MAIL is missing.
+    if (isRefusal(mail)) return recipients.every(isRefusal) ? sortReplies(envelope, plan, mail, [], null) : null
     const allRefused = recipients.length === plan.asked.length && recipients.every(isRefusal)
     return allRefused ? sortReplies(envelope, plan, mail, recipients, null) : null
   }
@@ -224,9 +226,14 @@ export class Session {
     this.wire.command(command)
     const [reply] = await this.wire.replies(1, this.timeouts.commandTimeoutMs)
     this.check(reply!, progress)
-    // More than was asked for: from here on a reply would be taken for another's.
-    if (this.wire.unasked > 0 && phase !== 'data') throw outOfStep(this.wire.takeUnasked()!, progress, this.link.remote)
+    if (reply!.code !== 354) this.checkNothingFollows(progress)
     return reply!
+  }
+
+  /** Throws for more than was asked, but for the farewell of a server that closes: the replies before may be another's. */
+  private checkNothingFollows(progress: Progress): void {
+    const extra = this.wire.takeUnasked()
+    if (extra !== null && extra.code !== 421) throw outOfStep(extra, progress, this.link.remote)
   }
 
   /** Throws for a reply that fits none of the answers its command can have (RFC 5321 §4.3.2). */
@@ -257,7 +264,8 @@ export class Session {
         const isAlone = !this.link.extensions.pipelining || options.conversation !== undefined
         const goAhead = () => (isAlone ? '' : this.goAhead(next()))
         options.onContent?.()
-        return sendContent({ wire, timeouts, remote, goAhead }, mail, options, progress)
+        const lacksReply = () => this.lacksReply()
+        return sendContent({ wire, timeouts, remote, goAhead, lacksReply }, mail, options, progress)
       }
       this.needsReset = true
       return replies.data
@@ -275,6 +283,12 @@ export class Session {
     if (plan.refusal !== null || plan.asked.length === 0) return ''
     this.ahead = { mail, plan, repliesBefore: this.wire.repliesRead + 1 }
     return commandsOf(plan)
+  }
+
+  /** The answer to the DATA that is out has come before all that go before it: one of those was taken for the dot's. */
+  private lacksReply(): boolean {
+    const come = this.ahead === null ? null : this.wire.unaskedUpTo(354)
+    return come !== null && come < this.ahead!.plan.asked.length + 2
   }
 
   /**

@@ -120,9 +120,9 @@ export class Wire {
     if (this.timer === null || this.timerDue > this.deadline) this.arm(timeoutMs)
   }
 
-  /** How many replies were read that nobody has taken: after a transaction, or in its body, there should be none. */
-  get unasked(): number {
-    return this.arrived.length
+  /** How many replies were read that nobody has taken, if this is the code of the last; else null. */
+  unaskedUpTo(code: number): number | null {
+    return this.arrived.at(-1)?.code === code ? this.arrived.length : null
   }
 
   /** Takes a reply that came before it was asked for, as a server that has seen enough of a body sends. */

@@ -33,7 +33,7 @@ describe.each(dialects)('migrate on %s', dialect => {
   }
   async function change(sql: string): Promise<void> {
     const db = await openDatabase(
-      { database: { url, dialect, poolSize: 2, release: false } },
+      { database: { url, dialect, poolSize: 2, answerTimeoutMs: 60_000, release: false } },
       { log: silentLog, exclusive: false },
     )
     await db.write([{ sql, params: [] }])

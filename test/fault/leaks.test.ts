@@ -24,7 +24,7 @@ const socketsOf = (pid: number) =>
 
 it.skipIf(process.platform !== 'linux')('after 240 failing connections the process holds no more sockets', async () => {
   world = await openWorld('sqlite', {
-    env: { GMP_PROBE_FIRST: '0.1', GMP_PROBE_MAX: '0.1', GMP_SMTP_CONNECT_TIMEOUT: '1' },
+    env: { GMP_PROBE_FIRST: '0.1', GMP_PROBE_MAX: '0.1', GMP_SMTP_CONNECT_TIMEOUT: '1', GMP_SMTP_COMMAND_TIMEOUT: '1' },
   })
   const { pid } = await world.start()
   const accounts = idsOf('account', ACCOUNTS)
@@ -40,12 +40,13 @@ it.skipIf(process.platform !== 'linux')('after 240 failing connections the proce
   world.sink.behave({
     greeting: ({ n }) => {
       failed += 1
-      if (n % 4 === 0) return { cut: true }
-      if (n % 4 === 1) return '421 4.3.2 Not now'
-      if (n % 4 === 2) return 'this is no SMTP'
+      if (n % 5 === 0) return { cut: true }
+      if (n % 5 === 1) return '421 4.3.2 Not now'
+      if (n % 5 === 2) return 'this is no SMTP'
+      if (n % 5 === 3) return `220-${'x'.repeat(80_000)}`
       return null
     },
-    ehlo: ({ n }) => (n % 2 === 0 ? { cut: true } : '554 5.7.1 Go away'),
+    ehlo: ({ n }) => (n % 3 === 0 ? { cut: true } : n % 3 === 1 ? { silent: true } : '554 5.7.1 Go away'),
   })
   for (const account_id of accounts) await world.submit([`later-${account_id}`], { fields: { account_id } })
   await until('the failures', () => failed >= FAILURES, 25_000)

@@ -66,7 +66,7 @@ function targetOf(url: string): Pick<Config, 'database'> {
   if (!isPostgres(url) || !URL.canParse(url)) {
     throw new UsageError('--to should be postgresql://user@host/database')
   }
-  return { database: { url, dialect: 'postgres', poolSize: 2, release: false } }
+  return { database: { url, dialect: 'postgres', poolSize: 2, answerTimeoutMs: 60_000, release: false } }
 }
 
 interface Answer extends Transferred {
