@@ -170,7 +170,9 @@ describe.each(dialects)('accepting messages on %s', dialect => {
     const second = (id: string) => submit(admin, [mail(id, { tenant_id: 'two', account_id: 'second' })], options)
     const main = () => submit(admin, [mail('other', { tenant_id: 'two', account_id: 'main' })], options)
     const rename = (from: string, to: string) =>
-      temp.db.write([{ sql: 'update accounts set id = $2 where tenant_id = $3 and id = $1', params: [from, to, 'two'] }])
+      temp.db.write([
+        { sql: 'update accounts set id = $2 where tenant_id = $3 and id = $1', params: [from, to, 'two'] },
+      ])
     await main()
     let later: Promise<unknown> = Promise.resolve()
     meanwhile = async () => {
