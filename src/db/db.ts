@@ -28,6 +28,11 @@ export interface Db {
   writeRelaxed(unit: readonly Statement[]): Promise<Row[][]>
   /** Reads committed state, beside the writers. */
   read(statement: Statement): Promise<Row[]>
+  /**
+   * Counts the writes to tenants and accounts, each when it is asked for and again when it is answered: while it stays the
+   * same, what was read of them since is still true. null: others write them too (PostgreSQL).
+   */
+  recordsVersion(): number | null
   /** Tells the other processes on this database; a hint, it may get lost. No-op on SQLite. */
   notify(payload: string): void
   /** Listens for other processes' hints. */

@@ -106,6 +106,7 @@ export async function openPostgres(url: string, options: PostgresOptions): Promi
     write: unit => write([], unit),
     writeRelaxed: unit => write([RELAXED], unit),
     read: async statement => (await run([statement]))[0]!,
+    recordsVersion: () => null,
     notify(payload) {
       run([{ sql: 'select pg_notify($1, $2)', params: [CHANNEL, payload] }]).catch(() => {
         // A hint: the others find the work by polling.

@@ -24,17 +24,45 @@ import type { WireAnswer, WireRequest, WireRows, WireStatement, WireUnit } from 
 export async function openSqlite(path: string): Promise<Db> {
   const writer = await startThread(path, false)
   const reader = await startThread(path, true)
-  const write = (unit: readonly Statement[]) => writer.run(unit)
+  const records = createRecordsVersion()
+  const write = (unit: readonly Statement[]) => records.count(unit, writer.run(unit))
   return {
     dialect: 'sqlite',
     write,
     writeRelaxed: write,
     read: async statement => (await reader.run([statement]))[0] ?? [],
+    recordsVersion: records.current,
     notify: () => {},
     onNotify: () => {},
     async close() {
       await reader.close()
       await writer.close()
+    },
+  }
+}
+
+/** By its text, whether a statement writes tenants or accounts. Those that go by cascade go with their tenant. */
+const WRITES_RECORDS = /\b(?:update|insert\s+into|delete\s+from)\s+(?:tenants|accounts)\b/i
+
+function createRecordsVersion() {
+  const known = new Map<string, boolean>()
+  let version = 0
+  const touches = ({ sql }: Statement): boolean => {
+    let found = known.get(sql)
+    if (found === undefined) {
+      found = WRITES_RECORDS.test(sql)
+      known.set(sql, found)
+    }
+    return found
+  }
+  return {
+    current: () => version,
+    count<T>(unit: readonly Statement[], written: Promise<T>): Promise<T> {
+      if (!unit.some(touches)) return written
+      version += 1
+      return written.finally(() => {
+        version += 1
+      })
     },
   }
 }

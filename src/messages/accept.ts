@@ -20,7 +20,7 @@ import { type AttachmentSources, findVolumes, judgeSources, type SourceRefusal }
 import type { RefusalCode } from './fields.js'
 import type { AttachmentRef, Content, InlineUpload, Message, Priority } from './message.js'
 import { type ParseContext, type ParsedMessage, parseMessage } from './parse.js'
-import { type Destination, type Named, resolveDestinations } from './resolve.js'
+import { createResolve, type Destination, type Resolve } from './resolve.js'
 import type { FieldWarning } from './unknown-fields.js'
 
 /** The most that one request may bring. */
@@ -103,7 +103,7 @@ export function createAcceptance(deps: AcceptDeps): AcceptMessages {
   // unit each, 3,000/s with one unit at once). On PostgreSQL one that waits for a lock must not hold up the others.
   const together = { most: UNIT, atOnce: db.dialect === 'sqlite' ? 1 : 4 }
   const queue: Queue = {
-    resolve: gather((named: readonly Named[]) => resolveDestinations(db, named), together),
+    resolve: createResolve(db, together),
     enqueue: gather(async (entries: readonly Entry[]) => {
       const quota = new Map<string, number>()
       for (const { message, most } of entries) if (most !== null) quota.set(message.tenantId, most)
@@ -179,7 +179,7 @@ interface Entry {
 }
 
 interface Queue {
-  resolve(named: readonly Named[]): Promise<readonly (Destination | null)[]>
+  readonly resolve: Resolve
   enqueue(entries: readonly Entry[]): Promise<readonly EnqueueAnswer[]>
 }
 

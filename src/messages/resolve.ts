@@ -1,5 +1,6 @@
-/** Finds the tenants and accounts that a chunk of messages names, in one query for all of them (two for an admin). */
+/** Finds the tenants and accounts that a chunk of messages names: in memory, or in one query for all (two for an admin). */
 import { type Db, rowsParam } from '../db/db.js'
+import { type GatherOptions, gather } from '../lib/gather.js'
 import { isUnsafe } from './fields.js'
 
 /** As a message names them; null: left out. */
@@ -21,7 +22,40 @@ export interface Destination {
 }
 
 /** The destination of each, in order; null: there is no such tenant. */
-export async function resolveDestinations(db: Db, named: readonly Named[]): Promise<(Destination | null)[]> {
+export type Resolve = (named: readonly Named[]) => Promise<readonly (Destination | null)[]>
+
+/** Most destinations that are remembered, some 300 octets each; then it begins anew. */
+const MOST_KNOWN = 20_000
+
+/**
+ * Calls that come together share the query. Where only this process changes tenants and accounts (SQLite) the answers are
+ * remembered until one of them is changed: the query costs a turn of the reading thread, and the request two of its own.
+ */
+export function createResolve(db: Db, together: GatherOptions): Resolve {
+  const ask = gather((named: readonly Named[]) => resolveDestinations(db, named), together)
+  let known = new Map<string, Destination>()
+  let knownSince: number | null = null
+  return async named => {
+    const version = db.recordsVersion()
+    if (version === null) return ask(named)
+    if (version !== knownSince || known.size >= MOST_KNOWN) {
+      known = new Map()
+      knownSince = version
+    }
+    // Of this version: what changes while we read puts another in its place.
+    const mine = known
+    const remembered = named.map(each => mine.get(nameOf(each)))
+    if (!remembered.includes(undefined)) return remembered as Destination[]
+    const found = await ask(named)
+    for (const [at, each] of named.entries()) {
+      const destination = found[at] ?? null
+      if (destination !== null) mine.set(nameOf(each), destination)
+    }
+    return found
+  }
+}
+
+async function resolveDestinations(db: Db, named: readonly Named[]): Promise<(Destination | null)[]> {
   const ownerless = new Set<string>()
   for (const { tenantId, accountId } of named) {
     if (tenantId === null && accountId !== null) ownerless.add(accountId)
@@ -77,7 +111,11 @@ async function findDestinations(db: Db, asked: readonly object[]): Promise<Map<s
   )
 }
 
-// A line feed is in no id that passed parseMessage, so the pair stays unambiguous.
+// A line feed is in no id that passed parseMessage, so the pairs stay unambiguous.
+function nameOf({ tenantId, accountId }: Named): string {
+  return `${tenantId === null ? '' : `=${tenantId}`}\n${accountId ?? ''}`
+}
+
 function keyOf(tenantId: string, accountId: string | null): string {
   return accountId === null ? tenantId : `${tenantId}\n${accountId}`
 }

@@ -211,7 +211,9 @@ export function addGauges(registry: InstanceType<typeof Registry>, ports: GaugeP
   own('gmp_disk_reserve_bytes', 'Below so much nothing is accepted or claimed (GMP_MIN_FREE_MB)', () =>
     ports.diskFreeBytes() === null ? null : ports.diskReserveBytes,
   )
-  own('gmp_event_loop_lag_seconds', 'Event-loop delay since the last scrape, 99th percentile', () => lag.p99Seconds())
+  own('gmp_event_loop_lag_seconds', 'How late timers were since the last scrape, 99th percentile', () =>
+    lag.p99Seconds(),
+  )
   own('gmp_resident_memory_bytes', 'Resident memory of this process', () => process.memoryUsage.rss())
   own('gmp_start_time_seconds', 'When this process started, Unix time', () => ports.startedAt / 1000)
   new Gauge({

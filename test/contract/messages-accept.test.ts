@@ -176,6 +176,71 @@ describe.each(dialects)('accepting messages on %s', dialect => {
     ])
   })
 
+  it('a change to a tenant or an account counts for every message that follows its answer', async () => {
+    const acceptMessages = createAcceptance({ ...deps, db: temp.db })
+    const codeOf = async (fields: object) => {
+      const { rejected } = await acceptMessages(admin, [mail('m', { tenant_id: 'moving', ...fields })], options)
+      return rejected[0]?.code ?? 'queued'
+    }
+    const change = (sql: string) => temp.db.write([{ sql, params: [] }])
+    const account = "insert into accounts (tenant_id, id, host, port, created_at, updated_at) values ('moving'"
+    expect(await codeOf({})).toBe('tenant_not_found')
+    await change("insert into tenants (id, created_at, updated_at) values ('moving', 0, 0)")
+    expect(await codeOf({})).toBe('account_not_found')
+    await change(`${account}, 'a', 'h', 25, 0, 0)`)
+    expect(await codeOf({})).toBe('queued')
+    await change(`${account}, 'b', 'h', 25, 0, 0)`)
+    expect(await codeOf({})).toBe('account_not_found')
+    expect(await codeOf({ account_id: 'b' })).toBe('queued')
+    await change("update accounts set is_default = 1 where tenant_id = 'moving' and id = 'b'")
+    expect(await codeOf({})).toBe('queued')
+    await change("update tenants set active = 0 where id = 'moving'")
+    expect(await codeOf({ account_id: 'b' })).toBe('tenant_inactive')
+    await change("delete from messages where tenant_id = 'moving'")
+    await change("delete from tenants where id = 'moving'")
+    expect(await codeOf({ account_id: 'b' })).toBe('tenant_not_found')
+  })
+
+  it('what was read while an account changed is not remembered', async () => {
+    let meanwhile: (() => Promise<unknown>) | null = null
+    const read: Db['read'] = async statement => {
+      const found = await temp.db.read(statement)
+      const now = meanwhile
+      meanwhile = null
+      await now?.()
+      return found
+    }
+    const submit = createAcceptance({ ...deps, db: { ...temp.db, read } })
+    const second = (id: string) => submit(admin, [mail(id, { tenant_id: 'two', account_id: 'second' })], options)
+    const main = () => submit(admin, [mail('other', { tenant_id: 'two', account_id: 'main' })], options)
+    const rename = (from: string, to: string) =>
+      temp.db.write([
+        { sql: 'update accounts set id = $2 where tenant_id = $3 and id = $1', params: [from, to, 'two'] },
+      ])
+    await main()
+    let later: Promise<unknown> = Promise.resolve()
+    meanwhile = async () => {
+      await rename('second', 'third')
+      // Begins to remember anew.
+      later = main()
+    }
+    await second('m1')
+    await later
+    expect((await second('m2')).rejected[0]?.code).toBe('account_not_found')
+    await rename('third', 'second')
+  })
+
+  it.runIf(dialect === 'sqlite')('a destination that is known costs no query', async () => {
+    let reads = 0
+    const read: Db['read'] = statement => {
+      reads += 1
+      return temp.db.read(statement)
+    }
+    const acceptMessages = createAcceptance({ ...deps, db: { ...temp.db, read } })
+    for (const id of ['m1', 'm2', 'm3']) await acceptMessages(admin, [mail(id, { tenant_id: 'one' })], options)
+    expect(reads).toBe(1)
+  })
+
   it('an unknown or inactive tenant refuses its messages only', async () => {
     const { queued, rejected } = await accept([
       mail('a', { tenant_id: 'nobody' }),
