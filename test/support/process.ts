@@ -25,17 +25,17 @@ export interface ProcessOptions {
   /** A program that runs it, with arguments before its own. It has to become the service by exec. */
   readonly within?: readonly string[]
   readonly startTimeoutMs?: number
+  /** The service's main.js, in place of the one in dist. */
+  readonly main?: string
 }
 
 /** Starts `mail-proxy serve` and resolves when it listens; rejects with its output when it ends before. */
 export async function startProcess({
-  dir,
-  env,
   args = [],
-  within,
   startTimeoutMs = 30_000,
+  ...options
 }: ProcessOptions): Promise<ServiceProcess> {
-  const child = spawnMain({ dir, env, args: ['serve', ...args], within })
+  const child = spawnMain({ ...options, args: ['serve', ...args] })
   let text = ''
   const exited = new Promise<number | null>(done => child.once('exit', code => done(code)))
   const url = await new Promise<string>((resolve, reject) => {
@@ -92,10 +92,10 @@ export async function tempDir(): Promise<{ dir: string; remove(): Promise<void> 
 }
 
 /** Its environment is this and nothing of ours. */
-function spawnMain({ dir, env, args = [], within = [] }: ProcessOptions) {
+function spawnMain({ dir, env, args = [], within = [], main = MAIN }: ProcessOptions) {
   const home = { PATH: process.env.PATH, HOME: dir, GMP_INSTANCES_DIR: join(dir, 'instances') }
   const [program = process.execPath, ...before] = [...within, process.execPath]
-  return spawn(program, [...before, MAIN, ...args], {
+  return spawn(program, [...before, main, ...args], {
     env: { ...home, GMP_HOST: '127.0.0.1', GMP_PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
