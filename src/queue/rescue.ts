@@ -44,18 +44,23 @@ export async function rescue(deps: RescueDeps, dead: DeadLease, now: number): Pr
   const accountKeys = new Set<number>()
   const tenantIds = new Set<string>()
   for (let rows = await claimsOf(db, dead.id); rows.length > 0; rows = await claimsOf(db, dead.id)) {
+    const ends = new Map<number, { claimed: Claimed; transition: Transition; doubt: boolean }>()
     const settlements: Settlement[] = []
     for (const { claimed, to } of rows) {
       const settings = await deps.settingsOf(claimed.accountKey)
       const doubt = !trusted || journalled.has(claimed.seq)
       const transition = rescueTransition(claimed, to, doubt, settings?.policy ?? deps.fallback, now)
       settlements.push({ transition, claim: claimed.claim, tenantId: claimed.tenantId, limits: settings?.limits ?? [] })
+      ends.set(claimed.seq, { claimed, transition, doubt })
+    }
+    // The others were freed by another rescuer, which tells of them, or settled late by the worker itself.
+    for (const seq of await settle(db, dead.id, { now, steadyNow: deps.steadyNow() }, settlements)) {
+      const { claimed, transition, doubt } = ends.get(seq)!
       if (doubt) doubts.push({ claimed, transition })
       else freed += 1
       accountKeys.add(claimed.accountKey)
       tenantIds.add(claimed.tenantId)
     }
-    await settle(db, dead.id, { now, steadyNow: deps.steadyNow() }, settlements)
   }
   // In this order: a rescuer that dies in between leaves a lease for the next one, and not a journal for ever.
   await journal.forget(dead.id)

@@ -19,7 +19,7 @@ function named(text: string, form: RegExp): string[] {
 
 describe('docs/guarantees.md', () => {
   it('names only tests that exist, by their whole path', () => {
-    const paths = named(document, /\.test\.ts$/)
+    const paths = named(document, /\.(test|long)\.ts$/)
     expect(paths.length).toBeGreaterThan(30)
     expect(paths.filter(path => !existsSync(path))).toEqual([])
   })
@@ -27,7 +27,7 @@ describe('docs/guarantees.md', () => {
   it('has a section for every promise of the summary, and a test beside each', () => {
     const sections = [...document.matchAll(/^## (.+)$/gm)].map(([, heading]) => heading)
     expect(sections).toEqual(['Summary', ...rows.map(({ promise }) => promise), 'What is not promised'])
-    for (const { promise, tests } of rows) expect(named(tests, /\.test\.ts$/), promise).not.toEqual([])
+    for (const { promise, tests } of rows) expect(named(tests, /\.(test|long)\.ts$/), promise).not.toEqual([])
   })
 
   it('names only settings that exist', () => {

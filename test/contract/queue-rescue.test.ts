@@ -159,12 +159,15 @@ describe.each(dialects)('rescue on %s', dialect => {
     expect(await declareDead(rig.db, rig.now, false)).toEqual([])
   })
 
-  it('two rescuers at once free each claim once', async () => {
+  it('two rescuers at once free each claim once, and tell of it once', async () => {
     await rig.add(account, 50)
     const claims = await rig.claim(account, lease)
     for (const claimed of claims) await journal.append(lease, claimed)
     const [dead] = await die()
-    await Promise.all([rescue(depsOf(), dead!, rig.now), rescue(depsOf(), dead!, rig.now)])
+    const both = await Promise.all([rescue(depsOf(), dead!, rig.now), rescue(depsOf(), dead!, rig.now)])
+    // What both had read is told by one of them.
+    expect(both.reduce((sum, { inDoubt }) => sum + inDoubt, 0)).toBe(50)
+    expect(both.flatMap(({ doubts }) => doubts)).toHaveLength(50)
     expect(await rig.rows('select count(*) as n, max(attempts) as most from messages')).toEqual([{ n: 50, most: 1 }])
     expect(await rig.rows('select count(*) as n from events')).toEqual([{ n: 50 }])
   })

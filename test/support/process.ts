@@ -26,17 +26,17 @@ export interface ProcessOptions {
   /** A program that runs it, with arguments before its own. It has to become the service by exec. */
   readonly within?: readonly string[]
   readonly startTimeoutMs?: number
+  /** The service's main.js, in place of the one in dist. */
+  readonly main?: string
 }
 
 /** Starts `mail-proxy serve` and resolves when it listens; rejects with its output when it ends before. */
 export async function startProcess({
-  dir,
-  env,
   args = [],
-  within,
   startTimeoutMs = 30_000,
+  ...options
 }: ProcessOptions): Promise<ServiceProcess> {
-  const child = spawnMain({ dir, env, args: ['serve', ...args], within })
+  const child = spawnMain({ ...options, args: ['serve', ...args] })
   let text = ''
   const exited = new Promise<number | null>(done => child.once('exit', code => done(code)))
   const url = await new Promise<string>((resolve, reject) => {
@@ -93,11 +93,11 @@ export async function tempDir(): Promise<{ dir: string; remove(): Promise<void> 
 }
 
 /** Its environment is this and nothing of ours. It logs at the finest level, and what it writes is searched for secrets. */
-function spawnMain({ dir, env, args = [], within = [] }: ProcessOptions) {
+function spawnMain({ dir, env, args = [], within = [], main = MAIN }: ProcessOptions) {
   const home = { PATH: process.env.PATH, HOME: dir, GMP_INSTANCES_DIR: join(dir, 'instances') }
   const [program = process.execPath, ...before] = [...within, process.execPath]
   learnSecrets(env)
-  const child = spawn(program, [...before, MAIN, ...args], {
+  const child = spawn(program, [...before, main, ...args], {
     env: { ...home, GMP_HOST: '127.0.0.1', GMP_PORT: '0', LOG_LEVEL: 'debug', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

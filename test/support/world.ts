@@ -53,6 +53,8 @@ export interface WorldOptions {
   readonly sink?: SinkOptions
   /** In place of a fresh database of the dialect. */
   readonly databaseUrl?: string
+  /** The service's main.js, in place of the one in dist. */
+  readonly main?: string
 }
 
 const FAST: Record<string, string> = {
@@ -101,7 +103,8 @@ export async function openWorld(dialect: 'sqlite' | 'postgres', options: WorldOp
     while (open.length > 0 && stop?.aborted !== true) {
       const messages = open.map(id => ({ ...MESSAGE, id, ...fields }))
       // No answer: the process died, and nobody knows whether before or after the commit. Same ids, once more.
-      const answer = await call('POST', '/commands/add-messages', { messages }, to()).catch(() => null)
+      const process = to()
+      const answer = await call('POST', '/commands/add-messages', { messages }, process).catch(() => null)
       if (answer === null || answer.status === 503) {
         if (answer !== null) refusals.push(answer)
         await pause(30)
@@ -111,7 +114,8 @@ export async function openWorld(dialect: 'sqlite' | 'postgres', options: WorldOp
       // These two say that an earlier try, whose answer was lost, was heard.
       const odd = rejected.find(({ code }) => code !== 'already_sent' && code !== 'in_progress')
       if (odd !== undefined || !Array.isArray(answer.body.rejected)) {
-        throw new Error(`refused: ${answer.status} ${JSON.stringify(odd ?? answer.body)}`)
+        const refusal = JSON.stringify(odd ?? answer.body)
+        throw new Error(`refused: ${answer.status} ${refusal}\n${process.output().slice(-3000)}`)
       }
       for (const id of open) ledger.queued.add(id)
       open = []
@@ -129,7 +133,8 @@ export async function openWorld(dialect: 'sqlite' | 'postgres', options: WorldOp
     },
     async start(env = {}) {
       const own = { ...FAST, GMP_DB_PATH: databaseUrl, GMP_CLIENT_SYNC_URL: `${ledger.reports.url}/reports` }
-      const process = await startProcess({ dir, env: { ...own, ...options.env, ...env } })
+      const all = { ...own, ...options.env, ...env }
+      const process = await startProcess({ dir, main: options.main, env: all, startTimeoutMs: 120_000 })
       processes.push(process)
       return process
     },
