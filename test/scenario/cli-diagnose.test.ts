@@ -88,7 +88,7 @@ describe('diagnose', () => {
     }
     await service.call('POST', '/account/paused/pause?tenant_id=default', { reason: 'too many complaints' })
     const hour = new Date().getUTCHours()
-    const closed = { start_hour: (hour + 2) % 24, end_hour: ((hour + 2) % 24) + 1, timezone: 'UTC', days: [] }
+    const closed = { start_hour: (hour + 2) % 24, end_hour: (hour + 3) % 24, timezone: 'UTC', days: [] }
     await service.call('POST', '/commands/rules', {
       name: 'later',
       enabled: true,
