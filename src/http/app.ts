@@ -14,7 +14,7 @@ import { AppError } from '../lib/errors.js'
 import { useAudit } from './audit.js'
 import { createAuthenticator } from './auth.js'
 import './caller.js'
-import { limitConnections } from './connections.js'
+import { limitConnections, waitForAnswer } from './connections.js'
 import { letBodiesWait } from './continue.js'
 import type { HttpDeps } from './deps.js'
 import { createErrorHandler } from './error-handler.js'
@@ -106,8 +106,9 @@ export function buildApp(deps: HttpDeps, routes: readonly Routes[] = allRoutes):
   refuseExpectations(app.server)
   limitConnections(app.server, config.server.maxConnections, deps)
   useSecurityHeaders(app)
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', (request, reply, done) => {
     requireHost(request.raw)
+    waitForAnswer(reply.raw)
     done()
   })
   traceRequests(app, deps.tracer)

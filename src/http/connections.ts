@@ -2,11 +2,10 @@
  * What a connection may cost whoever holds it: no more of them at once than the settings allow, and none on which nothing
  * moves. Slow headers and bodies are Node's to cut (headersTimeout, requestTimeout); a client that does not read is not.
  */
-import type { Server } from 'node:http'
+import type { Server, ServerResponse } from 'node:http'
 import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 
-/** Longer than any answer is waited for in silence: the longest is the test of an account, 60 s. */
 const STILL_MS = 180_000
 const LOG_EVERY_MS = 60_000
 
@@ -27,5 +26,15 @@ export function limitConnections(
     loggedAt = clock.monotonic()
     log.warning(`${most} connections are open (GMP_MAX_CONNECTIONS): ${dropped} were refused since this was last said`)
     dropped = 0
+  })
+}
+
+/**
+ * An answer that is still being worked on (a purge of many rows may take minutes) is waited for in silence. Without a listener
+ * Node would cut the connection; with one, only a client that leaves octets unread is cut here.
+ */
+export function waitForAnswer(response: ServerResponse): void {
+  response.on('timeout', () => {
+    if (response.writableLength > 0) response.socket?.destroy()
   })
 }

@@ -12,7 +12,8 @@ export async function listen(
 ): Promise<string> {
   for (let next = port; ; next += 1) {
     try {
-      return await app.listen({ host, port: next })
+      // Of a name with two addresses Fastify would open a second server, which lacks all that is set at the first.
+      return await app.listen({ host: host === 'localhost' ? '127.0.0.1' : host, port: next })
     } catch (error) {
       const isTaken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
       if (!isTaken || !portMayMove || next >= port + TRIES) throw error

@@ -1,7 +1,9 @@
 /** On real sockets: clients that are slow, silent, many or rude, and what every answer carries whatever was asked. */
 import { type AddressInfo, connect, type Socket } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Routes } from '../../src/http/app.js'
+import { listen } from '../../src/http/listen.js'
 import { allRoutes } from '../../src/http/routes/index.js'
 import { rotateKey } from '../../src/tenants/keys.js'
 import { ADMIN, type HttpApp, openHttpApp } from '../support/http-app.js'
@@ -13,6 +15,10 @@ const testRoutes: Routes = app => {
     throw new Error('on purpose')
   })
   app.get('/long', { config: { access: 'any' } }, async () => 'x'.repeat(50_000_000))
+  app.get('/late', { config: { access: 'any' } }, async () => {
+    await pause(900)
+    return 'late'
+  })
 }
 
 interface Listening {
@@ -102,6 +108,18 @@ describe('slow clients', () => {
     expect(await new Promise(done => server.getConnections((_, count) => done(count)))).toBe(0)
     socket.destroy()
   })
+})
+
+it('an answer that takes longer than a connection may stand still is waited for', async () => {
+  const { port } = await listening({}, server => server.setTimeout(300))
+  const request = `GET /late HTTP/1.1\r\nHost: x\r\nX-API-Token: ${ADMIN}\r\nConnection: close\r\n\r\n`
+  expect(await ask(port, request)).toMatch(/^HTTP\/1\.1 200 .*late$/s)
+})
+
+it('the name localhost is one server, with all that is set at it', async () => {
+  const http = await opened(openHttpApp('sqlite'), each => each.close())
+  expect(await listen(http.app, { host: 'localhost', port: 0, portMayMove: false })).toMatch(/^http:\/\/127\.0\.0\.1:/)
+  expect(http.app.addresses()).toHaveLength(1)
 })
 
 describe('many connections', () => {
