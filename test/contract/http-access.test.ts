@@ -126,6 +126,8 @@ const ASKED: Readonly<Record<string, readonly Asking[]>> = {
   'get /instance': plain,
   'put /instance': plain,
   'post /instance/reload-bounce': plain,
+  'get /instance/sealing-key': plain,
+  'post /instance/sealing-key/rotate': [{ status: 400 }],
   'get /command-log': plain,
   'get /command-log/export': plain,
 }

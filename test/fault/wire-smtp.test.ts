@@ -8,6 +8,7 @@ import { selfSigned } from '../support/certificate.js'
 import { startProxy, type TcpProxy } from '../support/proxy.js'
 import { type ReportClient, startReportClient } from '../support/report-client.js'
 import { opened } from '../support/scene.js'
+import { testSecret } from '../support/secrets.js'
 import { startTestService, type TestService } from '../support/service.js'
 import {
   dripping,
@@ -29,7 +30,7 @@ import { expectBalanced, metric, tenant } from '../support/story.js'
 /** Of each command, the final reply, and a login as a whole. */
 const LIMIT_MS = 2_000
 const certificate = selfSigned(['127.0.0.1'])
-const LOGIN = { auth: ['PLAIN'], users: { user: 'password' } } as const satisfies SinkOptions
+const LOGIN = { auth: ['PLAIN'], users: { user: testSecret('wire') } } as const satisfies SinkOptions
 const FAULTS: Readonly<Record<string, Fault>> = {
   reset,
   'half-open': halfOpen,
@@ -121,7 +122,13 @@ async function openBench(dialect: 'sqlite' | 'postgres'): Promise<Bench> {
       )
       sinks.set(id, sink)
       proxies.set(id, proxy)
-      await service.account(proxy, { id, user: 'user', password: 'password', use_tls: at === 'starttls', ...fields })
+      await service.account(proxy, {
+        id,
+        user: 'user',
+        password: testSecret('wire'),
+        use_tls: at === 'starttls',
+        ...fields,
+      })
     },
     async hangUp() {
       for (const each of [...proxies.values(), ...sinks.values()]) await each.close()

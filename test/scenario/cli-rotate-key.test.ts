@@ -6,6 +6,7 @@ import { loadKeys } from '../../src/lib/key-file.js'
 import { keyIdOf } from '../../src/lib/seal.js'
 import { openCliInstance } from '../support/cli-instance.js'
 import { openScene } from '../support/scene.js'
+import { TEST_KEY } from '../support/secrets.js'
 import { startTestService } from '../support/service.js'
 import { startSink } from '../support/smtp-sink.js'
 
@@ -126,7 +127,7 @@ it('a backup from before brings its own key along, and one from within the chang
 })
 
 it('a second instance that was started with both keys hears of it', async () => {
-  const both = [7, 8].map(n => Buffer.alloc(32, n).toString('base64'))
+  const both = [TEST_KEY, Buffer.alloc(32, 8).toString('base64')]
   const scene = await openScene({ dialect: 'postgres', account: { user: 'u', password: 'smtp-pass' } })
   const start = (key: string) =>
     startTestService({ databaseUrl: scene.service.databaseUrl, env: { GMP_ENCRYPTION_KEY: key } })

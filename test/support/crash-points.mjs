@@ -59,9 +59,9 @@ function journalWithPoints(journal) {
   const { append } = journal
   const noting = {
     ...journal,
-    append(lease, seq) {
-      note('journal', seq)
-      return append(lease, seq)
+    append(lease, claimed) {
+      note('journal', claimed.seq)
+      return append(lease, claimed)
     },
   }
   return withPoints(noting, 'append', 'journal')

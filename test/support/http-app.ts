@@ -1,14 +1,14 @@
 /** The HTTP house over a fresh database, asked without a socket. The dispatcher and the reporter are not running. */
 
-import { randomBytes } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import type { Account } from '../../src/accounts/account.js'
 import { setAdminToken } from '../../src/http/admin-token.js'
 import { buildApp, type Routes } from '../../src/http/app.js'
 import type { AccountTest, HttpDeps } from '../../src/http/deps.js'
-import { createSealer } from '../../src/lib/seal.js'
 import type { Sealer } from '../../src/lib/sealer.js'
 import { type Environment, loadConfig } from '../../src/load-config.js'
+import { keyState, rotate } from '../../src/sealing/rotate.js'
+import { openKeys } from '../../src/service/key.js'
 import { volumeProblem } from '../../src/service/volume-problem.js'
 import { ensureDefaultTenant } from '../../src/tenants/store.js'
 import { NO_TRACING } from '../../src/tracing/tracer.js'
@@ -64,17 +64,12 @@ export interface HttpAppOptions {
   readonly routes?: readonly Routes[]
 }
 
-async function noKeys(): Promise<never> {
-  throw new Error('the sealing key needs a whole service')
-}
-
 export async function openHttpApp(
   dialect: (typeof dialects)[number],
   { env = {}, flags = {}, routes }: HttpAppOptions = {},
 ): Promise<HttpApp> {
   const temp = await openTempDb(dialect)
   const clock = createFakeClock()
-  const sealer = createSealer(randomBytes(32))
   const errors: string[] = []
   const warnings: string[] = []
   const hints: string[] = []
@@ -86,6 +81,8 @@ export async function openHttpApp(
     problems: [] as string[],
   }
   const { config } = loadConfig({ flags, env, instanceDir: temp.dir, readFile: () => '' })
+  const sealer = await openKeys(temp.db, config)
+  const rotation = { db: temp.db, clock, ring: sealer, steadyNow: clock.now, tell: null }
   await ensureDefaultTenant(temp.db, clock.now())
   if (config.server.apiToken === null) await setAdminToken(temp.db, ADMIN)
   const deps: HttpDeps = {
@@ -130,7 +127,7 @@ export async function openHttpApp(
       reports: [],
     }),
     testSync: async () => ({ ok: false, url: null, durationMs: 0, error: 'no reporter here' }),
-    sealingKey: { state: noKeys, rotate: noKeys },
+    sealingKey: { state: () => keyState(rotation), rotate: () => rotate(rotation, 1_000) },
     knownVolumes: createKnownVolumes({ db: temp.db, clock }),
     volumeProblem,
     tenantDeleted: async () => {},
