@@ -1,5 +1,5 @@
 /** An account on the wire: what a client may give, what it gets back. Passwords only ever go in. */
-import { type Static, Type } from '@fastify/type-provider-typebox'
+import { type Static, Type } from 'typebox'
 import type { Account, AccountPause } from '../accounts/account.js'
 import { ACCOUNT_DEFAULTS, type AccountPatch } from '../accounts/store.js'
 import { MASK } from './mask.js'

@@ -1,5 +1,5 @@
 /** An account's OAuth settings on the wire: what a client may give, what it gets back. Secrets come back as `***`. */
-import { type Static, Type } from '@fastify/type-provider-typebox'
+import { type Static, Type } from 'typebox'
 import { OAUTH_DEFAULTS, type OAuthPatch, type OAuthSettings } from '../oauth/settings.js'
 import { MASK } from './mask.js'
 import { Given, Line, Matching } from './schemas.js'

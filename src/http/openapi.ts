@@ -1,8 +1,8 @@
 /** OpenAPI 3.1 at /openapi.json, made of the very schemas that validate, and a page at /docs that shows it. */
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
-import type { TSchema } from '@fastify/type-provider-typebox'
 import type { FastifyInstance, RouteOptions } from 'fastify'
+import type { TSchema } from 'typebox'
 import type { Access } from './auth.js'
 import { Failure } from './schemas.js'
 

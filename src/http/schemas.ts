@@ -2,13 +2,7 @@
  * The building blocks of every route's schema: the same schema validates, types and documents. Numeric strings and the
  * old clients' booleans ("yes", 1) are brought to their type before validation, see validate.ts.
  */
-import {
-  type Static,
-  type TNumberOptions,
-  type TSchema,
-  type TStringOptions,
-  Type,
-} from '@fastify/type-provider-typebox'
+import { type Static, type TNumberOptions, type TSchema, type TStringOptions, Type } from 'typebox'
 
 /** A text with a pattern, and what is said when it does not match: a regular expression tells a person nothing. */
 export const Matching = (pattern: string, refusal: string, options: TStringOptions = {}) =>

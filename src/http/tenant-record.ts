@@ -1,5 +1,5 @@
 /** A tenant on the wire: what may be given and by whom, what comes back with its secrets masked. */
-import { type Static, Type } from '@fastify/type-provider-typebox'
+import { type Static, Type } from 'typebox'
 import { placeOf, problemOfLargeFiles } from '../attachments/offload/settings.js'
 import { AppError } from '../lib/errors.js'
 import { readHttpAuth } from '../lib/http-auth.js'

@@ -3,8 +3,9 @@
  * strings to numbers, "yes"/1/"on" to booleans. Text that no database can store is refused wherever it stands. What is
  * wrong is told as the predecessor told it: a list of `{type, loc, msg, input, ctx?}`, with secrets left out.
  */
-import type { TSchema } from '@fastify/type-provider-typebox'
+
 import type { FastifySchemaCompiler } from 'fastify'
+import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { AppError } from '../lib/errors.js'
 import { isSecretField } from './mask.js'

@@ -1,5 +1,5 @@
 /** A volume on the wire: what may be given, what is shown of it, and how a config that comes back masked is read. */
-import { type Static, Type } from '@fastify/type-provider-typebox'
+import { type Static, Type } from 'typebox'
 import { keyNamed } from '../attachments/stores/settings.js'
 import { isBackend } from '../attachments/stores/store.js'
 import type { Volume } from '../volumes/volume.js'

@@ -2,7 +2,7 @@
  * The client's types against the schemas of which the API's description is made. Nothing here runs: `npm run types`
  * fails where one of the two has what the other has not.
  */
-import type { Static, TSchema } from '@fastify/type-provider-typebox'
+import type { Static, TSchema } from 'typebox'
 import type * as client from '../../src/client/index.js'
 import type { AccountInfo, AccountPayload } from '../../src/http/account-record.js'
 import type { DocumentedSubmission } from '../../src/http/routes/message-fields.js'

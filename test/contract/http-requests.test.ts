@@ -1,7 +1,7 @@
 /** Paths, methods, bodies and limits: what every route has in common. */
 import { request } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
-import { Type } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { DatabaseUnavailable } from '../../src/db/db.js'
 import type { Routes } from '../../src/http/app.js'

@@ -1,6 +1,7 @@
 /** Accounts: create and change, list, show, delete, pause, resume, test. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import type { FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
 import type { Account } from '../../accounts/account.js'
 import { pauseByOperator, resumeByOperator } from '../../accounts/pause.js'
 import { deleteAccount, findAccount, listAccounts, saveAccount } from '../../accounts/store.js'

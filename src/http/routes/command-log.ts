@@ -1,5 +1,5 @@
 /** What was commanded, by whom it concerned, and with what answer. */
-import { type Static, Type } from '@fastify/type-provider-typebox'
+import { type Static, Type } from 'typebox'
 import type { Routes } from '../app.js'
 import { type CommandFilter, listCommands } from '../audit.js'
 import { AnyId, Given, Int, Line, OkWith } from '../schemas.js'

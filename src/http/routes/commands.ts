@@ -1,5 +1,5 @@
 /** Commands on the queue: delete, clean up, run now, suspend and activate. */
-import { Type } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
 import type { Db } from '../../db/db.js'
 import { AppError } from '../../lib/errors.js'
 import { ownersOf } from '../../messages/find.js'

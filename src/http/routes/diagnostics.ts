@@ -1,5 +1,5 @@
 /** For an operator who asks why mail does not go out. */
-import { type Static, Type } from '@fastify/type-provider-typebox'
+import { type Static, Type } from 'typebox'
 import { AppError } from '../../lib/errors.js'
 import type { LoopProgress } from '../../lib/loop.js'
 import { AGES } from '../../queue/state.js'

@@ -2,8 +2,8 @@
 
 import { once } from 'node:events'
 import { pipeline, type Readable, Transform } from 'node:stream'
-import { Type } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
 import { AttachmentFailure } from '../../attachments/failure.js'
 import { savedAs } from '../../attachments/stores/path.js'
 import type { StoredFile } from '../../attachments/stores/store.js'

@@ -1,5 +1,5 @@
 /** The instance's own settings. The API token that is set here replaces the admin token. */
-import { type Static, Type } from '@fastify/type-provider-typebox'
+import { type Static, Type } from 'typebox'
 import { AppError } from '../../lib/errors.js'
 import type { KeyState } from '../../sealing/rotate.js'
 import { readAdminTokenHash, setAdminToken } from '../admin-token.js'

@@ -1,5 +1,5 @@
 /** The shapes of messages in answers, for the API's description. */
-import { Type } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
 import { Failure, OkWith } from '../schemas.js'
 
 const Rejected = Type.Object({

@@ -1,5 +1,5 @@
 /** Messages: submitting, listing, looking at one, and what an operator may do to one. */
-import { Type } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
 import type { Db } from '../../db/db.js'
 import { AppError } from '../../lib/errors.js'
 import { createAcceptance, MAX_MESSAGES, refuseTooMany } from '../../messages/accept.js'

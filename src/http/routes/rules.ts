@@ -1,5 +1,5 @@
 /** Sending windows (spec section 4.6). Each command answers all rules. */
-import { type Static, Type } from '@fastify/type-provider-typebox'
+import { type Static, Type } from 'typebox'
 import { AppError } from '../../lib/errors.js'
 import type { Rule } from '../../rules/rule.js'
 import { createRule, deleteRule, listRules, replaceRule } from '../../rules/store.js'

@@ -1,5 +1,5 @@
 /** Figures, and the report entries again. */
-import { Type } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
 import { listReported } from '../../messages/reported.js'
 import { createStatsReader } from '../../messages/stats.js'
 import type { App } from '../app.js'

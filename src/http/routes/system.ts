@@ -1,5 +1,5 @@
 /** Health, readiness, status, metrics and the API's description. */
-import { Type } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
 import { listPaused } from '../../accounts/pause.js'
 import { AppError } from '../../lib/errors.js'
 import { countOpen } from '../../queue/counts.js'

@@ -1,6 +1,7 @@
 /** Tenants and their API keys. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import type { FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
 import { AppError } from '../../lib/errors.js'
 import { deleteTenant } from '../../tenants/delete.js'
 import { revokeKeys, revokeOldKeys, rotateKey } from '../../tenants/keys.js'

@@ -1,6 +1,7 @@
 /** Volumes: create and change, list, show, delete. A tenant has its own; those without tenant are shared and the admin's. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import type { FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
 import { AppError } from '../../lib/errors.js'
 import { problemOfName } from '../../volumes/name.js'
 import { findOwner } from '../../volumes/owner.js'
