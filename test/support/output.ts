@@ -16,7 +16,8 @@ const NO_SECRET_NAME = /url|_id$|file$|regenerate/i
 
 /** Keeps what the product wrote, wherever it is read again. */
 export function noteOutput(text: string): void {
-  const { testPath = '?', currentTestName = '?' } = expect.getState()
+  // Outside of Vitest, as in the soak, there is no test to name.
+  const { testPath = '?', currentTestName = '?' } = process.env.VITEST === undefined ? {} : expect.getState()
   append('output', { test: `${testPath} > ${currentTestName}`, text })
 }
 
