@@ -182,11 +182,12 @@ function contentsOf(
 ): Statement[] {
   return [
     {
-      sql: `insert into contents (seq, envelope, size, trace, content)
-        select m.seq, g.e, length(g.c), g.tr, g.c from @each(t text, i text, s bigint, e text, c text, tr text) g
+      sql: `insert into contents (seq, submission, envelope, size, trace, content)
+        select m.seq, g.s, g.e, length(g.c), g.tr, g.c from @each(t text, i text, s bigint, e text, c text, tr text) g
         join messages m on m.tenant_id = g.t and m.id = g.i where m.submission = g.s
         on conflict (seq) do update set
-          envelope = excluded.envelope, size = excluded.size, trace = excluded.trace, content = excluded.content`,
+          submission = excluded.submission, envelope = excluded.envelope, size = excluded.size, trace = excluded.trace,
+          content = excluded.content`,
       params: [],
       rows: messages.map((message, at) => ({
         t: message.tenantId,
