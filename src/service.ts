@@ -23,7 +23,7 @@ import { pullBackRetries } from './queue/due.js'
 import { pruneUploads } from './queue/uploads.js'
 import { freeAllLeases } from './reports/outbox.js'
 import { createReporter } from './reports/reporter.js'
-import { type GroundOptions, openGround } from './service/ground.js'
+import { CLOSE_MS, type GroundOptions, openGround } from './service/ground.js'
 import { createWake } from './service/hints.js'
 import { httpDeps } from './service/http-deps.js'
 import { GROW_EVERY_MS } from './service/lineage.js'
@@ -209,7 +209,6 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     journal,
     epoch: () => currentEpoch(db),
     rescueDeps: epoch => ({
-      db,
       log,
       journal,
       epoch,
@@ -372,8 +371,6 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
 const FLUSH_MS = 3_000
 /** How long a large content may wait for its message to be accepted, ms. */
 const UPLOAD_GRACE_MS = 3_600_000
-/** How long open requests, and then the end of the lease, may take when the service stops, ms. */
-const CLOSE_MS = 2_000
 
 /** The sum of all waits of the retry schedule: a pause longer than this fails what waited through it. */
 function patience({ queue }: Config): number {

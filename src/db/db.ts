@@ -16,8 +16,11 @@ export interface Statement {
   readonly params: readonly Param[]
   /** What its @each stands for. */
   readonly rows?: Rows
-  /** Its answer may take any time: the limit of PostgreSQL's connections does not hold for it. */
-  readonly takesLong?: true
+  /**
+   * How long PostgreSQL's answer may take at most, where less than its connections allow; Infinity: any time, whatever they
+   * allow. Absent: as they do.
+   */
+  readonly answerWithinMs?: number
 }
 
 export interface Db {
@@ -38,6 +41,17 @@ export interface Db {
   /** Listens for other processes' hints. */
   onNotify(listener: (payload: string) => void): void
   close(): Promise<void>
+}
+
+/** The same database, for whom a later answer is of no use. */
+export function answeringWithin(db: Db, ms: number): Db {
+  const limited = (statement: Statement) => ({ answerWithinMs: ms, ...statement })
+  return {
+    ...db,
+    write: unit => db.write(unit.map(limited)),
+    writeRelaxed: unit => db.writeRelaxed(unit.map(limited)),
+    read: statement => db.read(limited(statement)),
+  }
 }
 
 /** The statement could not be run because the database cannot be reached or is going away: worth trying again. */

@@ -73,17 +73,15 @@ export async function openPostgres(url: string, options: PostgresOptions): Promi
   const listener = createListener(url, connectMs, options.log)
 
   const run = async (unit: readonly Statement[]): Promise<Row[][]> => {
+    // Before there is a connection: what cannot be sent at all says nothing of the database.
+    const sent = unit.map(({ sql, params, rows }) => ({
+      sql: expand(sql),
+      params: rows === undefined ? params : [...params, ...asArrays(columnsOf(sql), rows)],
+    }))
     const client = await connect(pool)
     let broken: Error | undefined
     try {
-      const answer = runUnit(
-        client,
-        unit.map(({ sql, params, rows }) => ({
-          sql: expand(sql),
-          params: rows === undefined ? params : [...params, ...asArrays(columnsOf(sql), rows)],
-        })),
-      )
-      return await (unit.some(({ takesLong }) => takesLong) ? answer : within(answer, limitMs))
+      return await within(runUnit(client, sent), limitOf(unit, limitMs))
     } catch (error) {
       const known = asError(error)
       // A connection whose state is unknown is thrown away; after an error of the database it is as before the unit.
@@ -131,11 +129,17 @@ function remember<T>(of: (text: string) => T): (text: string) => T {
   }
 }
 
+function limitOf(unit: readonly Statement[], limitMs: number): number {
+  const own = unit.flatMap(({ answerWithinMs }) => answerWithinMs ?? [])
+  return own.includes(Number.POSITIVE_INFINITY) ? Number.POSITIVE_INFINITY : Math.min(limitMs, ...own)
+}
+
 /**
  * Rejects when there is no answer in time: half-open, a connection would keep its unit waiting for as long as the system
  * tries, a quarter of an hour, and a lease with it. Whether the unit was applied nobody knows then, as with any that breaks.
  */
 function within<T>(answer: Promise<T>, limitMs: number): Promise<T> {
+  if (limitMs === Number.POSITIVE_INFINITY) return answer
   return new Promise((resolve, reject) => {
     const late = () => reject(new Error(`PostgreSQL did not answer within ${limitMs / 1000} s: connection timeout`))
     const timer = setTimeout(late, limitMs)

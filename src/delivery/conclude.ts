@@ -75,7 +75,9 @@ export function createConclusions(deps: ConcludeDeps, afterwards: Afterwards): C
     // Another claim of the same row may be under way by now.
     if (held.get(claimed.seq) === claimed.claim) held.delete(claimed.seq)
     if (settled === 'lost') {
-      log.warning(`The result of message ${claimed.id} came after its lease was lost and was not recorded`)
+      log.warning(
+        `The result of message ${claimed.id} was not recorded: its lease was lost, or it had been recorded before, without an answer`,
+      )
       return
     }
     if (settled === 'failed') {

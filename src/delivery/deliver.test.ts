@@ -3,7 +3,7 @@ import { createFakeClock } from '../../test/support/fake-clock.js'
 import { silentLog } from '../../test/support/silent-log.js'
 import type { ClaimedMessage } from '../queue/claim.js'
 import type { Lease } from '../queue/lease.js'
-import type { MailTransport } from '../smtp/transport.js'
+import type { Letter, MailTransport } from '../smtp/transport.js'
 import { deliver } from './deliver.js'
 import type { Lookup } from './settings.js'
 
@@ -24,7 +24,7 @@ const claimed = {
 const lookup = { account: { maxRecipientsPerTransaction: 100 }, tenant: { largeFileConfig: null } } as Lookup
 
 /** A delivery up to its final dot; `frozenMs` pass while the journal entry is on its way. */
-async function deliverFrozen(frozenMs: number) {
+async function deliverFrozen(frozenMs: number, message = claimed, to = lookup, letter: Letter | null = null) {
   const clock = createFakeClock()
   const dots: string[] = []
   const journalled: number[] = []
@@ -56,9 +56,9 @@ async function deliverFrozen(frozenMs: number) {
   const unused = () => Promise.reject(new Error('not needed'))
   const sources = { fetchAttachments: unused, offload: unused, loadContent: unused }
   const deps = { clock, log: silentLog, transport, journal, marginMs: MARGIN_MS, ...sources }
-  const outcome = await deliver(claimed, lookup, lease, deps, {
+  const outcome = await deliver(message, to, lease, deps, {
     abort: new AbortController(),
-    letter: null,
+    letter,
     isBegun: false,
     isAsked: false,
   })
@@ -77,5 +77,41 @@ describe('the final dot', () => {
     const { outcome, dots } = await deliverFrozen(LEASE_MS)
     expect(dots).toEqual([])
     expect(outcome).toMatchObject({ interrupted: true, inDoubt: false })
+  })
+})
+
+describe('recipients that do not fit into one transaction', () => {
+  const names = ['a', 'b', 'c', 'd', 'e']
+  const two = { ...lookup, account: { maxRecipientsPerTransaction: 2 } } as Lookup
+  const putOff = (attempts: number, neverAsked: readonly string[] = []) => {
+    const replyOf = (address: string) => (neverAsked.includes(address) ? null : '450 later')
+    const recipients = names.map(address => ({ address, status: 'open', code: null, reply: replyOf(address) }))
+    return { ...claimed, attempts, recipients } as ClaimedMessage
+  }
+  const asked = async (...given: Parameters<typeof putOff>) =>
+    (await deliverFrozen(0, putOff(...given), two)).dots.join('')
+
+  it('are asked in turn, also when the first of them are put off at each attempt', async () => {
+    expect(await Promise.all([0, 1, 2, 3, 4, 5].map(attempts => asked(attempts)))).toEqual([
+      'ab',
+      'cd',
+      'ea',
+      'bc',
+      'de',
+      'ab',
+    ])
+  })
+
+  it('whoever was never asked comes first', async () => {
+    expect(await asked(1, ['b', 'e'])).toBe('be')
+    expect(await asked(1, ['e'])).toBe('ec')
+  })
+
+  it('each reply belongs to whom it was given, also where the letter was made before the account changed', async () => {
+    const letter = { envelope: { from: '', to: ['d', 'a'] }, mail: {} } as unknown as Letter
+    const { outcome } = await deliverFrozen(0, putOff(1), two, letter)
+    const accepted = outcome.verdicts.filter(({ verdict }) => verdict === 'accepted')
+    expect(accepted.map(({ address }) => address)).toEqual(['d', 'a'])
+    expect(outcome.verdicts).toHaveLength(names.length)
   })
 })

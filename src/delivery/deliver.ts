@@ -55,7 +55,9 @@ export async function deliver(
   const { signal } = sending.abort
   const { clock, transport, journal, marginMs } = deps
   const { account } = lookup
-  const open = openRecipients(claimed)
+  // Replies are told apart by their order, and a letter made ahead keeps its own, whatever the account says by now.
+  const ahead = sending.letter?.envelope.to ?? []
+  const open = [...new Set([...ahead, ...openRecipients(claimed, account.maxRecipientsPerTransaction)])]
   const startedAt = clock.now()
   const from = clock.monotonic()
   let conversation: string[] | undefined
@@ -151,16 +153,22 @@ export function letterAhead(claimed: ClaimedMessage, lookup: Lookup, now: number
 }
 
 function letterOf(claimed: ClaimedMessage, parts: Parts, { account }: Lookup): Letter {
-  const to = openRecipients(claimed).slice(0, account.maxRecipientsPerTransaction)
+  const most = account.maxRecipientsPerTransaction
+  const to = openRecipients(claimed, most).slice(0, most)
   return { envelope: { from: claimed.envelope.from, to }, mail: render(claimed, parts) }
 }
 
-function openRecipients({ envelope, recipients }: ClaimedMessage): readonly string[] {
+/** In the order in which they are to be asked: a transaction may be too small for all. */
+function openRecipients({ envelope, recipients, attempts }: ClaimedMessage, most: number): readonly string[] {
   if (recipients === null) return envelope.to
-  // Those who were never asked come first: a transaction may be too small for all.
   const open = recipients.filter(each => each.status === 'open')
   const asked = open.filter(each => each.reply !== null)
-  return [...open.filter(each => each.reply === null), ...asked].map(({ address }) => address)
+  // Those who were never asked come first. Of the others each attempt begins where the one before ended, or the first of
+  // them, put off again and again, would use up the attempts of all.
+  const first = asked.length === 0 ? 0 : (attempts * most) % asked.length
+  return [...open.filter(each => each.reply === null), ...asked.slice(first), ...asked.slice(0, first)].map(
+    ({ address }) => address,
+  )
 }
 
 function render(claimed: ClaimedMessage, { content, attachments }: Parts) {

@@ -3,7 +3,7 @@
  * frozen, or the database away for longer than the lease) is replaced by a new one; what was claimed under the old one
  * is no longer ours.
  */
-import type { Db } from '../db/db.js'
+import { answeringWithin, type Db } from '../db/db.js'
 import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 import type { Step } from '../lib/loop.js'
@@ -21,7 +21,7 @@ export interface LeaseKeeperDeps {
   readonly journal: DoubtJournal
   /** Asked anew for each lease: the database server may have been restarted. */
   epoch(): Promise<string>
-  rescueDeps(epoch: string): RescueDeps
+  rescueDeps(epoch: string): Omit<RescueDeps, 'db'>
   /** Resolves when the results that wait are written, or after a moment. */
   flush(): Promise<void>
   /** The lease in force changed; null: lost. */
@@ -42,7 +42,9 @@ export interface LeaseKeeper {
 const RENEWALS = 4
 
 export function createLeaseKeeper(deps: LeaseKeeperDeps): LeaseKeeper {
-  const { db, clock, log, leaseMs, steadyNow } = deps
+  const { clock, log, leaseMs, steadyNow } = deps
+  // One answer that never comes must not cost the lease: the next try takes another connection.
+  const db = answeringWithin(deps.db, leaseMs / RENEWALS)
   let lease: Lease | null = null
 
   const take = async () => {
@@ -56,7 +58,7 @@ export function createLeaseKeeper(deps: LeaseKeeperDeps): LeaseKeeper {
     if (dead.length === 0) return
     // Asked now, not when our own lease began: the server may have been restarted since, and its journal with it.
     const epoch = await deps.epoch()
-    for (const each of dead) deps.rescued(await rescue(deps.rescueDeps(epoch), each, clock.now()))
+    for (const each of dead) deps.rescued(await rescue({ ...deps.rescueDeps(epoch), db }, each, clock.now()))
   }
 
   return {
@@ -89,8 +91,9 @@ export function createLeaseKeeper(deps: LeaseKeeperDeps): LeaseKeeper {
       })
       // Something could not be settled: left alone, the lease runs out and the rescuer decides by the journal.
       if (left.length > 0) return
-      await held.end()
+      // In this order: cut off in between, it leaves a lease for the rescuer, and not a journal for ever.
       await deps.journal.forget(held.id)
+      await held.end()
     },
   }
 }

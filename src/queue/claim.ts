@@ -79,9 +79,13 @@ const WITH_CONTENT = `(select c.envelope from contents c where c.seq = messages.
   (select c.content from contents c where c.seq = messages.seq and c.size <= $6) as content`
 /** But for those that this process keeps; a retry is no longer among them. */
 const WITH_CONTENT_BUT_KEPT = `submission, ${WITH_CONTENT.replaceAll('c.seq = messages.seq', 'c.seq = messages.seq and not (submission between $7 and $8 and attempts = 0)')}`
-/** PostgreSQL looks each of those up by itself, and can join what an update returns, which SQLite cannot. */
+/**
+ * PostgreSQL looks each of those up by itself, and can join what an update returns, which SQLite cannot. It claims the row
+ * as it is now, but reads contents as they were when the claim began: of a message replaced meanwhile that is the content
+ * before, which the number of its submission tells.
+ */
 const JOINED_CONTENT = `select taken.*, c.envelope, c.trace, case when c.size <= $6 then c.content end as content
-  from taken left join contents c on c.seq = taken.seq`
+  from taken left join contents c on c.seq = taken.seq and c.submission = taken.submission`
 
 const TAKE = `update messages set status = 'sending', stage = 3, lease = $1, claim = $5, updated_at = $4
   where seq in (select seq from due) returning ${COLUMNS}`
@@ -125,11 +129,14 @@ export async function claimDue(
       // RETURNING promises no order.
       .sort((a, b) => a.priority - b.priority || a.seq - b.seq),
   )
-  if (kept !== null && missing.length > 0) await readContents(db, missing, most)
+  if (missing.length > 0) await readContents(db, missing, most)
   return claimed
 }
 
-/** Of what was left out and is kept no longer: it was claimed before and given back, or it had to make room just now. */
+/**
+ * Of what the claim left out: it is kept no longer, for it was claimed before and given back or had to make room just now;
+ * or it was replaced while the claim was under way. Claimed, it can be replaced no more.
+ */
 async function readContents(db: Db, missing: readonly Taken[], most: number): Promise<void> {
   const rows = await db.read({
     sql: `select c.seq, c.envelope, c.trace, case when c.size <= $2 then c.content end as content
@@ -178,7 +185,7 @@ function claimOne(
           and exists (select 1 from leases l where l.id = $1 and l.until > @now($2))
           and not exists (select 1 from meta where ${STOPPED})
         order by priority, seq limit ${most} @skip_locked)
-      ${dialect === 'postgres' ? `, taken as (${TAKE}) ${JOINED_CONTENT}` : `${TAKE}, ${known === null ? WITH_CONTENT : WITH_CONTENT_BUT_KEPT}`}`,
+      ${dialect === 'postgres' ? `, taken as (${TAKE}, submission) ${JOINED_CONTENT}` : `${TAKE}, ${known === null ? WITH_CONTENT : WITH_CONTENT_BUT_KEPT}`}`,
     params,
   }
 }

@@ -144,6 +144,8 @@ export class LeaseEnded extends Error {
 interface Waiting {
   readonly lease: number
   readonly claimed: OneClaim
+  /** Its claim was settled meanwhile. */
+  isOver: boolean
   done(): void
   failed(error: unknown): void
 }
@@ -165,6 +167,8 @@ const REMOVED_AT_ONCE = 32
  */
 export function createTableJournal(db: Db, steadyNow: () => number): DoubtJournal {
   let waiting: Waiting[] = []
+  /** By message, its last entry that is not written yet. */
+  const asked = new Map<number, Waiting>()
   let running = false
   let batches = 0
   /** By message, the row its last entry stands in. */
@@ -189,6 +193,7 @@ export function createTableJournal(db: Db, steadyNow: () => number): DoubtJourna
       } catch (error) {
         for (const entry of entries) entry.failed(error)
       }
+      for (const entry of entries) noLongerAsked(entry)
     }
     running = false
   }
@@ -212,12 +217,22 @@ export function createTableJournal(db: Db, steadyNow: () => number): DoubtJourna
       unit.push({ sql, params: [of, keysParam(numbers)] })
     }
     const [rows] = await db.writeRelaxed(unit).catch(error => {
-      ended.push(...removed)
+      // No dot is sent for its claims; its row may be there nevertheless.
+      ended.push(...removed, batch)
       throw error
     })
     if (rows?.length !== 1) return false
-    for (const { claimed } of entries) note(claimed, batch)
+    for (const entry of entries) {
+      noLongerAsked(entry)
+      if (!entry.isOver) note(entry.claimed, batch)
+    }
+    if (batch.left === 0) ended.push(batch)
     return true
+  }
+
+  const noLongerAsked = (entry: Waiting) => {
+    const { seq } = entry.claimed
+    if (asked.get(seq) === entry) asked.delete(seq)
   }
 
   const note = ({ seq, claim }: OneClaim, batch: Batch) => {
@@ -236,12 +251,16 @@ export function createTableJournal(db: Db, steadyNow: () => number): DoubtJourna
   return {
     append(lease, claimed) {
       return new Promise((done, failed) => {
-        waiting.push({ lease, claimed, done, failed })
+        const entry: Waiting = { lease, claimed, isOver: false, done, failed }
+        waiting.push(entry)
+        asked.set(claimed.seq, entry)
         if (!running) void flush()
       })
     },
     settled(lease, claims) {
       for (const { seq, claim } of claims) {
+        const late = asked.get(seq)
+        if (late?.claimed.claim === claim && late.lease === lease) late.isOver = true
         const entry = unsettled.get(seq)
         if (entry === undefined || entry.claim !== claim || entry.batch.lease !== lease) continue
         unsettled.delete(seq)

@@ -70,11 +70,19 @@ async function insert(
   const first = randomInt(2 ** 47)
   const submissions = messages.map((_, at) => first + at)
   const keys = messages.map(message => keyOf(message.tenantId, message.id))
-  if (db.dialect === 'sqlite' && (await isDone(insertNew(db, messages, submissions, now, kept)))) return new Set(keys)
-  const [, returned] = await insertOrReplace(db, messages, submissions, now)
-  const written = new Set(returned!.map(row => keyOf(row.tenant_id as string, row.id as string)))
-  for (const [at, key] of keys.entries()) if (!written.has(key)) kept?.take(submissions[at]!)
-  return written
+  let written = new Set<string>()
+  try {
+    if (db.dialect === 'sqlite' && (await isDone(insertNew(db, messages, submissions, now, kept)))) {
+      written = new Set(keys)
+    } else {
+      const [, returned] = await insertOrReplace(db, messages, submissions, now)
+      written = new Set(returned!.map(row => keyOf(row.tenant_id as string, row.id as string)))
+    }
+    return written
+  } finally {
+    // Refused, or the unit failed: no claim would ever take it.
+    for (const [at, key] of keys.entries()) if (!written.has(key)) kept?.take(submissions[at]!)
+  }
 }
 
 /** What is kept for its claim changes its number. Not part of what waits for it, which would hold all texts until then. */
@@ -182,11 +190,12 @@ function contentsOf(
 ): Statement[] {
   return [
     {
-      sql: `insert into contents (seq, envelope, size, trace, content)
-        select m.seq, g.e, length(g.c), g.tr, g.c from @each(t text, i text, s bigint, e text, c text, tr text) g
+      sql: `insert into contents (seq, submission, envelope, size, trace, content)
+        select m.seq, g.s, g.e, length(g.c), g.tr, g.c from @each(t text, i text, s bigint, e text, c text, tr text) g
         join messages m on m.tenant_id = g.t and m.id = g.i where m.submission = g.s
         on conflict (seq) do update set
-          envelope = excluded.envelope, size = excluded.size, trace = excluded.trace, content = excluded.content`,
+          submission = excluded.submission, envelope = excluded.envelope, size = excluded.size, trace = excluded.trace,
+          content = excluded.content`,
       params: [],
       rows: messages.map((message, at) => ({
         t: message.tenantId,

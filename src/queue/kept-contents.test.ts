@@ -14,7 +14,9 @@ const message: Message = {
   envelope: { from: 'a@x.test', to: ['b@y.test'] },
   content: { from: 'a@x.test', to: ['b@y.test'], subject: 's', contentType: 'plain', body: 'b' },
 }
-const LARGE = 16 * 1024
+/** With its envelope as large as one may be. */
+const LARGE = 16 * 1024 - 'a@x.testb@y.test'.length
+const TAKES = 16 * 1024 + 700
 
 describe('kept contents', () => {
   let now: number
@@ -59,6 +61,19 @@ describe('kept contents', () => {
     expect(kept.keep(message, LARGE)).not.toBe(null)
   })
 
+  it('recipients count as the content does', () => {
+    const to = Array.from({ length: 100 }, (_, i) => `${i + 100}@y.test`)
+    const many = { ...message, envelope: { from: '', to } }
+    expect(kept.keep(many, 16 * 1024 - 999)).toBe(null)
+    expect(kept.keep(many, 16 * 1024 - 1_000)).not.toBe(null)
+  })
+
+  it('small ones count with what each takes in memory', () => {
+    let count = 0
+    while (kept.keep(message, 284) !== null) count += 1
+    expect(count).toBe(12_000)
+  })
+
   it('one with attachments is not kept', () => {
     const attachments = [{ filename: 'a', fetchMode: 'base64', storagePath: 'YQ==' }] as const
     expect(kept.keep({ ...message, content: { ...message.content, attachments } }, 10)).toBe(null)
@@ -66,7 +81,7 @@ describe('kept contents', () => {
 
   it('take no more than 12 million characters together: what comes then is not kept, until some are claimed', () => {
     const numbers = fill()
-    expect(numbers).toHaveLength(Math.floor(12_000_000 / LARGE))
+    expect(numbers).toHaveLength(Math.floor(12_000_000 / TAKES))
     expect(kept.keep(message, LARGE)).toBe(null)
     kept.take(numbers[7]!)
     expect(kept.keep(message, LARGE)).not.toBe(null)

@@ -69,6 +69,9 @@ export interface Ground {
   tenantsOf(ids: readonly string[]): Promise<ReadonlyMap<string, Tenant>>
 }
 
+/** How long each may take when the service stops, ms: open requests, the end of the lease, a farewell to the database. */
+export const CLOSE_MS = 2_000
+
 /** `onStop` is told how to close each, and calls backwards. Rejects with what keeps the service from starting. */
 export async function openGround(
   config: Config,
@@ -96,7 +99,7 @@ export async function openGround(
   const shared = db.dialect === 'postgres' && options.offline !== true
   const keyTeller = shared ? createKeyTeller({ db, clock, ring: sealer, holder, steadyNow }) : null
   await keyTeller?.say()
-  if (keyTeller !== null) onStop(() => keyTeller.end())
+  if (keyTeller !== null) onStop(() => Promise.race([keyTeller.end(), clock.sleep(CLOSE_MS)]))
   await beginScheduler(db, config.scheduler.active)
   await ensureDefaultTenant(db, clock.now())
   const volumeLines = { lines: config.volumes, variables: config.volumeVariables }

@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest'
+import pg from 'pg'
+import { describe, expect, it, vi } from 'vitest'
 import type { Priority } from '../../src/messages/message.js'
 import { claimDue, loadContent } from '../../src/queue/claim.js'
 import { Stage } from '../../src/queue/stage.js'
@@ -85,6 +86,39 @@ describe.each(dialects)('claimDue on %s', dialect => {
     expect(claimed![1]!.envelope).toEqual(long.envelope)
     expect(await loadContent(rig.db, claimed![1]!.seq)).toEqual(long.content)
   })
+
+  it.runIf(dialect === 'postgres')(
+    'replaced while its claim is under way: the new content to the new recipients',
+    async () => {
+      const old = rig.message(account)
+      const message = {
+        ...old,
+        envelope: { from: 'a@x.test', to: ['new@y.test'] },
+        content: { ...old.content, body: 'new' },
+      }
+      await rig.enqueue(old)
+      const other = new pg.Client({ connectionString: rig.temp.url })
+      await other.connect()
+      // Looks for its lease once it has its view of the database, and before it locks a row: there it waits.
+      await rig.exec('alter table leases rename to all_leases')
+      await rig.exec(
+        'create view leases as select * from all_leases where pg_advisory_xact_lock_shared(77)::text is not null',
+      )
+      try {
+        await other.query('select pg_advisory_lock(77)')
+        const claiming = rig.claim(account, lease)
+        const waiting = "select 1 from pg_locks where locktype = 'advisory' and not granted"
+        await vi.waitUntil(async () => (await rig.rows(waiting)).length === 1)
+        expect(await rig.enqueue(message)).toEqual(['queued'])
+        await other.query('select pg_advisory_unlock(77)')
+        expect(await claiming).toMatchObject([{ id: old.id, content: message.content, envelope: message.envelope }])
+      } finally {
+        await other.end()
+        await rig.exec('drop view leases')
+        await rig.exec('alter table all_leases rename to leases')
+      }
+    },
+  )
 
   it('no more than asked, and never the same twice', async () => {
     const [a, b, c] = await rig.add(account, 3)

@@ -296,6 +296,27 @@ describe('the doubt journal in a table', () => {
     expect(await inDoubt()).toEqual(new Set([mine[77]!.seq, mine[79]!.seq, next!.seq]))
   })
 
+  it('of claims that were settled while their entries were on their way, the rows go too', async () => {
+    const mine = await claims(40)
+    let onItsWay: Claimed | undefined
+    const journal = newJournal({
+      ...rig.db,
+      writeRelaxed: unit => {
+        if (onItsWay !== undefined) journal.settled(lease, [onItsWay])
+        return rig.db.writeRelaxed(unit)
+      },
+    })
+    for (const [i, each] of mine.entries()) {
+      onItsWay = i % 2 === 0 ? each : undefined
+      const appended = journal.append(lease, each)
+      // Still waiting for its turn.
+      if (i % 2 === 1) journal.settled(lease, [each])
+      await appended
+    }
+    // The first 32 went together.
+    expect(await rowCount()).toBe(8)
+  })
+
   it('a result told late removes no row in which the message’s next claim stands', async () => {
     const journal = newJournal()
     const mine = await claims(40)

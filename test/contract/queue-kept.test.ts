@@ -80,6 +80,14 @@ describe('kept contents on sqlite', () => {
     expect(isEmpty()).toBe(true)
   })
 
+  it('what could not be written is not kept', async () => {
+    const db = { ...rig.db, write: () => Promise.reject(new Error('away')) }
+    const enqueued = enqueue(db, [saying('nowhere')], { now: rig.now, kept: rig.kept })
+    expect(isEmpty()).toBe(false)
+    await expect(enqueued).rejects.toThrow('away')
+    expect(isEmpty()).toBe(true)
+  })
+
   it('given back or tried again, it comes from the database', async () => {
     await rig.enqueue(saying('given back'), saying('tried again'))
     const [back, again] = await rig.claim(account, lease)

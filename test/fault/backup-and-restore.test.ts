@@ -123,8 +123,8 @@ describe('killed or out of room', () => {
       into.exec("pragma synchronous = off; delete from messages; delete from meta where key = 'release_needed'; begin")
       const message = into.prepare(\`insert into messages (tenant_id, id, account_key, account_id, status, stage,
         priority, due_at, submission, created_at, updated_at) values ('t', ?1, 1, 'a', 'sent', 0, 2, 0, 1, 0, 0)\`)
-      const content = into.prepare(\`insert into contents (seq, envelope, content)
-        values (last_insert_rowid(), '{}', hex(randomblob(500000)))\`)
+      const content = into.prepare(\`insert into contents (seq, submission, envelope, content)
+        values (last_insert_rowid(), 0, '{}', hex(randomblob(500000)))\`)
       for (let n = 0; n < ${count}; n += 1) {
         message.all('${prefix}-' + n)
         content.all()

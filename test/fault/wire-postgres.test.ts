@@ -34,7 +34,7 @@ interface World {
   readonly proxy: TcpProxy
 }
 
-async function open(script: () => Script = () => ({})): Promise<World> {
+async function open(script: () => Script = () => ({}), given: Record<string, string> = {}): Promise<World> {
   const url = new URL(await createPostgresDatabase())
   const proxy = await opened(startProxy({ port: Number(url.port) }, script), it => it.close())
   url.port = String(proxy.port)
@@ -46,6 +46,7 @@ async function open(script: () => Script = () => ({})): Promise<World> {
     GMP_SYNC_TIMEOUT: '1',
     GMP_LEASE_SECONDS: '8',
     GMP_STOP_TIMEOUT: '1',
+    ...given,
   }
   const service = await opened(startTestService({ databaseUrl: url.href, env }), it => it.stop())
   await tenant(service, 'default', client)
@@ -101,6 +102,27 @@ describe('an answer of PostgreSQL', () => {
     await Promise.all([cutAnswer, swallow].map(play))
   })
 
+  it('that never comes costs no lease, however long others would wait for theirs', async () => {
+    let renewals = 0
+    const renewal = /update leases set until = .* where id = /
+    // Of the second, what follows the renewal.
+    const lost = [renewal, /update leases set until = 0/]
+    const script = postgresScript(statements => {
+      const is = (text?: RegExp) => statements.some(each => text?.test(each))
+      if (is(renewal)) renewals += 1
+      if (renewals === 0 || !is(lost[0])) return null
+      lost.shift()
+      return swallow
+    })
+    const { service } = await open(script, { GMP_DB_TIMEOUT: '60', GMP_LEASE_SECONDS: '6' })
+    await service.until('further renewals', () => renewals === 4)
+    expect(service.logs.filter(line => line.includes('lease'))).toEqual([
+      expect.stringContaining('The lease loop failed (1 in a row)'),
+      expect.stringContaining('The lease loop failed (2 in a row)'),
+      expect.stringContaining('The lease loop goes on after 2 failed steps'),
+    ])
+  })
+
   it('that is late each time delays and does nothing else', async () => {
     const late: AnswerFault = (answer, link) => {
       setTimeout(() => link.toClient(answer), 50)
@@ -142,7 +164,7 @@ describe('half-open connections to PostgreSQL', () => {
   })
 
   it('hold up no stop', async () => {
-    const world = await open()
+    const world = await open(undefined, { GMP_DB_TIMEOUT: '60' })
     await submit(world, ['m0'])
     await world.service.until('it', () => world.client.finals().length === 1)
     goDeaf(world)

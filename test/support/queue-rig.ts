@@ -226,8 +226,8 @@ export async function fill(
   await insert(ended, 'ended', 'sent', 0)
   await insert(open, 'open', 'pending', 1)
   await rig.exec(
-    `insert into contents (seq, envelope, content) select seq, '{"from":"a@x.test","to":["b@y.test"]}', '{}' from messages
-    where account_key = $1`,
+    `insert into contents (seq, submission, envelope, content)
+      select seq, submission, '{"from":"a@x.test","to":["b@y.test"]}', '{}' from messages where account_key = $1`,
     account.key,
   )
   await rig.exec(

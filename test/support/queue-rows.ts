@@ -25,7 +25,7 @@ export async function addMessages(db: Db, rows: QueueRows): Promise<void> {
       params: [given, tenantId, accountId, status, stage, accepted],
     },
     {
-      sql: `insert into contents (seq, envelope, content) select seq, '{}', '{}' from messages where ${mine}`,
+      sql: `insert into contents (seq, submission, envelope, content) select seq, submission, '{}', '{}' from messages where ${mine}`,
       params: [given, tenantId],
     },
     {

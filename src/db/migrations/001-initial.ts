@@ -152,6 +152,8 @@ export const initial: readonly string[] = [
   'create index messages_reported on messages(reported_at) where reported_at is not null',
   `create table contents (
     seq @key references messages(seq) on delete cascade,
+    -- of the message when it was written: tells whether it is still its content
+    submission bigint not null,
     -- JSON {from, to}; before the content, so that who needs the recipients alone does not read megabytes
     envelope text not null,
     -- characters of the content: a long one is read when it is sent, not when it is claimed
