@@ -19,16 +19,26 @@ export interface Keyring extends Sealer {
   readonly linkKeys: LinkKeys
   /** In the order given: the newest last. Never empty. */
   keys(): readonly RingKey[]
+  /** By check value: among the keys that were ever given to this process. */
+  has(keyCheck: string): boolean
   /** Reads the keys and what the database says of them. Rejects with SealError when the one that seals is not among them. */
   refresh(): Promise<void>
 }
 
-/** `load`: the keys as they are given now, at least one. Nothing seals before `refresh` has come through. */
-export function createKeyring(db: Db, load: () => readonly Buffer[]): Keyring {
+/**
+ * `load`: the keys as they are given now, at least one. Nothing seals before `refresh` has come through. Keys of old
+ * links that do not open are told to `onUnreadableLinks` and left out, so that they hold nothing up.
+ */
+export function createKeyring(
+  db: Db,
+  load: () => readonly Buffer[],
+  onUnreadableLinks: (error: SealError) => void = () => {},
+): Keyring {
   let order: readonly RingKey[] = []
   const byId = new Map<string, RingKey>()
   let active: RingKey | null = null
   let oldLinkKeys: readonly Buffer[] = []
+  let areLinksUnreadable = false
 
   const take = (key: Buffer): RingKey => {
     const made = createSealer(key)
@@ -46,6 +56,18 @@ export function createKeyring(db: Db, load: () => readonly Buffer[]): Keyring {
     return active
   }
 
+  const refreshLinkKeys = async () => {
+    try {
+      oldLinkKeys = await readLinkKeys(db, ring)
+      areLinksUnreadable = false
+    } catch (error) {
+      if (!(error instanceof SealError)) throw error
+      // Asked every few seconds, it would say so as often.
+      if (!areLinksUnreadable) onUnreadableLinks(error)
+      areLinksUnreadable = true
+    }
+  }
+
   const ring: Keyring = {
     get keyId() {
       return sealing().keyId
@@ -56,9 +78,10 @@ export function createKeyring(db: Db, load: () => readonly Buffer[]): Keyring {
     seal: (plain, context) => sealing().seal(plain, context),
     open: (sealed, context) => (byId.get(sealedWith(sealed) ?? '') ?? sealing()).open(sealed, context),
     keys: () => order,
+    has: keyCheck => [...byId.values()].some(key => key.keyCheck === keyCheck),
     linkKeys: {
       current: () => sealing().linkKey,
-      all: () => [...[...byId.values()].map(key => key.linkKey), ...oldLinkKeys],
+      all: () => [...[...byId.values()].map(key => key.linkKey).reverse(), ...oldLinkKeys],
     },
     async refresh() {
       order = load().map(take)
@@ -66,7 +89,7 @@ export function createKeyring(db: Db, load: () => readonly Buffer[]): Keyring {
       const found = [...byId.values()].find(key => key.keyCheck === check)
       if (found === undefined) throw new SealError(NOT_HERE)
       active = found
-      oldLinkKeys = await readLinkKeys(db, ring)
+      await refreshLinkKeys()
     },
     renew: () => ring.refresh(),
   }
