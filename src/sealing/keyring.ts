@@ -52,7 +52,7 @@ export function createKeyring(
     return ringKey
   }
   const sealing = (): RingKey => {
-    if (active === null) throw new SealError(NOT_HERE)
+    if (active === null) throw new SealError(KEY_NOT_HERE)
     return active
   }
 
@@ -87,7 +87,7 @@ export function createKeyring(
       order = load().map(take)
       const check = await readKeyCheck(db)
       const found = [...byId.values()].find(key => key.keyCheck === check)
-      if (found === undefined) throw new SealError(NOT_HERE)
+      if (found === undefined) throw new SealError(KEY_NOT_HERE)
       active = found
       await refreshLinkKeys()
     },
@@ -97,4 +97,4 @@ export function createKeyring(
 }
 
 /** Goes on with the old one: what it seals is kept out by the fence, and what others have sealed it cannot open. */
-const NOT_HERE = 'the key that seals secrets in this database is not among those of this process'
+export const KEY_NOT_HERE = 'the key that seals secrets in this database is not among those of this process'

@@ -3,7 +3,7 @@ import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { loadKeys } from '../../src/lib/key-file.js'
-import { keyIdOf } from '../../src/lib/seal.js'
+import { keyCheckValue, keyIdOf } from '../../src/lib/seal.js'
 import { openCliInstance } from '../support/cli-instance.js'
 import { openScene } from '../support/scene.js'
 import { TEST_KEY } from '../support/secrets.js'
@@ -165,6 +165,19 @@ it('a backup from before brings its own key along, and one from within the chang
     const shown = JSON.parse((await shop.line(`${instance} rotate-key --status --json`)).out)
     expect(shown).toMatchObject({ sealing_key: instance === 'later' ? present : old })
   }
+})
+
+it('a process that does not have the key that seals is not ready', async () => {
+  const shop = await openCliInstance()
+  const ready = () => shop.service!.call('GET', '/ready', undefined, '')
+  expect((await ready()).status).toBe(200)
+  const other = keyCheckValue(Buffer.alloc(32, 8))
+  const { db } = shop.service!.service
+  await db!.write([{ sql: "update meta set value = $1 where key = 'key_check'", params: [other] }])
+  expect(await ready()).toMatchObject({
+    status: 503,
+    body: { error: 'the key that seals secrets in this database is not among those of this process' },
+  })
 })
 
 it('a second instance that was started with both keys hears of it', async () => {
