@@ -1,5 +1,5 @@
 /** `mail-proxy shop rotate-key`: on a service that runs, on one that is stopped, and the backups around it. */
-import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { loadKeys } from '../../src/lib/key-file.js'
@@ -165,6 +165,25 @@ it('a backup from before brings its own key along, and one from within the chang
     const shown = JSON.parse((await shop.line(`${instance} rotate-key --status --json`)).out)
     expect(shown).toMatchObject({ sealing_key: instance === 'later' ? present : old })
   }
+})
+
+it('a backup is refused when the key was changed since its key file was read', async () => {
+  const shop = await openCliInstance(FILE)
+  await shop.stop()
+  const file = join(shop.folder, 'shop.backup')
+  const key = join(shop.folder, 'key')
+  const old = readFileSync(key)
+  expect((await shop.line('shop rotate-key')).code).toBe(0)
+  const both = readFileSync(key)
+  writeFileSync(key, old)
+  expect(await shop.line(`shop backup ${file}`)).toMatchObject({
+    code: 1,
+    out: '',
+    err: expect.stringContaining('The key was changed meanwhile: try again'),
+  })
+  expect(existsSync(file)).toBe(false)
+  writeFileSync(key, both)
+  expect((await shop.line(`shop backup ${file}`)).code).toBe(0)
 })
 
 it('a process that does not have the key that seals is not ready', async () => {
