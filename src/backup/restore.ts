@@ -11,12 +11,11 @@ import { lockAlone } from '../db/sqlite.js'
 import { openDriver } from '../db/sqlite-driver.js'
 import { loadKeys, readKeys } from '../lib/key-file.js'
 import { makePrivateDirectory, readIfThere, syncPath, writePrivate } from '../lib/private-file.js'
-import { keyCheckValue } from '../lib/seal.js'
 import { hashToken } from '../lib/tokens.js'
-import type { Rotation } from '../sealing/rotation.js'
 import { CopyRefused, explainDisk } from './errors.js'
 import { type BackupContents, checkIntegrity, dropContents, FOLDER_FILES, readContents } from './file.js'
 import { freeName, keepAside } from './keep-aside.js'
+import { holdsAll, neededKeys } from './needed-keys.js'
 import { WAITING_SQL, type Waiting, waitingFrom } from './waiting.js'
 
 export interface RestoreTarget {
@@ -141,18 +140,13 @@ async function prepareCopy(file: string, draft: string): Promise<Prepared> {
     const waiting = waitingFrom(copy.prepare(WAITING_SQL).all()[0])
     return {
       contents,
-      keyChecks: neededKeys(meta('key_check'), meta('key_rotation')),
+      keyChecks: neededKeys(copy),
       tokenHash: meta('admin_token_hash'),
       waiting,
     }
   } finally {
     copy.close()
   }
-}
-
-function neededKeys(check: string | null, rotation: string | null): readonly string[] {
-  const { from, finishedAt } = (rotation === null ? {} : JSON.parse(rotation)) as Partial<Rotation>
-  return [check, from !== undefined && finishedAt === null ? from : null].filter(each => each !== null)
 }
 
 interface Placed {
@@ -168,10 +162,7 @@ function placeFiles(
   { contents: { files }, keyChecks, tokenHash }: Prepared,
 ): Placed {
   const replaced: { name: string; content: string }[] = []
-  const opens = (keys: readonly Buffer[] | null) => {
-    const there = keys?.map(keyCheckValue) ?? []
-    return keyChecks.every(check => there.includes(check))
-  }
+  const opens = (keys: readonly Buffer[] | null) => holdsAll(keys, keyChecks)
   const fits = opens(configured ?? folderKeys(dir))
   for (const name of FOLDER_FILES) {
     const content = files[name]

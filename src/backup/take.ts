@@ -18,10 +18,12 @@ import {
 import { basename, dirname, join } from 'node:path'
 import { LATEST_SCHEMA } from '../db/migrate.js'
 import { openDriver, type SqliteConnection } from '../db/sqlite-driver.js'
+import { readKeys } from '../lib/key-file.js'
 import { syncPath } from '../lib/private-file.js'
 import { needReleaseStatement } from '../queue/release-mark.js'
 import { CopyRefused, explainDisk } from './errors.js'
 import { type BackupContents, checkIntegrity, writeContents } from './file.js'
+import { holdsAll, neededKeys } from './needed-keys.js'
 import { WAITING_SQL, type Waiting, waitingFrom } from './waiting.js'
 
 export interface TakeOptions {
@@ -133,12 +135,21 @@ async function finish(draft: string, contents: BackupContents): Promise<{ waitin
     writeContents(copy, contents)
     copy.exec('commit')
     checkIntegrity(copy, draft)
+    checkKeys(copy, contents)
     const [row] = copy.prepare(WAITING_SQL).all()
     const [all] = copy.prepare('select count(*) as n from messages').all()
     return { waiting: waitingFrom(row), messages: Number(all?.n) }
   } finally {
     copy.close()
   }
+}
+
+/** The key file was read before the snapshot was taken, so that it holds a key that is taken out meanwhile. */
+function checkKeys(copy: SqliteConnection, { files: { key } }: BackupContents): void {
+  if (key === undefined || holdsAll(readKeys(key), neededKeys(copy))) return
+  throw new CopyRefused(
+    'the backup was not made: the key file does not hold the key that this database needs. The key was changed meanwhile: try again; or the configuration gives the keys to the service: run this with the same GMP_ENCRYPTION_KEY',
+  )
 }
 
 /** A link fails when the name is taken, where a rename would replace the other's file. */

@@ -9,7 +9,7 @@ import type { Log } from '../lib/log.js'
 import type { Claimed } from '../queue/claim.js'
 import type { DoubtJournal } from '../queue/doubt-journal.js'
 import type { Lease } from '../queue/lease.js'
-import { claimedSeqs, claimsOf } from '../queue/rescue.js'
+import { claimedSeqs, claimsOf, inDoubtOf } from '../queue/rescue.js'
 import { type RetryPolicy, rescueTransition, type Transition } from '../queue/transition.js'
 import type { Settings } from './settings.js'
 import type { Settler } from './settler.js'
@@ -42,7 +42,8 @@ export async function giveBackUnknown(
     rows.map(async ({ claimed, to }) => {
       const lookup = lookups.get(claimed.accountKey)
       const doubt = journalled.has(claimed.seq)
-      const policy = deps.policyOf(lookup?.account.inDoubt ?? 'retry')
+      const { inDoubt = 'retry' } = lookup?.account ?? (await inDoubtOf(db, claimed.accountKey))
+      const policy = deps.policyOf(inDoubt)
       const transition = rescueTransition(claimed, to, doubt, policy, clock.now())
       // Only what may have reached the server counts against its limits.
       const limits = doubt ? (lookup?.limits ?? []) : []

@@ -8,16 +8,24 @@ import { ConfigError } from './errors.js'
 import { createPrivate, readIfThere, writePrivate } from './private-file.js'
 import { KEY_BYTES, keyIdOf } from './seal.js'
 
-/** Keys of 32 bytes, or null when the folder has none. Throws ConfigError when the file holds something else. */
+/** Keys of 32 bytes, or null when the folder has none. Throws ConfigError when the file cannot be read or holds something else. */
 export function loadKeys(dir: string): readonly Buffer[] | null {
   const path = join(dir, 'key')
-  const text = readIfThere(path)
+  const text = readKeyFile(path)
   if (text === null) return null
   const keys = readKeys(text)
   if (keys === null) {
     throw new ConfigError(`${path} does not hold a key (32 bytes in base64, one a line): restore it from a backup`)
   }
   return keys
+}
+
+function readKeyFile(path: string): string | null {
+  try {
+    return readIfThere(path)
+  } catch (error) {
+    throw new ConfigError(`${path} cannot be read: ${(error as Error).message}`, { cause: error })
+  }
 }
 
 /** What a key file of this content holds; null: something else than keys. */

@@ -5,12 +5,15 @@
 import { randomBytes } from 'node:crypto'
 import {
   closeSync,
+  fchownSync,
   fsyncSync,
   linkSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readFileSync,
   renameSync,
+  statSync,
   unlinkSync,
   writeSync,
 } from 'node:fs'
@@ -69,12 +72,24 @@ export function syncPath(path: string): void {
   }
 }
 
+/**
+ * Root, running a command beside the service, would leave a file that the service cannot read: it goes to the owner of
+ * the one it replaces, else of the folder. A symlink in its place may be anybody's.
+ */
+function giveToOwner(file: number, path: string): void {
+  if (process.geteuid?.() !== 0) return
+  const there = lstatSync(path, { throwIfNoEntry: false })
+  const { uid, gid } = there?.isFile() ? there : statSync(dirname(path))
+  fchownSync(file, uid, gid)
+}
+
 function writeDraft(path: string, text: string): string {
   makePrivateDirectory(dirname(path))
   const draft = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}`)
   const file = openSync(draft, 'wx', 0o600)
   try {
     writeSync(file, text)
+    giveToOwner(file, path)
     fsyncSync(file)
   } catch (error) {
     unlinkSync(draft)

@@ -19,8 +19,9 @@ export interface RescueDeps {
   readonly journal: DoubtJournal
   /** Today's epoch; another one in the lease means that its journal cannot be trusted. */
   readonly epoch: string
-  /** Policy and limits of an account; null when the account is gone. */
+  /** Policy and limits of an account; null when it is gone, or its secrets cannot be opened. */
   settingsOf(accountKey: number): Promise<{ policy: RetryPolicy; limits: readonly Limit[] } | null>
+  /** Where there are no settings, but for what the account's row says of doubts. */
   readonly fallback: RetryPolicy
   /** As for leases. */
   steadyNow(): number
@@ -49,7 +50,8 @@ export async function rescue(deps: RescueDeps, dead: DeadLease, now: number): Pr
     for (const { claimed, to } of rows) {
       const settings = await deps.settingsOf(claimed.accountKey)
       const doubt = !trusted || journalled.has(claimed.seq)
-      const transition = rescueTransition(claimed, to, doubt, settings?.policy ?? deps.fallback, now)
+      const policy = settings?.policy ?? { ...deps.fallback, ...(await inDoubtOf(db, claimed.accountKey)) }
+      const transition = rescueTransition(claimed, to, doubt, policy, now)
       settlements.push({ transition, claim: claimed.claim, tenantId: claimed.tenantId, limits: settings?.limits ?? [] })
       ends.set(claimed.seq, { claimed, transition, doubt })
     }
@@ -72,6 +74,12 @@ export async function rescue(deps: RescueDeps, dead: DeadLease, now: number): Pr
     )
   }
   return { freed, inDoubt, accountKeys: [...accountKeys], tenantIds: [...tenantIds], doubts }
+}
+
+/** By the account's row alone: its secrets may not open. Nothing when the account is gone. */
+export async function inDoubtOf(db: Db, accountKey: number): Promise<Partial<Pick<RetryPolicy, 'inDoubt'>>> {
+  const [row] = await db.read({ sql: 'select in_doubt from accounts where key = $1', params: [accountKey] })
+  return row === undefined ? {} : { inDoubt: row.in_doubt as RetryPolicy['inDoubt'] }
 }
 
 /** Every unsettled claim of a lease. */

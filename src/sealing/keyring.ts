@@ -19,16 +19,26 @@ export interface Keyring extends Sealer {
   readonly linkKeys: LinkKeys
   /** In the order given: the newest last. Never empty. */
   keys(): readonly RingKey[]
+  /** By check value: among the keys that were ever given to this process. */
+  has(keyCheck: string): boolean
   /** Reads the keys and what the database says of them. Rejects with SealError when the one that seals is not among them. */
   refresh(): Promise<void>
 }
 
-/** `load`: the keys as they are given now, at least one. Nothing seals before `refresh` has come through. */
-export function createKeyring(db: Db, load: () => readonly Buffer[]): Keyring {
+/**
+ * `load`: the keys as they are given now, at least one. Nothing seals before `refresh` has come through. Keys of old
+ * links that do not open are told to `onUnreadableLinks` and left out, so that they hold nothing up.
+ */
+export function createKeyring(
+  db: Db,
+  load: () => readonly Buffer[],
+  onUnreadableLinks: (error: SealError) => void = () => {},
+): Keyring {
   let order: readonly RingKey[] = []
   const byId = new Map<string, RingKey>()
   let active: RingKey | null = null
   let oldLinkKeys: readonly Buffer[] = []
+  let areLinksUnreadable = false
 
   const take = (key: Buffer): RingKey => {
     const made = createSealer(key)
@@ -42,8 +52,20 @@ export function createKeyring(db: Db, load: () => readonly Buffer[]): Keyring {
     return ringKey
   }
   const sealing = (): RingKey => {
-    if (active === null) throw new SealError(NOT_HERE)
+    if (active === null) throw new SealError(KEY_NOT_HERE)
     return active
+  }
+
+  const refreshLinkKeys = async () => {
+    try {
+      oldLinkKeys = await readLinkKeys(db, ring)
+      areLinksUnreadable = false
+    } catch (error) {
+      if (!(error instanceof SealError)) throw error
+      // Asked every few seconds, it would say so as often.
+      if (!areLinksUnreadable) onUnreadableLinks(error)
+      areLinksUnreadable = true
+    }
   }
 
   const ring: Keyring = {
@@ -56,17 +78,18 @@ export function createKeyring(db: Db, load: () => readonly Buffer[]): Keyring {
     seal: (plain, context) => sealing().seal(plain, context),
     open: (sealed, context) => (byId.get(sealedWith(sealed) ?? '') ?? sealing()).open(sealed, context),
     keys: () => order,
+    has: keyCheck => [...byId.values()].some(key => key.keyCheck === keyCheck),
     linkKeys: {
       current: () => sealing().linkKey,
-      all: () => [...[...byId.values()].map(key => key.linkKey), ...oldLinkKeys],
+      all: () => [...[...byId.values()].map(key => key.linkKey).reverse(), ...oldLinkKeys],
     },
     async refresh() {
       order = load().map(take)
       const check = await readKeyCheck(db)
       const found = [...byId.values()].find(key => key.keyCheck === check)
-      if (found === undefined) throw new SealError(NOT_HERE)
+      if (found === undefined) throw new SealError(KEY_NOT_HERE)
       active = found
-      oldLinkKeys = await readLinkKeys(db, ring)
+      await refreshLinkKeys()
     },
     renew: () => ring.refresh(),
   }
@@ -74,4 +97,4 @@ export function createKeyring(db: Db, load: () => readonly Buffer[]): Keyring {
 }
 
 /** Goes on with the old one: what it seals is kept out by the fence, and what others have sealed it cannot open. */
-const NOT_HERE = 'the key that seals secrets in this database is not among those of this process'
+export const KEY_NOT_HERE = 'the key that seals secrets in this database is not among those of this process'

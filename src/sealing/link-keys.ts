@@ -17,14 +17,14 @@ export async function readLinkKeys(db: Db, sealer: Sealer): Promise<readonly Buf
   return keys.map(key => Buffer.from(key, 'base64'))
 }
 
-/** The SQL condition says whether they are kept. */
+/** `keys`: newest first, those before the one that comes. The SQL condition says whether they are kept. */
 export function keepLinkKeys(
   keys: readonly Buffer[],
   seal: Sealer['seal'],
   condition: string,
   params: readonly string[],
 ): Statement {
-  const list = JSON.stringify(keys.slice(-MOST).map(key => key.toString('base64')))
+  const list = JSON.stringify([...new Set(keys.map(key => key.toString('base64')))].slice(0, MOST))
   return {
     sql: `insert into meta (key, value) select 'link_keys', $1 where ${condition}
       on conflict (key) do update set value = excluded.value`,

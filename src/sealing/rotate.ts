@@ -7,7 +7,7 @@
 import { type Db, type Row, rowsParam, type Statement } from '../db/db.js'
 import { keyFence, type SealedPlace, type SealedValue } from '../db/key-fence.js'
 import type { Clock } from '../lib/clock.js'
-import { AppError } from '../lib/errors.js'
+import { AppError, ConfigError } from '../lib/errors.js'
 import { sealedWith } from '../lib/seal.js'
 import { type KeyHolder, listHolders, someoneLacks } from './holders.js'
 import type { Keyring, RingKey } from './keyring.js'
@@ -38,7 +38,7 @@ export interface KeyState {
 }
 
 export async function keyState({ db, ring, steadyNow }: RotationDeps): Promise<KeyState> {
-  await ring.refresh()
+  await readKeys(ring)
   const rotation = (await readRotation(db))?.rotation ?? null
   const place = rotation === null || rotation.finishedAt !== null ? undefined : PLACES[rotation.place]
   return {
@@ -53,20 +53,19 @@ export async function keyState({ db, ring, steadyNow }: RotationDeps): Promise<K
 
 /**
  * Begins the change to the newest key, or goes on with the one that is under way, for about `forMs`. Rejects with
- * command_failed when there is no newer key and never was, or a process that does not have it.
+ * command_failed when there is no newer key, or a process that does not have it. Asked once more after its end, with the
+ * same two keys, it changes nothing: who asks may have lost the answer.
  */
 export async function rotate(deps: RotationDeps, forMs: number): Promise<KeyState> {
   const { db, clock, ring } = deps
   const until = clock.monotonic() + forMs
-  await ring.refresh()
+  await readKeys(ring)
   await deps.tell?.()
-  const known = await readRotation(db)
-  const isDone = known !== null && known.rotation.finishedAt !== null
-  // Repeated after its end, or after another one has ended it, it has nothing left to do.
-  if (isDone && known.rotation.to === ring.keys().at(-1)!.keyCheck && ring.keyCheck === known.rotation.to) {
-    return keyState(deps)
+  const rotation = (await readRotation(db))?.rotation
+  if (rotation === undefined || rotation.finishedAt !== null) {
+    if (rotation !== undefined && isRepetition(ring, rotation)) return keyState(deps)
+    await begin(deps)
   }
-  if (known === null || isDone) await begin(deps)
   for (;;) {
     const current = await readRotation(db)
     if (current === null || current.rotation.finishedAt !== null) return keyState(deps)
@@ -74,6 +73,23 @@ export async function rotate(deps: RotationDeps, forMs: number): Promise<KeyStat
     if (ring.keyCheck !== current.rotation.to) await ring.refresh()
     else await sealPage(deps, current.rotation, current.text)
     if (clock.monotonic() >= until) return keyState(deps)
+  }
+}
+
+/** With the old key gone, or another one there, it is a change of its own, which has to be refused in words. */
+function isRepetition(ring: Keyring, { from, to }: Rotation): boolean {
+  const given = ring.keys().map(key => key.keyCheck)
+  const isOfThese = given.includes(from) && given.every(check => check === from || check === to)
+  return isOfThese && given.at(-1) === to && ring.keyCheck === to
+}
+
+/** A key file that cannot be used is for whoever asks to mend. */
+async function readKeys(ring: Keyring): Promise<void> {
+  try {
+    await ring.refresh()
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    throw new AppError('command_failed', error.message, { cause: error })
   }
 }
 
@@ -102,6 +118,7 @@ async function begin(deps: RotationDeps): Promise<void> {
     `exists (select 1 from meta where key = 'key_check' and value = ${to})
       and not exists (select 1 from meta where key = 'key_rotation' and value like '%' || ${mark} || '%')`
   const mark = `"to":"${to.keyCheck}"`
+  const linkKeys = ring.linkKeys.all().filter(key => !key.equals(to.linkKey))
   await db.write([
     // Locked before it is asked who has the key: a process says so under the same lock, and looks which key seals.
     { sql: "select value from meta where key = 'key_check' @for_update", params: [] },
@@ -109,7 +126,7 @@ async function begin(deps: RotationDeps): Promise<void> {
       sql: `update meta set value = $1 where key = 'key_check' and value = $2 and not ${someoneLacks('$3', '$4')}`,
       params: [to.keyCheck, from.keyCheck, steadyNow(), ` ${to.keyId} `],
     },
-    keepLinkKeys(ring.linkKeys.all(), to.seal, isOurs('$2', '$3'), [to.keyCheck, mark]),
+    keepLinkKeys(linkKeys, to.seal, isOurs('$2', '$3'), [to.keyCheck, mark]),
     {
       sql: `insert into meta (key, value) select 'key_rotation', $1 where ${isOurs('$2', '$3')}
         on conflict (key) do update set value = excluded.value`,

@@ -42,8 +42,12 @@ export function createKeyTeller({ db, clock, ring, holder, steadyNow }: KeyTelle
   return {
     say,
     async step() {
-      await ring.refresh()
-      if (said.keys !== ids().join(' ') || clock.monotonic() >= said.at + SAY_EVERY_MS) await say()
+      try {
+        await ring.refresh()
+      } finally {
+        // Also when the key file cannot be read: a process that is not heard of counts as ended, and this one works on.
+        if (said.keys !== ids().join(' ') || clock.monotonic() >= said.at + SAY_EVERY_MS) await say()
+      }
       return { nextAt: null, again: false }
     },
     async end() {

@@ -94,7 +94,7 @@ export async function openGround(
   const unknownBoot = { id: null, uptimeMs: 0 }
   const boot = options.boot ?? (options.clock === undefined ? systemBoot() : unknownBoot)
   const steadyNow = await openSteadyClock(db, clock, boot)
-  const sealer = await openKeys(db, config)
+  const sealer = await openKeys(db, config, log)
   const holder = `${hostname()} process ${process.pid}`
   const shared = db.dialect === 'postgres' && options.offline !== true
   const keyTeller = shared ? createKeyTeller({ db, clock, ring: sealer, holder, steadyNow }) : null

@@ -10,7 +10,9 @@ import type { Log } from '../lib/log.js'
 import type { Loop } from '../lib/loop.js'
 import { VERSION } from '../lib/version.js'
 import type { Metrics } from '../metrics/metrics.js'
+import { KEY_NOT_HERE, type Keyring } from '../sealing/keyring.js'
 import { keyState, rotate } from '../sealing/rotate.js'
+import { readKeyCheck } from '../sealing/rotation.js'
 import { type MailTransport, SmtpFailure } from '../smtp/transport.js'
 import { createKnownVolumes } from '../volumes/known.js'
 import { readDiagnostics } from './diagnostics.js'
@@ -46,7 +48,7 @@ export function httpDeps(config: Config, log: Log, ground: Ground, parts: HttpPa
       releaseNeeded: settings.releaseNeeded,
       draining: isDraining(),
     }),
-    ready: () => readiness(db, isDraining()),
+    ready: () => readiness(db, sealer, isDraining()),
     metricsText: () => metrics.text(),
     accepted({ queued, rejected }) {
       metrics.accepted(queued)
@@ -84,12 +86,14 @@ async function probe(transport: MailTransport, account: Account): Promise<Accoun
   }
 }
 
-async function readiness(db: Db, draining: boolean): Promise<Readiness> {
+async function readiness(db: Db, ring: Keyring, draining: boolean): Promise<Readiness> {
   const problems: string[] = []
   if (draining) problems.push('stopping')
   try {
     const { current, latest } = await migrationStatus(db)
     if (current !== latest) problems.push(`the database has schema ${current}, this version needs ${latest}`)
+    const check = await readKeyCheck(db)
+    if (check !== null && !ring.has(check)) problems.push(KEY_NOT_HERE)
   } catch {
     problems.push('the database cannot be reached')
   }

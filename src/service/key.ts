@@ -8,11 +8,12 @@ import type { Config } from '../config.js'
 import type { Db } from '../db/db.js'
 import { ConfigError } from '../lib/errors.js'
 import { loadKeys, loadOrMakeKeys } from '../lib/key-file.js'
+import type { Log } from '../lib/log.js'
 import { keyCheckValue } from '../lib/seal.js'
 import { createKeyring, type Keyring } from '../sealing/keyring.js'
 import { readKeyCheck, readRotation } from '../sealing/rotation.js'
 
-export async function openKeys(db: Db, config: Config): Promise<Keyring> {
+export async function openKeys(db: Db, config: Config, log: Log): Promise<Keyring> {
   const known = await readKeyCheck(db)
   const keys = chooseKeys(config, known !== null)
   if (known === null) {
@@ -39,7 +40,11 @@ export async function openKeys(db: Db, config: Config): Promise<Keyring> {
       )
     }
   }
-  const ring = createKeyring(db, () => config.encryptionKeys ?? loadKeys(config.instance.dir!) ?? keys)
+  const ring = createKeyring(
+    db,
+    () => config.encryptionKeys ?? loadKeys(config.instance.dir!) ?? keys,
+    error => log.warning(`The keys of links from before do not open, those links are dead: ${error.message}`),
+  )
   await ring.refresh()
   return ring
 }

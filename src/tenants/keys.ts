@@ -41,10 +41,15 @@ export async function revokeKeys(db: Db, tenantId: string): Promise<void> {
   await db.write([{ sql: 'delete from api_keys where tenant_id = $1', params: [tenantId] }])
 }
 
-/** Ends all keys of the tenant but the one that was made last: what ends a rotation. */
-export async function revokeOldKeys(db: Db, tenantId: string): Promise<void> {
-  const newest = '(select max(created_at) from api_keys where tenant_id = $1)'
-  await db.write([{ sql: `delete from api_keys where tenant_id = $1 and created_at < ${newest}`, params: [tenantId] }])
+/** Ends all keys of the tenant but the good one that was made last, if there is one: what ends a rotation. */
+export async function revokeOldKeys(db: Db, tenantId: string, now: number): Promise<void> {
+  await db.write([
+    {
+      sql: `delete from api_keys where tenant_id = $1 and created_at <> (select max(created_at) from api_keys
+        where tenant_id = $1 and (expires_at is null or expires_at > $2))`,
+      params: [tenantId, now],
+    },
+  ])
 }
 
 /** The key with this hash, expired or not; null when unknown. */

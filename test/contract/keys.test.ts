@@ -60,6 +60,16 @@ describe.each(dialects)('API keys on %s', dialect => {
     expect([await works(second), await works(third)]).toEqual([false, true])
     expect((await http.call('DELETE', '/tenant/g/api-key?keep_newest=true')).status).toBe(200)
     expect(await works(third)).toBe(true)
+    // The last that is good: one that has ended, though made later, takes no other's place.
+    const short = await rotate('g', { overlap_seconds: 3600, expires_at: Math.floor(http.clock.now() / 1000) + 10 })
+    await http.clock.advance(11_000)
+    expect((await endOld()).status).toBe(200)
+    expect([await works(third), await works(short)]).toEqual([true, false])
+    await http.clock.advance(3_600_000)
+    const rows = () => http.temp.db.read({ sql: "select hash from api_keys where tenant_id = 'g'", params: [] })
+    const before = await rows()
+    expect((await endOld()).status).toBe(200)
+    expect([before.length, await rows()]).toEqual([1, before])
     expect((await http.call('DELETE', '/tenant/nowhere/api-key?keep_newest=true')).status).toBe(404)
   })
 

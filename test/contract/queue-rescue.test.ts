@@ -1,9 +1,14 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Db } from '../../src/db/db.js'
+import { giveBackUnknown } from '../../src/delivery/reconcile.js'
+import type { Settings } from '../../src/delivery/settings.js'
+import { createSettler } from '../../src/delivery/settler.js'
+import { systemClock } from '../../src/lib/clock.js'
 import type { DoubtJournal } from '../../src/queue/doubt-journal.js'
-import { declareDead } from '../../src/queue/lease.js'
+import { declareDead, type Lease } from '../../src/queue/lease.js'
 import { type RescueDeps, rescue } from '../../src/queue/rescue.js'
 import { Stage } from '../../src/queue/stage.js'
+import type { RetryPolicy } from '../../src/queue/transition.js'
 import { openQueueRig, POLICY, type QueueRig, SENT, type TestAccount } from '../support/queue-rig.js'
 import { silentLog } from '../support/silent-log.js'
 import { dialects } from '../support/temp-db.js'
@@ -129,8 +134,35 @@ describe.each(dialects)('rescue on %s', dialect => {
     const [id] = await rig.add(account, 1)
     const [claimed] = await rig.claim(account, lease)
     await journal.append(lease, claimed!)
+    await rig.exec('delete from accounts where key = $1', account.key)
     await rescueAll({ settingsOf: async () => null, fallback: { ...POLICY, inDoubt: 'hold' } })
     expect(await rig.row(id!)).toMatchObject({ stage: Stage.doubt })
+  })
+
+  it.each([
+    ['a dead worker', false],
+    ['this process', true],
+  ])('what %s left in doubt is held where the account says so, also when its secrets do not open', async (_, isOwn) => {
+    const [id] = await rig.add(account, 1)
+    const [retried] = await rig.add(await rig.account(), 1)
+    await rig.exec("update accounts set in_doubt = 'hold' where key = $1", account.key)
+    const keys = await rig.rows('select key from accounts')
+    for (const { key } of keys) {
+      for (const claimed of await rig.claim({ ...account, key: Number(key) }, lease))
+        await journal.append(lease, claimed)
+    }
+    if (isOwn) {
+      const clock = { ...systemClock, now: () => rig.now }
+      const settler = createSettler({ db: rig.db, clock, log: silentLog, journal, steadyNow: () => rig.now })
+      const settings = { get: async () => new Map() } as unknown as Settings
+      const policyOf = (inDoubt: RetryPolicy['inDoubt']) => ({ ...POLICY, inDoubt })
+      const deps = { db: rig.db, clock, log: silentLog, journal, settings, settler, policyOf, leftInDoubt: () => {} }
+      await giveBackUnknown(deps, { id: lease } as Lease, () => false)
+    } else {
+      await rescueAll({ settingsOf: async () => null })
+    }
+    expect(await rig.row(id!)).toMatchObject({ stage: Stage.doubt })
+    expect(await rig.row(retried!)).toMatchObject({ stage: Stage.waiting, attempts: 1 })
   })
 
   it('a rescuer that dies halfway is followed by another, and nothing is freed twice', async () => {

@@ -8,6 +8,7 @@ import { type Db, SealingKeyChanged } from '../../src/db/db.js'
 import { keyFence } from '../../src/db/key-fence.js'
 import { changeInstance } from '../../src/http/instance.js'
 import { systemClock } from '../../src/lib/clock.js'
+import { ConfigError } from '../../src/lib/errors.js'
 import { createSealer, keyCheckValue, keyIdOf } from '../../src/lib/seal.js'
 import type { Sealer } from '../../src/lib/sealer.js'
 import { attachmentAuthContext, sealAttachmentAuth } from '../../src/messages/attachment-auth.js'
@@ -23,6 +24,7 @@ import { openKeys } from '../../src/service/key.js'
 import { createTenant, ensureDefaultTenant, getTenant } from '../../src/tenants/store.js'
 import { TABLES } from '../../src/transfer/tables.js'
 import { findVolume, saveVolume } from '../../src/volumes/store.js'
+import { silentLog } from '../support/silent-log.js'
 import { dialects, openTempDb, type TempDb } from '../support/temp-db.js'
 
 const META = "key in ('key_check', 'key_rotation', 'link_keys', 'instance')"
@@ -248,6 +250,33 @@ describe.each(dialects)('the change of the sealing key on %s', dialect => {
     expect((await keyState(deps())).rotation).toBeNull()
   })
 
+  it('after a change another one is refused in words, and repeated is only the same one', async () => {
+    const third = Buffer.alloc(32, 3)
+    const done = await toTheEnd()
+    // The old key beside the new one: whoever asks may not have heard that it has come to its end.
+    expect(await rotate(deps(), 0)).toEqual(done)
+    for (const wrong of [[third, NEW], [NEW], [third, OLD, NEW]]) {
+      given = wrong
+      const own = await openRing(temp.db, () => given)
+      await expect(rotate(deps(temp.db, own), 0)).rejects.toThrow(
+        `there is no newer key than ${keyIdOf(NEW)}, which seals already`,
+      )
+    }
+    expect(await keyState({ ...deps(), ring: await openRing(temp.db, () => [OLD, NEW]) })).toEqual(done)
+  })
+
+  it('a key file that is broken is told of in its own words', async () => {
+    const broken: RotationDeps = {
+      ...deps(),
+      ring: createKeyring(temp.db, () => {
+        throw new ConfigError('key does not hold a key')
+      }),
+    }
+    for (const asked of [keyState(broken), rotate(broken, 0)]) {
+      await expect(asked).rejects.toMatchObject({ code: 'command_failed', message: 'key does not hold a key' })
+    }
+  })
+
   it('links that were signed with the old key stay good', async () => {
     await toTheEnd()
     const alone = await openRing(temp.db, () => [NEW])
@@ -255,10 +284,50 @@ describe.each(dialects)('the change of the sealing key on %s', dialect => {
     expect(alone.linkKeys.all()).toContainEqual(deriveLinkKey(OLD))
   })
 
+  it.each([
+    ['one process', false],
+    ['processes that are started anew', true],
+  ])('after 25 changes by %s links of the last 20 keys before are good, and no others', async (_, isNew) => {
+    const keys = Array.from({ length: 26 }, (_, n) => (n === 0 ? OLD : Buffer.alloc(32, 100 + n)))
+    for (let n = 1; n < keys.length; n += 1) {
+      given = keys.slice(n - 1, n + 1)
+      if (isNew) ring = await openRing(temp.db, () => given)
+      await rotate(deps(), 60_000)
+    }
+    const alone = await openRing(temp.db, () => [keys.at(-1)!])
+    const texts = alone.linkKeys.all().map(key => key.toString('hex'))
+    expect(texts).toEqual(
+      keys
+        .slice(-21)
+        .reverse()
+        .map(key => deriveLinkKey(key).toString('hex')),
+    )
+  })
+
+  it('link keys that no key opens are told of once and hold nothing up', async () => {
+    await toTheEnd()
+    const foreign = createSealer(Buffer.alloc(32, 9)).seal('[]', 'instance:link_keys')
+    await temp.db.write([{ sql: "update meta set value = $1 where key = 'link_keys'", params: [foreign] }])
+    const told: string[] = []
+    const own = createKeyring(
+      temp.db,
+      () => [NEW],
+      error => told.push((error as Error).message),
+    )
+    await own.refresh()
+    await own.refresh()
+    expect(own.keyId).toBe(keyIdOf(NEW))
+    expect(told).toHaveLength(1)
+  })
+
   it('a process without the old key does not start before the end, and one without the new key never', async () => {
     await fill(temp.db, ring)
     const start = (...keys: Buffer[]) =>
-      openKeys(temp.db, { encryptionKeys: keys, instance: { dir: null }, database: { dialect } } as unknown as Config)
+      openKeys(
+        temp.db,
+        { encryptionKeys: keys, instance: { dir: null }, database: { dialect } } as unknown as Config,
+        silentLog,
+      )
     await expect(start(OLD)).resolves.toBeDefined()
     await expect(start(NEW)).rejects.toThrow(/the encryption key is not the one/)
     await rotate(deps(), 0)
@@ -293,6 +362,22 @@ describe.each(dialects)('the change of the sealing key on %s', dialect => {
       expect(other.keyId).toBe(keyIdOf(NEW))
       await teller.end()
       expect((await keyState(deps())).holders).toEqual([])
+    })
+
+    it('a process that cannot read its key file goes on to say what it has', async () => {
+      let isBroken = false
+      const other = await openRing(temp.db, () => {
+        if (isBroken) throw new ConfigError('broken')
+        return [OLD]
+      })
+      let now = NOW
+      const clock = { ...systemClock, monotonic: () => now }
+      const teller = createKeyTeller({ db: temp.db, clock, ring: other, holder: 'far', steadyNow: () => now })
+      await teller.say()
+      isBroken = true
+      now += 91_000
+      await expect(teller.step()).rejects.toThrow('broken')
+      await expect(rotate({ ...deps(), steadyNow: () => now }, 0)).rejects.toThrow(/Without it: far \(heard of 0 s ago/)
     })
 
     it('a process that has not been heard of for 90 s holds nothing up, and cannot come back without the key', async () => {

@@ -152,6 +152,7 @@ describe.each(['running', 'stopped'])('accounts of a %s instance', { timeout: 12
     const { run, line } = await openShop(state)
     const usage = async (text: string, message: string) =>
       expect([text, await line(text)]).toEqual([text, { code: 2, out: '', err: `Error: ${message}\n` }])
+    await usage('shop tenants key acme --revoke --revoke-old', '--revoke and --revoke-old do not go together')
     await usage('shop acme accounts add', '<account> is missing: give an id and --host or --provider')
     await usage('shop acme accounts add main', '--host is missing, or --provider')
     await usage('shop acme accounts add main --host h --user me', '--password-file is missing')

@@ -22,8 +22,8 @@ export interface CliInstance {
   readonly service: TestService | null
   /** Runs `mail-proxy <argv>`; `input` is what standard input holds. */
   run(argv: readonly string[], input?: string): Promise<Answer>
-  /** The same, with the words of the command separated by spaces. */
-  line(text: string): Promise<Answer>
+  /** The same, with the words of the command separated by spaces; `env` over the instance's. */
+  line(text: string, env?: Record<string, string>): Promise<Answer>
   stop(): Promise<void>
 }
 
@@ -40,8 +40,8 @@ export async function openCliInstance(env: Record<string, string> = {}): Promise
   await opened(Promise.resolve(), stop)
   writeRunning(folder, { pid: process.pid, url: service.url, mark: null })
   const settings = { ...settingsOf(join(home, 'instances')), ...env }
-  const run = async (argv: readonly string[], input = ''): Promise<Answer> => {
-    const { io, state } = cliEnds({ env: settings, home, stdin: Readable.from([input]) })
+  const run = async (argv: readonly string[], input = '', own: Record<string, string> = {}): Promise<Answer> => {
+    const { io, state } = cliEnds({ env: { ...settings, ...own }, home, stdin: Readable.from([input]) })
     const code = await runCli(argv, io)
     noteAnswer(argv, state)
     return { code, out: state.out, err: state.err }
@@ -54,7 +54,7 @@ export async function openCliInstance(env: Record<string, string> = {}): Promise
       return service
     },
     run,
-    line: text => run(text.split(' ')),
+    line: (text, own) => run(text.split(' '), '', own),
     stop,
   }
 }

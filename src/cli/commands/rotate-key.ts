@@ -66,6 +66,8 @@ export function addRotateKey(program: Command, io: CliIo, instance: string): voi
 const PATH = '/instance/sealing-key'
 
 interface Rotated extends KeyState {
+  /** False: it had come to its end before this command. */
+  readonly changed: boolean
   /** The key file that has the new key; null: the configuration gives the keys. */
   readonly key_file: string | null
 }
@@ -73,37 +75,50 @@ interface Rotated extends KeyState {
 async function rotate(io: CliIo, api: Api, before: KeyState): Promise<Rotated> {
   const dir = keyFolder(api)
   const key_file = dir === null ? null : join(dir, 'key')
-  if (dir !== null) await makeKey(dir, before)
+  const keys = dir === null ? api.config.encryptionKeys! : await makeKey(dir, before)
   let state = await api.call<KeyState>('GET', PATH)
+  const newest = keyIdOf(keys.at(-1)!)
+  if (!state.known_keys.includes(newest)) throw notTaken(newest, key_file)
   const progress = createProgress(io)
   try {
-    // One that came to its end before this command could tell is told now.
-    while (state.newest_key !== state.sealing_key || state.rotation?.finished_at === null) {
+    // Once in any case: where there is nothing to change to, the refusal says what to do.
+    do {
       state = await api.call<KeyState>('POST', `${PATH}/rotate`)
       const { resealed = 0, at = null } = state.rotation ?? {}
       progress.step(`${at ?? 'done'}: ${resealed} values sealed anew`)
-    }
+    } while (state.newest_key !== state.sealing_key || state.rotation?.finished_at === null)
   } finally {
     progress.end()
   }
-  if (state.rotation === null) {
-    // The configuration gives the keys, and only one: the refusal says what to do.
-    state = await api.call<KeyState>('POST', `${PATH}/rotate`)
-  }
   const { sealing_key, newest_key, known_keys, rotation, processes } = state
-  return { sealing_key, newest_key, known_keys, rotation, processes, key_file }
+  const last = before.rotation
+  const changed = last === null || last.finished_at === null || last.to_key !== sealing_key
+  return { changed, sealing_key, newest_key, known_keys, rotation, processes, key_file }
 }
 
-/** A new one, unless the last change is under way, or its old key is there still: then this is a repetition. */
-async function makeKey(dir: string, { sealing_key, rotation }: KeyState): Promise<void> {
-  await changingKeyFile(dir, () => {
-    const ids = (loadKeys(dir) ?? []).map(keyIdOf)
-    if (!ids.includes(sealing_key)) {
+function notTaken(key: string, file: string | null): CliError {
+  return new CliError(
+    file === null
+      ? `the service does not have the key ${key} that stands last in GMP_ENCRYPTION_KEY here, and nothing was changed: give it the same GMP_ENCRYPTION_KEY and restart it`
+      : `the service does not have the key ${key} that stands last in ${file}, and nothing was changed: it reads another key file (copy this one there), or the configuration gives it its keys (run this with the same GMP_ENCRYPTION_KEY)`,
+  )
+}
+
+/**
+ * Adds a new one, unless the last change is under way, or its old key is there still: then this is a repetition. Answers
+ * the keys of the file.
+ */
+async function makeKey(dir: string, { sealing_key, rotation }: KeyState): Promise<readonly Buffer[]> {
+  return changingKeyFile(dir, () => {
+    const keys = loadKeys(dir) ?? []
+    if (!keys.map(keyIdOf).includes(sealing_key)) {
       throw new CliError(
-        `${join(dir, 'key')} does not hold the key ${sealing_key}, which seals: run this where the service has its key file`,
+        `${join(dir, 'key')} does not hold the key ${sealing_key}, which seals: run this where the service has its key file or, if the configuration gives the keys to the service, with the same GMP_ENCRYPTION_KEY`,
       )
     }
-    if (ids.length === 1 && (rotation === null || rotation.finished_at !== null)) addKey(dir)
+    if (keys.length > 1 || rotation?.finished_at === null) return keys
+    addKey(dir)
+    return loadKeys(dir)!
   })
 }
 
@@ -148,18 +163,23 @@ function keyFolder({ config }: Api): string | null {
   return config.instance.dir
 }
 
-function rotatedText({ sealing_key, rotation, key_file }: Rotated, instance: string): string {
-  const { from_key, resealed, unreadable } = rotation!
-  const lines = [`Key ${sealing_key} seals now: ${counted(resealed, 'value')} sealed anew with it`]
+function rotatedText({ changed, sealing_key, rotation, key_file }: Rotated, instance: string): string {
+  const { from_key, resealed, unreadable, finished_at } = rotation!
+  const lines = [
+    changed
+      ? `Key ${sealing_key} seals now: ${counted(resealed, 'value')} sealed anew with it`
+      : `Nothing was changed: ${sealing_key} has sealed since ${finished_at}`,
+  ]
   if (unreadable > 0) {
     lines.push(
       `  ${counted(unreadable, 'value')} could be opened with no key and stayed: those secrets must be set again`,
     )
   }
-  lines.push(`Nothing in this database needs the key ${from_key} any more. Take it out:`)
+  const first = changed ? '' : ', before another change too'
+  lines.push(`Nothing in this database needs the key ${from_key} any more. Take it out${first}:`)
   lines.push(
     key_file === null
-      ? '  leave the new key alone in GMP_ENCRYPTION_KEY of every process; each needs it at its next start'
+      ? `  leave ${sealing_key} alone in GMP_ENCRYPTION_KEY of every process; each needs it at its next start`
       : `  mail-proxy ${instance} rotate-key --retire`,
   )
   lines.push('Backups from before need it: keep it where they are, unless they have it within')

@@ -246,7 +246,7 @@ export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake, ten
       const { tenant_id: id } = request.params
       if (!(await tenantExists(db, id))) throw notFound(id)
       const keepNewest = request.body.keep_newest ?? request.query.keep_newest ?? false
-      await (keepNewest ? revokeOldKeys : revokeKeys)(db, id)
+      await (keepNewest ? revokeOldKeys(db, id, clock.now()) : revokeKeys(db, id))
       app.forgetTokens()
       return { ok: true as const }
     },

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { type Api, ApiError, withApi } from '../../api.js'
 import { createAsk } from '../../ask.js'
 import { type Place, withExamples, withJson } from '../../command.js'
-import { CliError } from '../../errors.js'
+import { CliError, UsageError } from '../../errors.js'
 import { show } from '../../output/show.js'
 import { fields, table } from '../../output/table.js'
 import { paintState } from '../../output/text.js'
@@ -168,6 +168,7 @@ function addKey(tenants: Command, { io, instance }: Place): void {
     .option('--revoke', 'make none, end all')
     .option('--revoke-old', 'make none, end all but the one made last')
     .action(async (id: string, options: KeyOptions) => {
+      if (options.revoke && options.revokeOld) throw new UsageError('--revoke and --revoke-old do not go together')
       const path = `/tenant/${encodeURIComponent(id)}/api-key`
       if (options.revoke) {
         await withApi(io, instance, api => api.call('DELETE', path))
