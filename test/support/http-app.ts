@@ -81,7 +81,7 @@ export async function openHttpApp(
     problems: [] as string[],
   }
   const { config } = loadConfig({ flags, env, instanceDir: temp.dir, readFile: () => '' })
-  const sealer = await openKeys(temp.db, config)
+  const sealer = await openKeys(temp.db, config, silentLog)
   const rotation = { db: temp.db, clock, ring: sealer, steadyNow: clock.now, tell: null }
   await ensureDefaultTenant(temp.db, clock.now())
   if (config.server.apiToken === null) await setAdminToken(temp.db, ADMIN)
