@@ -2,7 +2,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { Db } from '../../src/db/db.js'
+import type { Db, Statement } from '../../src/db/db.js'
+import { createLeaseKeeper } from '../../src/maintenance/lease-keeper.js'
 import type { Claimed } from '../../src/queue/claim.js'
 import {
   createFileJournal,
@@ -10,7 +11,9 @@ import {
   currentEpoch,
   type DoubtJournal,
 } from '../../src/queue/doubt-journal.js'
+import { createFakeClock } from '../support/fake-clock.js'
 import { openQueueRig, type QueueRig, SENT, type TestAccount } from '../support/queue-rig.js'
+import { silentLog } from '../support/silent-log.js'
 
 const ROTATE_AFTER = 200_000
 
@@ -356,6 +359,32 @@ describe('the doubt journal in a table', () => {
     await journal.forget(lease)
     expect(await inDoubt()).toEqual(new Set())
     expect(await inDoubt(other)).toEqual(seqs(theirs))
+  })
+
+  it('the end of a lease that is cut off leaves a lease to be rescued, and no entries for ever', async () => {
+    const isEnd = ({ sql }: Statement) => sql.startsWith('delete from leases')
+    const write: Db['write'] = unit => (unit.some(isEnd) ? Promise.reject(new Error('cut off')) : rig.db.write(unit))
+    const journal = newJournal()
+    const keeper = createLeaseKeeper({
+      db: { ...rig.db, write },
+      clock: createFakeClock(),
+      log: silentLog,
+      holder: 'test',
+      leaseMs: 60_000,
+      steadyNow: () => rig.now,
+      journal,
+      epoch: async () => 'today',
+      rescueDeps: () => expect.unreachable(),
+      flush: async () => {},
+      changed() {},
+      rescued() {},
+    })
+    await keeper.begin(false)
+    const { id } = keeper.lease!
+    await journal.append(id, of(1))
+    await expect(keeper.end()).rejects.toThrow('cut off')
+    expect(await rowCount()).toBe(0)
+    expect(await rig.rows('select id from leases where id = $1', id)).toHaveLength(1)
   })
 
   it('the epoch is the same for all who ask, until a crash of the server', async () => {
