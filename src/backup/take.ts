@@ -144,7 +144,7 @@ async function finish(draft: string, contents: BackupContents): Promise<{ waitin
   }
 }
 
-/** The key file was read before the snapshot was taken, so that it holds a key that is taken out meanwhile. */
+/** The key file was read before the snapshot was taken: the key may have been changed in between. */
 function checkKeys(copy: SqliteConnection, { files: { key } }: BackupContents): void {
   if (key === undefined || holdsAll(readKeys(key), neededKeys(copy))) return
   throw new CopyRefused(

@@ -8,7 +8,7 @@ import { ConfigError } from './errors.js'
 import { createPrivate, readIfThere, writePrivate } from './private-file.js'
 import { KEY_BYTES, keyIdOf } from './seal.js'
 
-/** Keys of 32 bytes, or null when the folder has none. Throws ConfigError when the file cannot be read or holds something else. */
+/** Keys of 32 bytes, or null when the folder has none. Throws ConfigError when the file cannot be read as keys. */
 export function loadKeys(dir: string): readonly Buffer[] | null {
   const path = join(dir, 'key')
   const text = readKeyFile(path)

@@ -5,13 +5,15 @@ import { openPostgres } from '../../src/db/postgres.js'
 import { openSqlite } from '../../src/db/sqlite.js'
 import { createSealer, keyIdOf } from '../../src/lib/seal.js'
 import { runCommand } from '../support/process.js'
+import { TEST_KEY } from '../support/secrets.js'
+import { ADMIN_TOKEN } from '../support/service.js'
 import { silentLog } from '../support/silent-log.js'
 import { idsOf, openWorld, until, type World } from '../support/world.js'
 
 // Processes start and die here: on a busy machine that takes its time.
 vi.setConfig({ testTimeout: 240_000 })
 
-const OLD = Buffer.alloc(32, 7)
+const OLD = Buffer.from(TEST_KEY, 'base64')
 const NEW = Buffer.alloc(32, 8)
 const BOTH = { GMP_ENCRYPTION_KEY: `${OLD.toString('base64')},${NEW.toString('base64')}` }
 const ALONE = { GMP_ENCRYPTION_KEY: NEW.toString('base64') }
@@ -53,7 +55,7 @@ describe.each(['sqlite', 'postgres'] as const)('the change of the sealing key on
     }
     const rotate = async (...more: string[]) => {
       const args = ['default', 'rotate-key', '--json', ...more]
-      const own = { ...BOTH, GMP_DB_PATH: world.databaseUrl, GMP_API_TOKEN: 'admin-token-of-the-tests' }
+      const own = { ...BOTH, GMP_DB_PATH: world.databaseUrl, GMP_API_TOKEN: ADMIN_TOKEN }
       return runCommand({ dir: world.dir, args, env: own })
     }
     const [one, two] = await Promise.all([rotate(), rotate()])
