@@ -44,6 +44,15 @@ export function createExpander(dialect: DialectName, options: DialectOptions): (
   }
 }
 
+/**
+ * `column in (query)`, with the query run once and first. Left to join them, PostgreSQL put the keys given into the innermost of
+ * three loops where its statistics were of a time when the tables were empty: 500 of 1,200 messages took more than a minute
+ * to remove.
+ */
+export function among(dialect: DialectName, column: string, query: string): string {
+  return dialect === 'postgres' ? `${column} = any(array(${query}))` : `${column} in (${query})`
+}
+
 export interface Column {
   readonly name: string
   readonly type: string

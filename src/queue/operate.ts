@@ -1,5 +1,6 @@
 /** What a client or an operator does to messages already in the queue. Conditions in the SQL: a claimed row is let be. */
 import { type Db, rowsParam } from '../db/db.js'
+import { among } from '../db/dialect.js'
 import { endOpen } from './end.js'
 
 export interface Deleted {
@@ -29,8 +30,8 @@ export async function deleteMessages(
   const [, , removed] = await db.write([
     // Locked first: a message claimed between the two deletes would stay, and its reports be gone.
     { sql: `${chosen} order by m.seq @for_update`, params },
-    { sql: `delete from events where seq in (${chosen})`, params },
-    { sql: `delete from messages where seq in (${chosen}) returning id`, params },
+    { sql: `delete from events where ${among(db.dialect, 'seq', chosen)}`, params },
+    { sql: `delete from messages where ${among(db.dialect, 'seq', chosen)} returning id`, params },
   ])
   const gone = new Set((removed ?? []).map(row => row.id as string))
   const left = asked.filter(id => !gone.has(id))

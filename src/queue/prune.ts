@@ -3,6 +3,7 @@
  * purge: a piece takes some 15 µs a message (SQLite).
  */
 import { type Db, keysParam, type Statement } from '../db/db.js'
+import { among } from '../db/dialect.js'
 import type { Clock } from '../lib/clock.js'
 
 /** Of one piece; a smaller one costs more for its commit than for its rows. */
@@ -73,11 +74,11 @@ export async function cleanupMessages(db: Db, clock: Clock, purge: Purge): Promi
 async function remove(db: Db, seqs: readonly number[], before: number): Promise<number> {
   const params = [keysParam(seqs), before]
   // Once more inside the unit: an operator may have had one tried again meanwhile.
-  const chosen = `select seq from messages where seq in (select g.key from @keys($1) g)
+  const chosen = `select seq from messages where ${among(db.dialect, 'seq', 'select g.key from @keys($1) g')}
     and reported_at <= $2 and stage = 0`
   const unit: Statement[] = [
-    { sql: `delete from events where seq in (${chosen})`, params },
-    { sql: `delete from messages where seq in (${chosen}) returning seq`, params },
+    { sql: `delete from events where ${among(db.dialect, 'seq', chosen)}`, params },
+    { sql: `delete from messages where ${among(db.dialect, 'seq', chosen)} returning seq`, params },
   ]
   if (db.dialect === 'postgres') unit.unshift({ sql: `${chosen} order by seq for update`, params })
   return (await db.write(unit)).at(-1)?.length ?? 0

@@ -3,6 +3,7 @@
  * without keys, and deleting it again goes on; and its id cannot be given anew while old messages lie about.
  */
 import type { Db } from '../db/db.js'
+import { among } from '../db/dialect.js'
 
 /** A unit deletes so many messages: small enough that claims and submissions do not wait. */
 const CHUNK = 500
@@ -21,7 +22,10 @@ export async function deleteTenant(db: Db, id: string, now: number): Promise<boo
     // Events whose message is long gone.
   }
   await db.write([
-    { sql: 'delete from events where seq in (select seq from messages where tenant_id = $1)', params: [id] },
+    {
+      sql: `delete from events where ${among(db.dialect, 'seq', 'select seq from messages where tenant_id = $1')}`,
+      params: [id],
+    },
     { sql: 'delete from messages where tenant_id = $1', params: [id] },
     // Accounts, keys, volumes, rules and the sync state go with it (foreign keys).
     { sql: 'delete from tenants where id = $1', params: [id] },
@@ -32,8 +36,8 @@ export async function deleteTenant(db: Db, id: string, now: number): Promise<boo
 async function deleteMessages(db: Db, id: string): Promise<boolean> {
   const chosen = 'select seq from messages where tenant_id = $1 order by seq limit $2'
   const [, rows] = await db.write([
-    { sql: `delete from events where seq in (${chosen})`, params: [id, CHUNK] },
-    { sql: `delete from messages where seq in (${chosen}) returning seq`, params: [id, CHUNK] },
+    { sql: `delete from events where ${among(db.dialect, 'seq', chosen)}`, params: [id, CHUNK] },
+    { sql: `delete from messages where ${among(db.dialect, 'seq', chosen)} returning seq`, params: [id, CHUNK] },
   ])
   return rows!.length === CHUNK
 }

@@ -273,6 +273,13 @@ describe.each(dialects)('operators on %s', dialect => {
       expect(await rig.rows('select count(*) as n from events')).toEqual([{ n: 0 }])
     })
 
+    it('also where statistics are of a time when there was next to nothing', async () => {
+      await rig.add(account, 1)
+      if (dialect === 'postgres') await rig.exec('analyze')
+      await reported(1_200, rig.now - 2 * DAY)
+      expect(await prune()).toBe(1_200)
+    })
+
     it('a piece that took long is followed by a longer pause and by smaller ones, down to a hundred', async () => {
       await reported(1_200, rig.now - 2 * DAY)
       let takesMs = 40
