@@ -21,7 +21,7 @@ const instructions = text
 const image = instructions.slice(instructions.findLastIndex(({ name }) => name === 'FROM'))
 const all = (name: string) => image.filter(each => each.name === name).map(({ rest }) => rest)
 const environment: Record<string, string> = Object.fromEntries(
-  all('ENV').flatMap(rest => rest.split(/\s+/).map(pair => pair.split('='))),
+  all('ENV').flatMap(rest => rest.split(/\s+/).map(pair => pair.split(/=(.*)/s))),
 )
 
 const undo: (() => unknown)[] = []
