@@ -16,6 +16,8 @@
  *   @key                           a primary key that is another table's; SQLite's own row number, without a second tree
  */
 
+import { remember } from '../lib/remember.js'
+
 export type DialectName = 'sqlite' | 'postgres'
 
 export interface DialectOptions {
@@ -32,16 +34,7 @@ const KEYS = /@keys\((\$\d+)\)/g
 const NOW = /@now\((\$\d+)\)/g
 
 export function createExpander(dialect: DialectName, options: DialectOptions): (sql: string) => string {
-  const known = new Map<string, string>()
-  const expand = dialect === 'sqlite' ? expandSqlite : (sql: string) => expandPostgres(sql, options)
-  return sql => {
-    let expanded = known.get(sql)
-    if (expanded === undefined) {
-      expanded = expand(sql)
-      known.set(sql, expanded)
-    }
-    return expanded
-  }
+  return remember(dialect === 'sqlite' ? expandSqlite : sql => expandPostgres(sql, options))
 }
 
 /**
@@ -67,7 +60,7 @@ export function eachColumns(sql: string): readonly Column[] | null {
 function columns(list: string): Column[] {
   return list.split(',').map(column => {
     const [name, type] = column.trim().split(/\s+/)
-    if (name === undefined || type === undefined) throw new Error(`@rows wants "name type", got "${column}"`)
+    if (name === undefined || type === undefined) throw new Error(`@rows and @each want "name type", got "${column}"`)
     return { name, type }
   })
 }

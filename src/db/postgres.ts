@@ -4,6 +4,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
 import type { Log } from '../lib/log.js'
+import { remember } from '../lib/remember.js'
 import { DatabaseFull, DatabaseUnavailable, type Db, type Row, SealingKeyChanged, type Statement } from './db.js'
 import { createExpander, type DialectOptions, eachColumns } from './dialect.js'
 import { isKeyFence } from './key-fence.js'
@@ -114,18 +115,6 @@ export async function openPostgres(url: string, options: PostgresOptions): Promi
     async close() {
       await Promise.race([Promise.all([listener.close(), pool.end()]), pause(CLOSE_MS, null, { ref: false })])
     },
-  }
-}
-
-function remember<T>(of: (text: string) => T): (text: string) => T {
-  const known = new Map<string, T>()
-  return text => {
-    let found = known.get(text)
-    if (found === undefined) {
-      found = of(text)
-      known.set(text, found)
-    }
-    return found
   }
 }
 

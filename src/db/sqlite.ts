@@ -3,6 +3,7 @@
  * WAL, so that a long listing does not hold up the queue. One process owns the file, proved by lockAlone().
  */
 import { Worker } from 'node:worker_threads'
+import { remember } from '../lib/remember.js'
 import {
   ConstraintViolated,
   DatabaseFull,
@@ -45,20 +46,12 @@ export async function openSqlite(path: string): Promise<Db> {
 const WRITES_RECORDS = /\b(?:update|insert\s+into|delete\s+from)\s+(?:tenants|accounts)\b/i
 
 function createRecordsVersion() {
-  const known = new Map<string, boolean>()
+  const writesRecords = remember(sql => WRITES_RECORDS.test(sql))
   let version = 0
-  const touches = ({ sql }: Statement): boolean => {
-    let found = known.get(sql)
-    if (found === undefined) {
-      found = WRITES_RECORDS.test(sql)
-      known.set(sql, found)
-    }
-    return found
-  }
   return {
     current: () => version,
     count<T>(unit: readonly Statement[], written: Promise<T>): Promise<T> {
-      if (!unit.some(touches)) return written
+      if (!unit.some(({ sql }) => writesRecords(sql))) return written
       version += 1
       return written.finally(() => {
         version += 1

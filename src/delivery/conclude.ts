@@ -34,7 +34,8 @@ export interface Afterwards {
 }
 
 export interface Conclusions {
-  take(claimed: readonly ClaimedMessage[]): void
+  /** From now on these are claims of this process. */
+  hold(claimed: readonly ClaimedMessage[]): void
   holds(seq: number): boolean
   /** How many claims are not concluded yet. */
   readonly held: number
@@ -97,7 +98,7 @@ export function createConclusions(deps: ConcludeDeps, afterwards: Afterwards): C
   }
 
   return {
-    take(claimed) {
+    hold(claimed) {
       for (const each of claimed) held.set(each.seq, each.claim)
     },
     holds: seq => held.has(seq),

@@ -428,7 +428,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
 
   return {
     add(lane, claimed) {
-      claims.take(claimed)
+      claims.hold(claimed)
       stocked.add(lane)
       lane.buffer.push(...claimed)
       lane.buffer.sort((a, b) => a.priority - b.priority || a.seq - b.seq)

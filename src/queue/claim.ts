@@ -84,7 +84,7 @@ const WITH_CONTENT_BUT_KEPT = `submission, ${WITH_CONTENT.replaceAll('c.seq = me
  * as it is now, but reads contents as they were when the claim began: of a message replaced meanwhile that is the content
  * before, which the number of its submission tells.
  */
-const JOINED_CONTENT = `select taken.*, c.envelope, c.trace, case when c.size <= $6 then c.content end as content
+const JOINED_CONTENT = `select taken.*, ${contentUpTo('$6')}
   from taken left join contents c on c.seq = taken.seq and c.submission = taken.submission`
 
 const TAKE = `update messages set status = 'sending', stage = 3, lease = $1, claim = $5, updated_at = $4
@@ -139,7 +139,7 @@ export async function claimDue(
  */
 async function readContents(db: Db, missing: readonly Taken[], most: number): Promise<void> {
   const rows = await db.read({
-    sql: `select c.seq, c.envelope, c.trace, case when c.size <= $2 then c.content end as content
+    sql: `select c.seq, ${contentUpTo('$2')}
       from @keys($1) g join contents c on c.seq = g.key`,
     params: [keysParam(missing.map(each => each.seq)), most],
   })
@@ -215,6 +215,11 @@ function contentFrom(row: Row): Pick<Taken, 'content' | 'envelope' | 'trace'> {
     envelope: row.envelope === null ? null : (JSON.parse(row.envelope as string) as Envelope),
     trace: row.trace as string | null,
   }
+}
+
+/** What contentFrom reads of a row `c` of contents; a content longer than `most` characters is null. */
+function contentUpTo(most: string): string {
+  return `c.envelope, c.trace, case when c.size <= ${most} then c.content end as content`
 }
 
 /** The content of one claimed row. Throws when there is none. */

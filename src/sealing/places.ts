@@ -9,6 +9,7 @@ import { SEALED_IN_TENANTS } from '../tenants/row.js'
 import { SEALED_IN_VOLUMES } from '../volumes/row.js'
 import { SEALED_IN_LINK_KEYS } from './link-keys.js'
 
+// A change that is under way remembers where it is by the place in this list: a new one goes to the end.
 export const PLACES: readonly SealedPlace[] = [
   ...SEALED_IN_INSTANCE,
   ...SEALED_IN_LINK_KEYS,

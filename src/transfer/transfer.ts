@@ -83,7 +83,7 @@ async function checkSource(source: Db, name: string): Promise<void> {
 
 async function lockAndCheckEmpty(run: RunStatement, name: string): Promise<void> {
   const names = [...TABLES.map(table => table.name), ...LEFT_BEHIND]
-  // Whoever starts on it meanwhile waits, and then finds the transferred rows.
+  // Whoever starts on it meanwhile waits and then finds the transferred rows, or gives up after GMP_DB_TIMEOUT.
   await run({ sql: `lock table ${names.join(', ')} in exclusive mode`, params: [] })
   for (const table of names) {
     const only = table === 'meta' ? `where "key" <> 'schema_version'` : ''

@@ -4,14 +4,14 @@
  * every accepted message has one end and one final report, and nothing was sent twice without saying so.
  */
 import pg from 'pg'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { DatabaseUnavailable, type Db, type Statement } from '../../src/db/db.js'
 import { type Ledger, openLedger } from '../support/ledger.js'
 import { createPostgresDatabase } from '../support/postgres-server.js'
 import { tempDir } from '../support/process.js'
 import { startTestService, type TestService } from '../support/service.js'
 import { type SmtpSink, startSink } from '../support/smtp-sink.js'
-import { pause, until } from '../support/world.js'
+import { MESSAGE, pause, until } from '../support/world.js'
 
 const WAYS = ['away', 'answer lost', 'refused'] as const
 type Way = (typeof WAYS)[number]
@@ -157,15 +157,6 @@ async function story(service: TestService, sink: SmtpSink, ledger: Ledger): Prom
 
 const LARGE = Buffer.alloc(400_000, 7).toString('base64')
 
-const MESSAGE = {
-  tenant_id: 'default',
-  account_id: 'main',
-  from: 'sender@example.com',
-  to: 'one@example.net',
-  subject: 'Subject',
-  body: 'Body',
-}
-
 async function dropDatabase(url: string): Promise<void> {
   const client = new pg.Client({ connectionString: process.env.GMP_TEST_POSTGRES })
   await client.connect()
@@ -180,9 +171,6 @@ describe.each(['sqlite', 'postgres'] as const)('%s: each statement, failing once
     expect(problems).toEqual({})
     shapes = [...seen]
     console.log(`${dialect}: ${shapes.length} statements`)
-  })
-  afterAll(() => {
-    shapes = []
   })
 
   it.each(WAYS)('%s: every message has one end and one report', async way => {

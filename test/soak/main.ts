@@ -107,15 +107,23 @@ async function soak(world: World, dialect: 'sqlite' | 'postgres', durationMs: nu
   ledger.answerReports(() => reportAnswer(random))
 
   const began = performance.now()
-  const over = () => performance.now() - began > durationMs
-  const isCalm = () => performance.now() - began > durationMs / 2
+  /** Of a client or of the fire: it ends the soak, and with it the processes. */
+  const trouble: unknown[] = []
+  const noteTrouble = (error: unknown) => void trouble.push(error)
+  const over = () => trouble.length > 0 || performance.now() - began > durationMs
+  const isCalm = () => trouble.length > 0 || performance.now() - began > durationMs / 2
   const clients = idsOf('client', CLIENTS).map(name =>
-    submitUntil(world, random, name, over, () => anyOf(instances, random)),
+    submitUntil(world, random, name, over, () => pick(random, instances)).catch(noteTrouble),
   )
   let isQuiet = false
-  const fire = setFire(world, instances, random, isCalm).finally(() => {
-    isQuiet = true
+  let kills = 0
+  const fire = setFire(world, instances, random, isCalm, () => {
+    kills += 1
   })
+    .catch(noteTrouble)
+    .finally(() => {
+      isQuiet = true
+    })
   const samples: Sample[] = []
   let toldAt = 0
   while (!over()) {
@@ -126,7 +134,8 @@ async function soak(world: World, dialect: 'sqlite' | 'postgres', durationMs: nu
     tell(world, began, instances[0]!)
   }
   await Promise.all(clients)
-  const kills = await fire
+  await fire
+  if (trouble.length > 0) throw trouble[0]
   await world.drained(DRAIN_MS)
 
   const { problems, doubts, doubled, repeatedReports } = await ledger.balance(world.databaseUrl)
@@ -180,19 +189,19 @@ async function submitUntil(
   }
 }
 
-/** Kills, stops and freezes of an instance until it is calm. Answers how many. */
+/** Kills, stops and freezes of an instance until it is calm. */
 async function setFire(
   world: World,
   instances: ServiceProcess[],
   random: Random,
   isCalm: () => boolean,
-): Promise<number> {
-  let count = 0
+  onFire: () => void,
+): Promise<void> {
   while (!isCalm()) {
     await pause(3_000 + random() * 7_000)
     const which = Math.floor(random() * instances.length)
     const victim = instances[which]!
-    count += 1
+    onFire()
     if (random() < 0.25) {
       victim.kill('SIGSTOP')
       // Longer than its lease: on PostgreSQL the other takes over what it had.
@@ -204,7 +213,6 @@ async function setFire(
     await victim.exited
     instances[which] = await world.start()
   }
-  return count
 }
 
 function rcptAction(random: Random, address: string, n: number): SinkAction {
@@ -229,10 +237,6 @@ function sometimes(random: Random, share: number, action: SinkAction): SinkActio
 
 function pick<T>(random: Random, from: readonly T[]): T {
   return from[Math.floor(random() * from.length)]!
-}
-
-function anyOf(instances: readonly ServiceProcess[], random: Random): ServiceProcess {
-  return pick(random, instances)
 }
 
 /** Of Linux: proc(5). */

@@ -165,7 +165,8 @@ export async function openWorld(dialect: 'sqlite' | 'postgres', options: WorldOp
   }
 }
 
-const MESSAGE = {
+/** What a submission needs beside its id. */
+export const MESSAGE = {
   tenant_id: 'default',
   account_id: 'main',
   from: 'sender@example.com',
