@@ -29,9 +29,9 @@ const LOOK_MS = 1_000
 const TELL_MS = 10_000
 /** What is left when the load ends: greylisted, deferred by a limit, behind a pause. */
 const DRAIN_MS = 5 * MINUTE_MS
-/** Last quarter against the one before; a heap breathes, and before it is warm it grows. */
+/** Last quarter against the one before; a heap breathes, and grows for some four minutes after the last start before it is warm. */
 const FLAT = 1.15
-const WARM_MS = 5 * MINUTE_MS
+const WARM_MS = 15 * MINUTE_MS
 /** Handles of an idle process after all of it beyond those of one that has just begun: connections that are kept open. */
 const HANDLES = 60
 
