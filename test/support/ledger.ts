@@ -148,22 +148,23 @@ interface LedgerRow {
 }
 
 async function readRows(databaseUrl: string): Promise<Map<string, LedgerRow>> {
-  const rows = await readDatabase(
+  // Joined here: PostgreSQL joins what has grown since its last look at it row by row, which after a long soak took minutes.
+  const messages = await readDatabase(databaseUrl, 'select seq, id, status, stage from messages')
+  const events = await readDatabase(
     databaseUrl,
-    `select m.id, m.status, m.stage, coalesce(e.doubts, 0) as doubts, coalesce(e.finals, 0) as finals
-      from messages m left join (
-        select seq, sum(case when type = 'in_doubt' then 1 else 0 end) as doubts,
-          sum(case when type in ('sent', 'error', 'cancelled') then 1 else 0 end) as finals
-        from events group by seq) e on e.seq = m.seq`,
+    `select seq, sum(case when type = 'in_doubt' then 1 else 0 end) as doubts,
+        sum(case when type in ('sent', 'error', 'cancelled') then 1 else 0 end) as finals
+      from events group by seq`,
   )
+  const bySeq = new Map(events.map(row => [row.seq, row]))
   return new Map(
-    rows.map(row => [
-      row.id as string,
+    messages.map(({ seq, id, status, stage }) => [
+      id as string,
       {
-        status: row.status as string,
-        stage: Number(row.stage),
-        doubts: Number(row.doubts),
-        finalEvents: Number(row.finals),
+        status: status as string,
+        stage: Number(stage),
+        doubts: Number(bySeq.get(seq)?.doubts ?? 0),
+        finalEvents: Number(bySeq.get(seq)?.finals ?? 0),
       },
     ]),
   )
