@@ -72,6 +72,7 @@ export function createConclusions(deps: ConcludeDeps, afterwards: Afterwards): C
       tenantId: claimed.tenantId,
       limits: lookup.limits,
       trace,
+      isUntold: lookup.isUntold,
     })
     // Another claim of the same row may be under way by now.
     if (held.get(claimed.seq) === claimed.claim) held.delete(claimed.seq)

@@ -8,6 +8,7 @@ import type { Clock } from '../lib/clock.js'
 import { type Limit, limitsOf } from '../limits/windows.js'
 import type { Rule } from '../rules/rule.js'
 import { type Opening, openingAt } from '../rules/schedule.js'
+import { type GlobalEndpoint, reportEndpoint } from '../tenants/endpoint.js'
 import type { Tenant } from '../tenants/tenant.js'
 
 /** One account as dispatch sees it. */
@@ -15,6 +16,8 @@ export interface Lookup {
   readonly account: Account
   readonly tenant: Tenant
   readonly limits: readonly Limit[]
+  /** There is nowhere to report to. */
+  readonly isUntold: boolean
   opening(now: number): Opening
 }
 
@@ -22,6 +25,7 @@ export interface SettingsDeps {
   readonly db: Db
   readonly clock: Clock
   readonly timezone: string
+  readonly globalEndpoint: GlobalEndpoint
   loadAccounts(keys: readonly number[]): Promise<readonly Account[]>
   loadTenants(ids: readonly string[]): Promise<ReadonlyMap<string, Tenant>>
   loadRules(): Promise<readonly Rule[]>
@@ -45,7 +49,8 @@ export interface Settings {
 /** A little less than a second, the step of the loops that ask: one that comes a moment early must not wait for the next. */
 const READ_EVERY_MS = 900
 
-export function createSettings({ db, clock, timezone, loadAccounts, loadTenants, loadRules }: SettingsDeps): Settings {
+export function createSettings(deps: SettingsDeps): Settings {
+  const { db, clock, timezone, globalEndpoint, loadAccounts, loadTenants, loadRules } = deps
   let version = ''
   let active = true
   let releaseNeeded: string | null = null
@@ -69,7 +74,15 @@ export function createSettings({ db, clock, timezone, loadAccounts, loadTenants,
       const tenant = tenants.get(account.tenantId)
       if (tenant === undefined) return []
       const own = all.filter(rule => covers(rule, account))
-      return [{ account, tenant, limits: limitsOf(account, tenant), opening: now => openingAt(own, now, timezone) }]
+      return [
+        {
+          account,
+          tenant,
+          limits: limitsOf(account, tenant),
+          isUntold: reportEndpoint(tenant, globalEndpoint) === null,
+          opening: now => openingAt(own, now, timezone),
+        },
+      ]
     })
   }
 

@@ -3,7 +3,7 @@
  * only under its own lease: every statement carries the condition and the last one ends the lease, so a lost lease
  * writes nothing; the rescuer may already have given the message to someone else.
  */
-import { type Db, rowsParam, type Statement } from '../db/db.js'
+import { type Db, type Param, rowsParam, type Statement } from '../db/db.js'
 import { countUsedSql } from '../limits/store.js'
 import type { Limit } from '../limits/windows.js'
 import { Cause } from './stage.js'
@@ -18,6 +18,8 @@ export interface Settlement {
   readonly limits: readonly Limit[]
   /** traceparent of the attempt; absent or null: there are no traces. */
   readonly trace?: string | null
+  /** Its tenant was seen to have nowhere to report to. If that is still so, the message counts as reported with its end. */
+  readonly isUntold?: boolean
 }
 
 export interface SettleTimes {
@@ -38,7 +40,7 @@ const UPDATE = `update messages as m set status = g.status, stage = g.stage, due
     error_at = g.err_at, error = g.err, code = g.errcode, causes = causes | g.doubt, lease = null, updated_at = $2`
 const STATE = `k bigint, status text, stage bigint, due_at bigint, n bigint, acc bigint, rcpt text, def_ts bigint,
   def_why text, sent bigint, err_at bigint, err text, errcode text, doubt bigint, cl bigint`
-const INSERT_EVENTS = 'insert into events (tenant_id, seq, type, at, entry, attempt, pending, trace)'
+const INSERT_EVENTS = 'insert into events (tenant_id, seq, type, at, entry, attempt, pending, reported_at, trace)'
 const EVENT = 't text, y text, e text, a text, p bigint, tr text'
 
 /** Answers the seqs that were still ours. */
@@ -64,17 +66,21 @@ function inOne(lease: number, { now, steadyNow }: SettleTimes, settlements: read
     .sort((a, b) => a.transition.seq - b.transition.seq)
     // Not spread into a third object: of so many names V8 makes a dictionary, 15 µs a message in place of 3.
     .map(each => Object.assign(wireRow(each), eventRow(each), { u: usedOf(each) }))
+  const params: Param[] = [lease, now]
+  const reported = reportedSql(settlements, params)
   const isCounted = rows.some(({ u }) => u !== null)
   const used = `(select g.scope, g.span, g.used from done d cross join lateral @rows(d.u: scope text, span bigint, used bigint) g)`
+  const counted = isCounted ? `, counted as (${countUsedSql(used, `$${params.push(steadyNow)}`)})` : ''
   return [
     {
-      sql: `with done as (${UPDATE}
+      sql: `with done as (${UPDATE}, reported_at = ${reported}
           from @each(${STATE}, ${EVENT}, u text) g where ${OURS}
-          returning seq, g.t, g.y, g.e, g.a, g.p, g.tr, g.u),
-        told as (${INSERT_EVENTS} select t, seq, y, $2, e, a, p, tr from done where y is not null)
-        ${isCounted ? `, counted as (${countUsedSql(used, '$3')})` : ''}
+          returning seq, reported_at, g.t, g.y, g.e, g.a, g.p, g.tr, g.u),
+        told as (${INSERT_EVENTS}
+          select t, seq, y, $2, e, a, case when reported_at is null then p else 0 end, reported_at, tr from done where y is not null)
+        ${counted}
         select seq from done`,
-      params: [lease, now, ...(isCounted ? [steadyNow] : [])],
+      params,
       rows,
     },
   ]
@@ -83,12 +89,15 @@ function inOne(lease: number, { now, steadyNow }: SettleTimes, settlements: read
 /** SQLite, where nothing but a select may stand before an update and nobody else writes meanwhile. */
 function inTurn(lease: number, { now, steadyNow }: SettleTimes, settlements: readonly Settlement[]): Statement[] {
   const unit: Statement[] = []
+  const params: Param[] = [lease, now]
+  const reported = reportedSql(settlements, params)
   const told = settlements.map(eventRow).filter(({ y }) => y !== null)
   if (told.length > 0) {
     unit.push({
-      sql: `${INSERT_EVENTS} select g.t, g.k, g.y, $2, g.e, g.a, g.p, g.tr
-        from @each(k bigint, ${EVENT}, cl bigint) g join messages m on ${OURS}`,
-      params: [lease, now],
+      sql: `${INSERT_EVENTS}
+        select t, k, y, $2, e, a, case when reported_at is null then p else 0 end, reported_at, tr
+        from (select g.*, ${reported} as reported_at from @each(k bigint, stage bigint, ${EVENT}, cl bigint) g join messages m on ${OURS}) o`,
+      params,
       rows: told,
     })
   }
@@ -101,11 +110,26 @@ function inTurn(lease: number, { now, steadyNow }: SettleTimes, settlements: rea
     unit.push({ sql: countUsedSql(from, '$3'), params: [lease, rowsParam(used), steadyNow] })
   }
   unit.push({
-    sql: `${UPDATE} from @each(${STATE}) g where ${OURS} returning seq`,
-    params: [lease, now],
+    sql: `${UPDATE}, reported_at = ${reported} from @each(${STATE}) g where ${OURS} returning seq`,
+    params,
     rows: settlements.map(wireRow),
   })
   return unit
+}
+
+/**
+ * When message m of the row g is reported with its end: nobody is to be told of it, for its tenant has no endpoint, and
+ * nothing is owed from before. If something is, whoever acknowledges that may not see the end yet, so this is owed too.
+ */
+function reportedSql(settlements: readonly Settlement[], params: Param[]): string {
+  const tenants = new Set(settlements.flatMap(({ isUntold, tenantId }) => (isUntold === true ? tenantId : [])))
+  if (tenants.size === 0) return 'null'
+  const given = rowsParam([...tenants].map(i => ({ i })))
+  return `case when g.stage = 0
+      and m.tenant_id in (select t.id from @rows($${params.push(given)}: i text) n join tenants t on t.id = n.i
+        where coalesce(t.client_base_url, '') = '')
+      and not exists (select 1 from events e where e.seq = m.seq and e.pending > 0)
+    then cast($2 as bigint) end`
 }
 
 function wireRow({ transition: t, claim }: Settlement) {
@@ -129,9 +153,10 @@ function wireRow({ transition: t, claim }: Settlement) {
 }
 
 /** `y` null: nothing happened that is worth telling. */
-function eventRow({ transition: { seq, event, attempt }, claim, tenantId, trace }: Settlement) {
+function eventRow({ transition: { seq, stage, event, attempt }, claim, tenantId, trace }: Settlement) {
   return {
     k: seq,
+    stage,
     cl: claim,
     t: tenantId,
     y: event?.type ?? (attempt === null ? null : 'attempt'),

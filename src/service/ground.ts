@@ -124,6 +124,7 @@ export async function openGround(
     db,
     clock,
     timezone: config.scheduler.timezone,
+    globalEndpoint: config.reports,
     loadAccounts: accountsOf,
     loadTenants: tenantsOf,
     loadRules: () => listRules(db),

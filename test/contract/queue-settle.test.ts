@@ -111,6 +111,56 @@ describe.each(dialects)('settle on %s', dialect => {
     expect(await events()).toMatchObject([{ type: 'attempt', pending: 0, entry: {}, attempt: LATER.attempt }])
   })
 
+  describe('of a tenant that was seen to have no endpoint', () => {
+    const untold = { isUntold: true }
+    const reported = async () => ({
+      messages: (await rig.rows('select reported_at from messages order by seq')).map(row => row.reported_at),
+      events: (await rig.rows('select pending, reported_at from events order by id')).map(row => [
+        row.pending,
+        row.reported_at,
+      ]),
+    })
+
+    it('the end counts as reported at once, another tenant’s beside it does not', async () => {
+      const other = await rig.account('beta')
+      await rig.exec(`update tenants set client_base_url = 'https://beta.test' where id = 'beta'`)
+      await rig.add(account, 1)
+      await rig.add(other, 1)
+      const claims = [...(await rig.claim(account, lease)), ...(await rig.claim(other, lease))]
+      rig.now += 700
+      await rig.settle(claims, REFUSED, limits, untold)
+      expect(await reported()).toEqual({
+        messages: [rig.now, null],
+        events: [
+          [0, rig.now],
+          [1, null],
+        ],
+      })
+    })
+
+    it('one that got an endpoint meanwhile is told', async () => {
+      await rig.add(account, 1)
+      const claims = await rig.claim(account, lease)
+      await rig.exec(`update tenants set client_base_url = 'https://acme.test' where id = 'acme'`)
+      await rig.settle(claims, SENT, limits, untold)
+      await rig.exec(`update tenants set client_base_url = null where id = 'acme'`)
+      expect(await reported()).toEqual({ messages: [null], events: [[1, null]] })
+    })
+
+    it('what is owed from before, as that it was deferred, keeps the end owed', async () => {
+      await rig.add(account, 1)
+      await rig.settle(await rig.claim(account, lease), LATER, limits, untold)
+      expect(await reported()).toEqual({ messages: [null], events: [[1, null]] })
+      await rig.exec('update messages set stage = 1')
+      await rig.settle(await rig.claim(account, lease), SENT, limits, untold)
+      expect((await reported()).messages).toEqual([null])
+      expect((await reported()).events).toEqual([
+        [1, null],
+        [1, null],
+      ])
+    })
+  })
+
   it('many at once, in one unit', async () => {
     await rig.add(account, 100)
     const claims = await rig.claim(account, lease)

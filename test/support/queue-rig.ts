@@ -39,7 +39,12 @@ export interface QueueRig {
   lease(fields?: { id?: number; leaseMs?: number; epoch?: string }): Promise<number>
   claim(account: TestAccount, lease: number, fields?: Partial<ClaimRequest>): Promise<Taken[]>
   /** Settles claims with the outcome of `made`, counted against `limits`. Answers the seqs that were still ours. */
-  settle(claims: readonly Claimed[], made: Outcome, limits?: readonly Limit[]): Promise<Set<number>>
+  settle(
+    claims: readonly Claimed[],
+    made: Outcome,
+    limits?: readonly Limit[],
+    fields?: Pick<Settlement, 'isUntold'>,
+  ): Promise<Set<number>>
   /** The doubt journal as a process of its own has it. */
   journal(): DoubtJournal
   row(id: string, tenantId?: string): Promise<Row>
@@ -130,13 +135,14 @@ export async function openQueueRig(dialect: (typeof dialects)[number]): Promise<
       }
       return (await claimDue(db, lease, rig.now, [request], { kept: rig.kept }))[0]!
     },
-    async settle(claims, made, limits = []) {
+    async settle(claims, made, limits = [], fields = {}) {
       const settlements = claims.map(
         (claimed): Settlement => ({
           transition: nextTransition(claimed, ['b@y.test'], made, POLICY, rig.now, () => 0.5),
           claim: claimed.claim,
           tenantId: claimed.tenantId,
           limits,
+          ...fields,
         }),
       )
       return claims.length === 0
