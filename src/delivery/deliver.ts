@@ -30,15 +30,15 @@ export interface DeliverDeps extends LargeFileDeps {
 /** One send, for whoever may have to break it off. */
 export interface Sending {
   readonly abort: AbortController
-  /** What it sends, when its envelope went out ahead. */
-  readonly letter: Letter | null
+  /** What it sends, when its envelope went out ahead; null also once it has ended. */
+  letter: Letter | null
   /** The content is going out. */
   isBegun: boolean
   /** The attachments are there, the server is asked now. */
   isAsked: boolean
   onAsk?(): void
-  /** Which message follows over the same connection (`SendOptions.next`). */
-  next?(): Letter | null
+  /** Which message follows over the same connection (`SendOptions.next`); undefined once it has ended. */
+  next?: (() => Letter | null) | undefined
 }
 
 /** Reason to abort a send whose server does not answer and whose place another one needs: that costs an attempt. */

@@ -18,7 +18,7 @@ export interface Lane {
   /** Claimed and not yet being sent. */
   buffer: ClaimedMessage[]
   /** Taken from the buffer and waiting for the reply to the message before. */
-  readonly ahead: Set<Ahead>
+  readonly ahead: Ahead[]
   /** Transactions under way, each on a connection of its own. */
   inFlight: number
   /** Connections it may use now; between 1 and the account's max_connections. */
@@ -67,7 +67,7 @@ export function newLane(key: number, learned: Learned = { window: FIRST_WINDOW, 
     key,
     server: '',
     buffer: [],
-    ahead: new Set(),
+    ahead: [],
     inFlight: 0,
     window: learned.window,
     ready: false,

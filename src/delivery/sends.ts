@@ -6,6 +6,7 @@
 import type { Db } from '../db/db.js'
 import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
+import { takeOut } from '../lib/take-out.js'
 import type { ClaimedMessage } from '../queue/claim.js'
 import { loadContent } from '../queue/claim.js'
 import type { DoubtJournal } from '../queue/doubt-journal.js'
@@ -125,7 +126,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
   const starved = createWaitingLanes(places)
   let draining = false
 
-  const isHolding = (lane: Lane) => lane.buffer.length + lane.ahead.size > 0
+  const isHolding = (lane: Lane) => lane.buffer.length + lane.ahead.length > 0
   /** Lanes with messages that wait. */
   const holding = (): Lane[] => {
     for (const lane of stocked) if (!isHolding(lane)) stocked.delete(lane)
@@ -200,7 +201,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     if (letter === null) return null
     const ahead = { claimed, letter }
     lane.buffer.shift()
-    lane.ahead.add(ahead)
+    lane.ahead.push(ahead)
     return ahead
   }
 
@@ -331,7 +332,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       if (isPlain && !sending.abort.signal.aborted) spareAborts.push(sending.abort)
       lane.inFlight -= 1
       // Unless it was taken back meanwhile.
-      const next = following !== null && lane.ahead.delete(following) ? following : null
+      const next = following !== null && takeOut(lane.ahead, following) ? following : null
       if (next !== null && goesOn && deps.lease() === lease) return follow(lane, lookup, next, place, sending.turn)
       place.give(good)
       if (next === null || lease === null) return
@@ -364,6 +365,11 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     } finally {
       leave(null, false)
       after(lane, lookup)
+      // It is held until its result is settled, which takes longer than most sends; grown old by then, and dead, it would hold
+      // on to whatever it refers to until the next full collection: its own mail, and the one that followed.
+      following = null
+      sending.letter = null
+      sending.next = undefined
     }
     await claims.conclude(lease, lookup, claimed, outcome, span.context)
   }
@@ -412,9 +418,9 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
 
   /** Those of the lane whose envelope is out ahead of their turn: the connections they were to follow on end. */
   const takeBackAhead = (lane: Lane, which: (claimed: ClaimedMessage) => boolean): ClaimedMessage[] => {
-    const back = [...lane.ahead].filter(({ claimed }) => which(claimed))
+    const back = lane.ahead.filter(({ claimed }) => which(claimed))
     for (const ahead of back) {
-      lane.ahead.delete(ahead)
+      takeOut(lane.ahead, ahead)
       transport.forgo(ahead.letter.mail)
     }
     return back.map(({ claimed }) => claimed)
@@ -443,7 +449,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       return claims.held
     },
     get waiting() {
-      return holding().reduce((sum, lane) => sum + lane.buffer.length + lane.ahead.size, 0)
+      return holding().reduce((sum, lane) => sum + lane.buffer.length + lane.ahead.length, 0)
     },
     async drain(claiming, graceMs) {
       draining = true

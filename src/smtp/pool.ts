@@ -58,8 +58,11 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
   const stations = new Map<number, Station>()
   /** Idle connections of all stations, the longest idle first. */
   const idle = new Map<Pooled, Station>()
-  /** By a mail that was named as the next one, the connection that expects it. It keeps its turn meanwhile. */
-  const expectants = new Map<
+  /**
+   * By a mail that was named as the next one, the connection that expects it. It keeps its turn meanwhile. Weak, for
+   * the old tables of a Map would hold on to the mails (docs/decisions/0053).
+   */
+  const expectants = new WeakMap<
     Mail,
     { readonly pooled: Pooled; readonly station: Station; readonly accountKey: number }
   >()
