@@ -115,5 +115,9 @@ export function readRunning(dir: string): Running | null {
 
 /** Removes the pid file if it is still this process's: a successor may have written its own. */
 export function removeRunning(dir: string, pid: number): void {
-  if (readRunning(dir)?.pid === pid) unlinkSync(join(dir, 'pid'))
+  try {
+    if (readRunning(dir)?.pid === pid) unlinkSync(join(dir, 'pid'))
+  } catch {
+    // In a folder that went read-only it stays, as after a kill, and counts for nothing.
+  }
 }

@@ -47,6 +47,7 @@ function makePrivateFile(path: string): void {
     closeSync(openSync(path, 'a', 0o600))
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    throw new ConfigError(`the database (GMP_DB_PATH): ${path} cannot be opened (${code})`, { cause: error })
+    const todo = 'it has to be a file that this user may write'
+    throw new ConfigError(`the database (GMP_DB_PATH): ${path} cannot be opened (${code}): ${todo}`, { cause: error })
   }
 }

@@ -2,7 +2,8 @@
  * The thread that owns one SQLite connection. Units that arrive together share one COMMIT (group commit: one fsync for
  * all) and are answered after it; a failed COMMIT fails them all. Of one that fails nothing stands, and the others run once
  * more without it: that is rare, and a savepoint each made SQLite keep what each page had been before each unit.
- * Loaded by path from sqlite.ts; speaks only the messages below.
+ * Loaded by path from sqlite.ts; speaks only the messages below. The first one says whether the file could be opened: null,
+ * or a WireFailure, after which the thread ends.
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import type { Param } from './db.js'
@@ -29,9 +30,14 @@ export interface WireRows {
   readonly columns: readonly string[]
   readonly rows: readonly (readonly unknown[])[]
 }
+export interface WireFailure {
+  readonly message: string
+  /** SQLite's primary result code; null: no failure of SQLite. */
+  readonly code: number | null
+}
 export type WireAnswer =
   | { readonly id: number; readonly results: readonly WireRows[] }
-  | { readonly id: number; readonly error: { readonly message: string; readonly code: number | null } }
+  | { readonly id: number; readonly error: WireFailure }
 
 interface Prepared {
   readonly statement: SqliteArrayStatement
@@ -44,13 +50,29 @@ const NO_ROWS: WireRows = { columns: [], rows: [] }
 /** One transaction holds at most this many units: the answer to the first must not wait for an endless stream. */
 const MAX_UNITS_PER_COMMIT = 2_000
 
+/** Of a failed `all` one driver tells SQLite's words alone, without their code. */
+const CODES: readonly (readonly [RegExp, number])[] = [
+  [/^database is locked/, 5],
+  [/^database table is locked/, 6],
+  [/^attempt to write a readonly database/, 8],
+  [/^disk I\/O error/, 10],
+  [/^database or disk is full/, 13],
+  [/^unable to open database file/, 14],
+  [/constraint failed/, 19],
+]
+
 const { path, readOnly } = workerData as { path: string; readOnly: boolean }
 const port = parentPort as MessagePort
 const texts = new Map<number, string>()
 const prepared = new Map<number, Prepared>()
-const db = await open()
-port.on('message', (request: WireRequest) => serve(request))
-port.postMessage([])
+let db: SqliteConnection
+try {
+  db = await open()
+  port.on('message', (request: WireRequest) => serve(request))
+  port.postMessage(null)
+} catch (error) {
+  port.postMessage(failureOf(error))
+}
 
 async function open(): Promise<SqliteConnection> {
   const connection = await openDriver(path, readOnly)
@@ -160,17 +182,11 @@ function prepare(sql: number): Prepared {
 }
 
 function failed(unit: WireUnit, error: unknown): WireAnswer {
-  const { message, errcode } = error as Error & { errcode?: number }
-  const code = errcode === undefined ? CODES.find(([words]) => words.test(message))?.[1] : errcode & 0xff
-  return { id: unit.id, error: { message, code: code ?? null } }
+  return { id: unit.id, error: failureOf(error) }
 }
 
-/** Of a failed `all` one driver tells SQLite's words alone, without their code. */
-const CODES: readonly (readonly [RegExp, number])[] = [
-  [/^database is locked/, 5],
-  [/^database table is locked/, 6],
-  [/^disk I\/O error/, 10],
-  [/^database or disk is full/, 13],
-  [/^unable to open database file/, 14],
-  [/constraint failed/, 19],
-]
+function failureOf(error: unknown): WireFailure {
+  const { message, errcode } = error as Error & { errcode?: number }
+  const code = errcode === undefined ? CODES.find(([words]) => words.test(message))?.[1] : errcode & 0xff
+  return { message, code: code ?? null }
+}

@@ -2,6 +2,7 @@
  * SQLite behind the Db port: one writer thread (group commit, see sqlite-worker.ts) and one reader thread on the same
  * WAL, so that a long listing does not hold up the queue. One process owns the file, proved by lockAlone().
  */
+import { accessSync, constants, existsSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { remember } from '../lib/remember.js'
 import {
@@ -19,12 +20,15 @@ import {
 import { createExpander, EACH_ROWS, eachColumns } from './dialect.js'
 import { isKeyFence } from './key-fence.js'
 import { openDriver, type SqliteConnection } from './sqlite-driver.js'
-import type { WireAnswer, WireRequest, WireRows, WireStatement, WireUnit } from './sqlite-worker.js'
+import type { WireAnswer, WireFailure, WireRequest, WireRows, WireStatement, WireUnit } from './sqlite-worker.js'
 
 /** Opens (and creates) the file. Rejects with a sentence when it cannot be opened. */
 export async function openSqlite(path: string): Promise<Db> {
   const writer = await startThread(path, false)
-  const reader = await startThread(path, true)
+  const reader = await startThread(path, true).catch(async error => {
+    await writer.close()
+    throw error
+  })
   const records = createRecordsVersion()
   const write = (unit: readonly Statement[]) => records.count(unit, writer.run(unit))
   return {
@@ -65,16 +69,21 @@ function createRecordsVersion() {
  * drops the lock with the process, however it ends, so a crash leaves nothing to clean up. Rejects when it is taken.
  */
 export async function lockAlone(path: string): Promise<{ release(): void }> {
+  const file = `${path}-lock`
   let connection: SqliteConnection | undefined
   try {
-    connection = await openDriver(`${path}-lock`, false)
+    // Of a file that it may only read SQLite says that the transaction is exclusive, and lets others have it too.
+    if (existsSync(file)) accessSync(file, constants.W_OK)
+    connection = await openDriver(file, false)
     connection.exec('pragma locking_mode = exclusive; begin exclusive')
   } catch (cause) {
     connection?.close()
     const { errcode, message } = cause as { errcode?: number; message: string }
-    // 5: BUSY, 6: LOCKED. Anything else, as a folder that cannot be written or a full disk, is not another process.
-    if (errcode !== undefined && ![5, 6].includes(errcode & 0xff)) {
-      throw new Error(`${path} cannot be served: its lock file ${path}-lock cannot be used (${message})`, { cause })
+    // 5: BUSY, 6: LOCKED. Anything else, as a file that cannot be written or a full disk, is not another process.
+    if (errcode === undefined || ![5, 6].includes(errcode & 0xff)) {
+      throw new Error(`${path} cannot be served: its lock file has to be one that this user may write (${message})`, {
+        cause,
+      })
     }
     const todo = 'stop that one first, or wait where it is a command at work'
     throw new DatabaseTaken(`${path} is already served by another process: ${todo}`, { cause })
@@ -118,7 +127,8 @@ function startThread(path: string, readOnly: boolean): Promise<Thread> {
       for (const each of waiting.values()) each.reject(new DatabaseUnavailable(error.message, { cause: error }))
       waiting.clear()
     }
-    worker.once('message', () => {
+    worker.once('message', (opened: WireFailure | null) => {
+      if (opened !== null) return reject(asError(opened, path))
       worker.on('message', (answers: WireAnswer[]) => {
         for (const answer of answers) settle(answer)
       })
@@ -131,7 +141,7 @@ function startThread(path: string, readOnly: boolean): Promise<Thread> {
       const each = waiting.get(answer.id)
       waiting.delete(answer.id)
       if ('results' in answer) each?.resolve(answer.results.map(asRows))
-      else each?.reject(asError(answer.error))
+      else each?.reject(asError(answer.error, path))
     }
 
     const flush = () => {
@@ -218,13 +228,20 @@ function withAll(columns: readonly string[]): Row {
   return JSON.parse(`{${columns.map(column => `${JSON.stringify(column)}:null`).join(',')}}`) as Row
 }
 
-/** SQLite's primary result codes that pass by themselves: BUSY, LOCKED, IOERR, CANTOPEN. */
-const PASSING = new Set([5, 6, 10, 14])
+/** What passes by itself or once somebody mends it, by SQLite's primary result code: BUSY, LOCKED, READONLY, IOERR, CANTOPEN. */
+const PASSING = new Map([
+  [5, 'another program has a transaction open on it, and has to end that'],
+  [6, 'another program has a transaction open on it, and has to end that'],
+  [8, 'the files of the database, their directory and its file system have to let this user write'],
+  [10, 'look at its disk, whether that is mounted read-only, and at the largest file size allowed (ulimit -f)'],
+  [14, 'the files of the database, their directory and its file system have to let this user write'],
+])
 const FULL = 13
 const CONSTRAINT = 19
 
-function asError({ message, code }: { message: string; code: number | null }): Error {
+function asError({ message, code }: WireFailure, path: string): Error {
   if (code === FULL) return new DatabaseFull(message)
   if (code === CONSTRAINT) return isKeyFence(message) ? new SealingKeyChanged(message) : new ConstraintViolated(message)
-  return code !== null && PASSING.has(code) ? new DatabaseUnavailable(message) : new Error(message)
+  const todo = code === null ? undefined : PASSING.get(code)
+  return todo === undefined ? new Error(message) : new DatabaseUnavailable(`${path}: ${message}: ${todo}`)
 }

@@ -82,6 +82,8 @@ export async function deliver(
   let fetched = null as Fetched | null
   const compose = async (): Promise<Letter> => {
     checkExpiry(false)
+    // The server is spared a transaction that would end before its final dot.
+    if (!journal.isUsable(lease.id)) throw new Interrupted('the attempt could not be journalled', false)
     const content = claimed.content ?? (await deps.loadContent(claimed.seq))
     if (content.attachments !== undefined) fetched = await deps.fetchAttachments(content, lookup, signal)
     const given = { content, attachments: fetched?.attachments ?? [] }

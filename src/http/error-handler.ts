@@ -61,7 +61,7 @@ export function createErrorHandler({ log, clock }: Pick<HttpDeps, 'log' | 'clock
       if (error instanceof DatabaseFull) {
         return new AppError('disk_full', "The database's disk is full", { retryAfterSeconds: 30 })
       }
-      return new AppError('database_unavailable', 'The database cannot be reached', { retryAfterSeconds: 5 })
+      return new AppError('database_unavailable', 'The database cannot be used just now', { retryAfterSeconds: 5 })
     }
     const { statusCode = 500 } = error as Partial<FastifyError>
     if (statusCode >= 400 && statusCode < 500) {

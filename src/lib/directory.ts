@@ -13,7 +13,8 @@ export function makeDirectory(dir: string, setting: string): void {
     accessSync(dir, constants.R_OK | constants.W_OK | constants.X_OK)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    throw new ConfigError(`${setting}: ${dir} cannot be made or written (${code})`, { cause: error })
+    const todo = 'let this user write there, or name another directory'
+    throw new ConfigError(`${setting}: ${dir} cannot be made or written (${code}): ${todo}`, { cause: error })
   }
 }
 

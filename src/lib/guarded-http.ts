@@ -5,31 +5,52 @@
  */
 import http from 'node:http'
 import https from 'node:https'
-import net from 'node:net'
+import net, { type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import tls from 'node:tls'
-import { buildConnector } from 'undici'
+import { buildConnector, errors } from 'undici'
 import type { HostAddress, NetworkGuard } from './network-guard.js'
 
-/** For `new Agent({ connect })` of undici; ends an attempt to connect after `timeout` ms. */
+/**
+ * For `new Agent({ connect })` of undici. `timeout` ms bound the lookup and connecting to all addresses of a host together:
+ * before there is a connection undici hears of no signal that ends a request.
+ */
 export function guardedConnector(guard: NetworkGuard, timeout: number): buildConnector.connector {
   const connect = buildConnector({ timeout })
   return (options, callback) => {
-    guard.lookup(options.hostname).then(
-      addresses => {
-        const tryNext = (index: number) => {
-          const { address } = addresses[index]!
-          connect({ ...options, hostname: address }, (error, socket) => {
-            if (error !== null && index + 1 < addresses.length) tryNext(index + 1)
-            else if (error !== null) callback(error, null)
-            else callback(null, socket)
-          })
-        }
-        tryNext(0)
-      },
+    const deadline = performance.now() + timeout
+    const tryNext = (addresses: readonly HostAddress[], index: number) => {
+      const { address } = addresses[index]!
+      const attempt = new Promise<Socket>((resolve, reject) => {
+        connect({ ...options, hostname: address }, (error, socket) =>
+          error === null ? resolve(socket) : reject(error),
+        )
+      })
+      const share = (deadline - performance.now()) / (addresses.length - index)
+      within(attempt, share, late => late.destroy()).then(
+        socket => callback(null, socket),
+        (error: Error) => {
+          if (index + 1 < addresses.length) tryNext(addresses, index + 1)
+          else callback(error, null)
+        },
+      )
+    }
+    within(guard.lookup(options.hostname), timeout).then(
+      addresses => tryNext(addresses, 0),
       (error: Error) => callback(error, null),
     )
   }
+}
+
+/** What comes of the work in so many ms; what comes later is given to `discard`. */
+function within<T extends object>(work: Promise<T>, ms: number, discard: (late: T) => void = () => {}): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(new errors.ConnectTimeoutError('connecting took too long'))
+      work.then(discard, () => {})
+    }, ms)
+    work.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
 }
 
 export interface Agents {
@@ -37,7 +58,7 @@ export interface Agents {
   readonly https: https.Agent
 }
 
-/** Agents for clients that take node's; `timeout` ms bound connecting to all addresses of a host together. */
+/** Agents for clients that take node's; `timeout` ms bound the lookup, and then connecting to all addresses of a host together. */
 export function guardedAgents(guard: NetworkGuard, timeout: number): Agents {
   return { http: new GuardedHttpAgent(guard, timeout), https: new GuardedHttpsAgent(guard, timeout) }
 }
@@ -100,5 +121,5 @@ function connectJudged(
       callback(null, socket)
     })
   }
-  guard.lookup(options.host ?? 'localhost').then(addresses => tryNext(addresses, 0), callback)
+  within(guard.lookup(options.host ?? 'localhost'), timeout).then(addresses => tryNext(addresses, 0), callback)
 }

@@ -25,28 +25,30 @@ export function createJanitor({ db, clock, retentionMs, commandLogRetentionMs, e
   step(): Promise<Step>
 } {
   let purge: Pruner | null = null
-  let pruneAt = 0
-  let orphansAt = 0
+  let pruneAt = Number.NEGATIVE_INFINITY
+  let orphansAt = Number.NEGATIVE_INFINITY
   return {
     async step() {
       const now = clock.now()
+      // How often is no matter of the wall clock: set back an hour, nothing would be done for an hour.
+      const at = clock.monotonic()
       const ended = await expireDue(db, now, EXPIRE_CHUNK)
       if (ended.seqs.length > 0) tell(ended.tenantIds, ended.seqs.length)
       if (ended.seqs.length === EXPIRE_CHUNK) return { nextAt: null, again: true }
-      if (now >= orphansAt) {
-        orphansAt = now + ORPHANS_EVERY_MS
+      if (at >= orphansAt) {
+        orphansAt = at + ORPHANS_EVERY_MS
         for (const key of await orphanedAccountKeys(db)) {
           const failed = await failAccountQueue(db, key, now)
           if (failed.ended > 0) tell(failed.tenantIds, failed.ended)
         }
       }
-      if (now >= pruneAt) {
+      if (at >= pruneAt) {
         purge ??= createPruner(db, clock, { tenantId: null, before: now - retentionMs })
         const { pauseMs } = await purge.next()
         // A million go in some minutes, a piece a step; what else time makes stale does not wait for their end.
         if (pauseMs !== null) return { nextAt: clock.now() + pauseMs, again: false }
         purge = null
-        pruneAt = now + PRUNE_EVERY_MS
+        pruneAt = at + PRUNE_EVERY_MS
         await db.write([
           {
             sql: 'delete from command_log where id in (select id from command_log where at < $1 order by at limit $2)',

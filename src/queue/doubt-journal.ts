@@ -12,6 +12,7 @@ import { readFile } from 'node:fs/promises'
 import { uptime } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { type Db, keysParam, rowsParam, type Statement } from '../db/db.js'
+import type { Log } from '../lib/log.js'
 import type { Claimed } from './claim.js'
 
 /** One claim of a message under a lease. */
@@ -20,6 +21,11 @@ export type OneClaim = Pick<Claimed, 'seq' | 'claim'>
 export interface DoubtJournal {
   /** Journals one claim. Returns at once (file) or resolves once the database has it. Throws when it cannot. */
   append(lease: number, claimed: OneClaim): undefined | Promise<void>
+  /**
+   * False after an append that failed until one could be made again: whatever is claimed or sent meanwhile would come to its
+   * final dot in vain.
+   */
+  isUsable(lease: number): boolean
   /** These claims are over; a later claim of the same message starts without doubt. */
   settled(lease: number, claims: Iterable<OneClaim>): void
   /** The messages (seq) whose unsettled claim under this lease is journalled. */
@@ -31,6 +37,8 @@ export interface DoubtJournal {
 
 /** Lines after which a new file is begun, so that files stay small. */
 const ROTATE_AFTER = 200_000
+/** The settle of a message that never was. */
+const NOTHING = '-0'
 
 interface OpenFile {
   readonly fd: number
@@ -42,12 +50,13 @@ interface OpenFile {
 }
 
 /** `path`: the database's; the files are `<path>-doubt.<lease>.<part>`, a line `seq` a dot, `-seq` a settle. */
-export function createFileJournal(path: string): DoubtJournal {
+export function createFileJournal(path: string, log: Log): DoubtJournal {
   const dir = dirname(path)
   const prefix = `${basename(path)}-doubt.`
   /** By message, its claim. */
   const unsettled = new Map<number, number>()
   let file: OpenFile | null = null
+  let isBroken = false
 
   const filesOf = (lease: number) =>
     readdirSync(dir)
@@ -87,8 +96,28 @@ export function createFileJournal(path: string): DoubtJournal {
   return {
     append(lease, { seq, claim }) {
       // Synchronous on purpose: 2 µs, and the dot may leave when it returns.
-      write(fileFor(lease), [String(seq)])
+      try {
+        write(fileFor(lease), [String(seq)])
+      } catch (error) {
+        if (!isBroken)
+          log.error(`Nothing is sent, for the doubt journal cannot be written: ${(error as Error).message}`)
+        isBroken = true
+        // A new file may be written where this one has the largest size that is allowed.
+        if (file !== null) file.lines = ROTATE_AFTER
+        throw error
+      }
       unsettled.set(seq, claim)
+    },
+    isUsable(lease) {
+      if (!isBroken) return true
+      try {
+        write(fileFor(lease), [NOTHING])
+      } catch {
+        return false
+      }
+      log.info('The doubt journal can be written again')
+      isBroken = false
+      return true
     },
     settled(lease, claims) {
       if (file?.lease !== lease) return
@@ -282,6 +311,8 @@ export function createTableJournal(db: Db, steadyNow: () => number): DoubtJourna
       ended = ended.filter(batch => batch.lease !== lease)
       await db.write([{ sql: 'delete from doubts where lease = $1', params: [lease] }])
     },
+    // It is in the database, without which nothing is claimed.
+    isUsable: () => true,
     close() {},
   }
 }

@@ -79,6 +79,17 @@ describe.each(dialects)('API keys on %s', dialect => {
     expect(await works(key)).toBe(false)
   })
 
+  it('with a field that is mistyped none is ended', async () => {
+    const key = await http.addTenant('h')
+    const inQuery = await http.call('DELETE', '/tenant/h/api-key?keep_newst=true')
+    const inBody = await http.call('DELETE', '/tenant/h/api-key', { body: { keepNewest: true } })
+    expect([inQuery, inBody]).toMatchObject([
+      { status: 422, body: { code: 'validation_failed', error: expect.stringMatching(/^keep_newst: /) } },
+      { status: 422, body: { code: 'validation_failed', error: expect.stringMatching(/^keepNewest: /) } },
+    ])
+    expect(await works(key)).toBe(true)
+  })
+
   it('only the hash is stored, and the log does not have the key', async () => {
     const key = await http.addTenant('f')
     expect(await findKey(http.temp.db, hashToken(key))).toEqual({ tenantId: 'f', expiresAt: null })

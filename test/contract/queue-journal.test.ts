@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -25,7 +25,7 @@ describe('the doubt journal in a file', () => {
   let path: string
   const open: DoubtJournal[] = []
   const journalAt = (at = path) => {
-    const journal = createFileJournal(at)
+    const journal = createFileJournal(at, silentLog)
     open.push(journal)
     return journal
   }
@@ -119,13 +119,28 @@ describe('the doubt journal in a file', () => {
     expect(await journalAt().read(7)).toEqual(new Set([900_001, 900_002]))
   })
 
+  it('that could not be written is of no use until it can, and goes on in a new file with all doubts', async () => {
+    const journal = journalAt()
+    journal.append(7, of(1))
+    // The next file cannot be made: its name is taken.
+    mkdirSync(join(dir, 'mail.db-doubt.7.1'))
+    expect(journal.isUsable(7)).toBe(true)
+    for (let seq = 2; seq <= ROTATE_AFTER; seq += 1) journal.append(7, of(seq))
+    expect(() => journal.append(7, of(ROTATE_AFTER + 1))).toThrow('EISDIR')
+    expect(journal.isUsable(7)).toBe(false)
+    rmdirSync(join(dir, 'mail.db-doubt.7.1'))
+    expect(journal.isUsable(7)).toBe(true)
+    expect(files()).toEqual(['mail.db-doubt.7.1'])
+    expect((await journalAt().read(7)).size).toBe(ROTATE_AFTER)
+  })
+
   it('a crash between the new file and the removal of the old one loses no doubt', async () => {
     const journal = journalAt()
     journal.append(7, of(1))
     journal.append(7, of(2))
     journal.settled(7, [of(2)])
     // As rotation leaves it halfway: what is open stands in both.
-    const next = createFileJournal(join(dir, 'next'))
+    const next = createFileJournal(join(dir, 'next'), silentLog)
     next.append(7, of(1))
     next.append(7, of(3))
     next.close()

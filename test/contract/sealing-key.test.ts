@@ -1,11 +1,12 @@
 /** The change of the sealing key: every stored secret, every moment, other processes that have the new key or do not. */
 import { randomBytes } from 'node:crypto'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { getAccount, saveAccount } from '../../src/accounts/store.js'
 import { deriveLinkKey } from '../../src/attachments/offload/link.js'
 import type { Config } from '../../src/config.js'
 import { type Db, SealingKeyChanged } from '../../src/db/db.js'
 import { keyFence } from '../../src/db/key-fence.js'
+import { openPostgres } from '../../src/db/postgres.js'
 import { changeInstance } from '../../src/http/instance.js'
 import { systemClock } from '../../src/lib/clock.js'
 import { ConfigError } from '../../src/lib/errors.js'
@@ -23,7 +24,9 @@ import { createKeyTeller } from '../../src/sealing/teller.js'
 import { openKeys } from '../../src/service/key.js'
 import { createTenant, ensureDefaultTenant, getTenant } from '../../src/tenants/store.js'
 import { TABLES } from '../../src/transfer/tables.js'
+import { transfer } from '../../src/transfer/transfer.js'
 import { findVolume, saveVolume } from '../../src/volumes/store.js'
+import { copyPostgresDatabase, createPostgresDatabase } from '../support/postgres-server.js'
 import { silentLog } from '../support/silent-log.js'
 import { dialects, openTempDb, type TempDb } from '../support/temp-db.js'
 
@@ -235,6 +238,34 @@ describe.each(dialects)('the change of the sealing key on %s', dialect => {
     await expectAllNew()
   })
 
+  it.each(['at its begin', 'midway', 'before its end'])(
+    'a copy taken %s opens as it is, and comes to the same end',
+    async when => {
+      // Its own database: what is copied must be at rest.
+      const source = await openTempDb(dialect)
+      await ensureDefaultTenant(source.db, NOW)
+      const init = "insert into meta (key, value) values ('key_check', $1)"
+      await source.db.write([{ sql: init, params: [keyCheckValue(OLD)] }])
+      const own = await openRing(source.db, () => given)
+      await fill(source.db, own)
+      const values = await opened(source.db, own)
+      const steps = { 'at its begin': 1, midway: PLACES.length / 2, 'before its end': PLACES.length }[when]!
+      for (let step = 0; step < steps; step += 1) await rotate(deps(source.db, own), 0)
+      const keyIds = new Set((await sealedIn(source.db)).map(({ keyId }) => keyId))
+      if (when === 'midway') expect(keyIds).toEqual(new Set([keyIdOf(OLD), keyIdOf(NEW)]))
+
+      const copy = await copyAndDrop(source)
+      onTestFinished(() => copy.close())
+      expect(await opened(copy, await openRing(copy, () => given))).toEqual(values)
+      const startWith = (...keys: Buffer[]) => openKeys(copy, configOf(keys), silentLog)
+      await expect(startWith(NEW)).rejects.toThrow(/is not finished, and the key [0-9a-f]{8} is missing/)
+      await startWith(OLD, NEW)
+      expect((await toTheEnd(deps(copy, await openRing(copy, () => given)))).rotation).toMatchObject({ unreadable: 0 })
+      expect(await opened(copy, await openRing(copy, () => [NEW]))).toEqual(values)
+      expect(new Set((await sealedIn(copy)).map(({ keyId }) => keyId))).toEqual(new Set([keyIdOf(NEW)]))
+    },
+  )
+
   it('what no key opens stays as it is and is counted', async () => {
     await fill(temp.db, ring)
     const foreign = createSealer(Buffer.alloc(32, 9)).seal('x', 'account:acme/main:password')
@@ -322,12 +353,7 @@ describe.each(dialects)('the change of the sealing key on %s', dialect => {
 
   it('a process without the old key does not start before the end, and one without the new key never', async () => {
     await fill(temp.db, ring)
-    const start = (...keys: Buffer[]) =>
-      openKeys(
-        temp.db,
-        { encryptionKeys: keys, instance: { dir: null }, database: { dialect } } as unknown as Config,
-        silentLog,
-      )
+    const start = (...keys: Buffer[]) => openKeys(temp.db, configOf(keys), silentLog)
     await expect(start(OLD)).resolves.toBeDefined()
     await expect(start(NEW)).rejects.toThrow(/the encryption key is not the one/)
     await rotate(deps(), 0)
@@ -390,6 +416,21 @@ describe.each(dialects)('the change of the sealing key on %s', dialect => {
       await toTheEnd()
       await expect(at(NOW).say()).rejects.toThrow(/the key that seals secrets in this database is not among/)
     })
+  }
+
+  const configOf = (keys: readonly Buffer[]) =>
+    ({ encryptionKeys: keys, instance: { dir: null }, database: { dialect } }) as unknown as Config
+
+  /** On PostgreSQL. Of SQLite a transfer, else all rows in one state, as pg_dump takes them and a restore puts them back. */
+  async function copyAndDrop(source: TempDb): Promise<Db> {
+    if (dialect === 'postgres') await source.drop()
+    const url = await (dialect === 'postgres' ? copyPostgresDatabase(source.url) : createPostgresDatabase())
+    const copy = await openPostgres(url, { clock: 'process', poolSize: 2, log: silentLog })
+    if (dialect === 'postgres') return copy
+    const names = { to: url, sourceName: 'source', targetName: 'target', now: new Date(NOW), progress() {} }
+    await transfer(source.db, copy, names)
+    await source.drop()
+    return copy
   }
 
   async function expectAllNew(): Promise<void> {

@@ -6,6 +6,7 @@ import { openStore } from '../../src/attachments/stores/open-store.js'
 import type { Backend, Store } from '../../src/attachments/stores/store.js'
 import { createNetworkGuard, type NetworkGuard } from '../../src/lib/network-guard.js'
 import { type HttpSink, startHttpSink } from '../support/http-sink.js'
+import { PRIVATE_HOSTS } from '../support/private-hosts.js'
 
 const signal = new AbortController().signal
 const closing: (() => unknown)[] = []
@@ -70,19 +71,7 @@ async function useEverything(store: Store): Promise<string[]> {
 const REFUSED = 'permanent: its host has no address this service may connect to'
 
 describe.each(clients)('%s of a tenant', (backend, config) => {
-  test.each([
-    '127.0.0.1',
-    '2130706433',
-    '0x7f000001',
-    '0x7f.1',
-    '0177.0.0.1',
-    '127.1',
-    '[::ffff:127.0.0.1]',
-    '[::ffff:7f00:1]',
-    'localhost',
-    '0.0.0.0',
-    '127.0.0.1.',
-  ])('nothing is sent to %s', async host => {
+  test.each(PRIVATE_HOSTS)('nothing is sent to %s', async host => {
     const store = await open(backend, config(`http://${host}:${sink.port}`))
     for (const failure of await useEverything(store))
       expect(failure).toMatch(/^(permanent: its host|transient: its host name)/)

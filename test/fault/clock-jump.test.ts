@@ -35,21 +35,21 @@ describe.each(['sqlite', 'postgres'] as const)('the wall clock jumps on %s', dia
     await rm(dir, { recursive: true, force: true })
   })
 
-  const start = (databaseUrl?: string) =>
+  const start = (databaseUrl?: string, env: Record<string, string> = {}) =>
     startTestService({
       dialect,
       databaseUrl,
-      env: { GMP_CLIENT_SYNC_URL: ledger.reports.url },
+      env: { GMP_CLIENT_SYNC_URL: ledger.reports.url, ...env },
       overrides: { clock: { ...systemClock, now }, boot: { id: 'this one', uptimeMs: performance.now() } },
     })
 
-  const open = async () => {
+  const open = async (env?: Record<string, string>) => {
     offset = 0
     sink = await startSink()
     limitedSink = await startSink()
     ledger = await openLedger(sink, limitedSink)
     dir = (await tempDir()).dir
-    service = await start(dialect === 'sqlite' ? join(dir, 'mail_service.db') : undefined)
+    service = await start(dialect === 'sqlite' ? join(dir, 'mail_service.db') : undefined, env)
     await service.account(sink)
     await service.account(limitedSink, { id: 'limited', limit_per_minute: LIMIT })
   }
@@ -128,6 +128,34 @@ describe.each(['sqlite', 'postgres'] as const)('the wall clock jumps on %s', dia
     await service.account(limitedSink, { id: 'limited', limit_per_minute: 0 })
     await service.until('every final report', () => ledger.waiting().length === 0, 5_000)
     expect((await ledger.balance(service.databaseUrl)).problems).toEqual({})
+  })
+
+  it('a retry that was put off ahead of time comes when it is due by the clock that is', async () => {
+    // Longer than the jump back takes, and far less than the hour.
+    await open({ GMP_RETRY_DELAYS: '2' })
+    offset += HOUR
+    sink.behave({ rcpt: ({ n }) => (n === 1 ? '451 4.7.1 Greylisted' : null) })
+    await send(['grey'])
+    await service.until('the retry to be put off', async () => (await service.message('grey')).status === 'deferred')
+    offset -= HOUR
+    await service.until('the retry', () => isSent('grey'), 8_000)
+    await service.until('every final report', () => ledger.waiting().length === 0, 5_000)
+    expect((await ledger.balance(service.databaseUrl)).problems).toEqual({})
+  })
+
+  it('what expires does so by the wall clock: at once after a jump past its time, and not before', async () => {
+    await open()
+    await send(idsOf('limited', LIMIT), { account_id: 'limited' })
+    await service.until('a full window', () => limitedSink.accepted === LIMIT)
+    const inHalfAnHour = Math.ceil(now() / 1000) + 1_800
+    await send(['expires'], { account_id: 'limited', expires_ts: inHalfAnHour })
+    offset -= HOUR
+    await goesAtOnce(['back'])
+    expect((await service.message('expires')).status).toMatch(/^(pending|deferred)$/)
+    offset += 2 * HOUR
+    await service.until('its end', async () => (await service.message('expires')).status === 'cancelled', 5_000)
+    await service.until('every final report', () => ledger.waiting().length === 0, 5_000)
+    expect(limitedSink.accepted).toBe(LIMIT)
   })
 
   it('what is retried, paused or refused by the tenant is taken up again after a jump back', async () => {

@@ -42,6 +42,14 @@ describe('little room on the disk', () => {
   })
 })
 
+async function expectAllOnce(world: World): Promise<void> {
+  await world.drained()
+  const { problems, doubled, claimed } = await world.ledger.balance(world.databaseUrl)
+  // A request refused in the middle may have left whole units of itself behind; they were sent, not lost.
+  const { strangers: _, ...others } = problems
+  expect({ others, doubled, claimed }).toEqual({ others: {}, doubled: [], claimed: 0 })
+}
+
 /** A disk of its own of 40 MB; null where we may not mount. */
 async function smallDisk(): Promise<{ dir: string; remove(): Promise<void> } | null> {
   const { dir, remove } = await tempDir()
@@ -106,17 +114,50 @@ it('a disk that is really full: 503, and once there is room all that was acknowl
     world.sink.behave({})
     await world.drained()
     await world.submit(idsOf('after', 10))
-    await world.drained()
     expect(world.process.pid).toBe(service.pid)
-    const { problems, doubled, claimed } = await world.ledger.balance(world.databaseUrl)
-    // A request refused in the middle may have left whole units of itself behind; they were sent, not lost.
-    const { strangers: _, ...others } = problems
-    expect(others).toEqual({})
-    expect(doubled).toEqual([])
-    expect(claimed).toBe(0)
+    await expectAllOnce(world)
     expect(service.output()).not.toMatch(/Uncaught/)
   } finally {
     await world.close()
     await disk.remove()
   }
 })
+
+it.runIf(process.platform === 'linux')(
+  'files at the largest size that the process may write: 503, results wait, and it goes on when they may grow',
+  async () => {
+    // The soft limit, which everybody may lift again.
+    const within = ['bash', '-c', 'ulimit -S -f 6000 && exec "$@"', 'limited']
+    const world = await openWorld('sqlite', { within })
+    try {
+      const service = await world.start()
+      const liftLimit = () => execFileSync('prlimit', ['--pid', String(service.pid), '--fsize=unlimited:'])
+      await world.account()
+      let hasLimit = true
+      world.sink.behave({ final: () => (hasLimit ? { delayMs: 20 } : null) })
+      const stop = new AbortController()
+      const body = 'x'.repeat(40_000)
+      const client = (async () => {
+        for (let batch = 0; !stop.signal.aborted; batch += 1) {
+          await world.submit(idsOf(`b${batch}-`, 20), { fields: { body }, stop: stop.signal })
+        }
+      })()
+      await until('the largest file', () => world.refusals.length > 3)
+      await until('results that wait', () => /Results of \d+ sends wait for the database/.test(service.output()))
+      expect(world.refusals[0]).toMatchObject({ status: 503, body: { ok: false, code: 'database_unavailable' } })
+      const said = /The database cannot be used: .*disk I\/O error: .*\(ulimit -f\)/
+      await until('the reason in the log', () => said.test(service.output()))
+      expect((await world.call('GET', '/messages?limit=1')).status).toBe(200)
+      stop.abort()
+      await client
+      expect(world.ledger.queued.size).toBeGreaterThan(0)
+      liftLimit()
+      hasLimit = false
+      await world.submit(idsOf('after', 10))
+      await expectAllOnce(world)
+      expect(world.process.pid).toBe(service.pid)
+    } finally {
+      await world.close()
+    }
+  },
+)

@@ -68,7 +68,8 @@ describe('a wrong configuration is one line that names it', () => {
 
   it('GMP_DB_PATH that is a directory: exit 1', async () => {
     const { code, output } = await runToEnd({ dir, env: { ...TOKEN, GMP_DB_PATH: dir } })
-    expect(errorLines(output)).toEqual([`Error: the database (GMP_DB_PATH): ${dir} cannot be opened (EISDIR)`])
+    const said = `Error: the database (GMP_DB_PATH): ${dir} cannot be opened (EISDIR): it has to be a file that this user may write`
+    expect(errorLines(output)).toEqual([said])
     expect(code).toBe(1)
   })
 

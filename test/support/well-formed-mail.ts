@@ -11,6 +11,30 @@ export async function octetsOf(mail: ReturnType<typeof renderMail>): Promise<Buf
   return octets
 }
 
+/** The fields that the service writes, whatever a message asks for. */
+export const OWN_FIELDS: readonly string[] = [
+  'message-id',
+  'date',
+  'from',
+  'to',
+  'cc',
+  'reply-to',
+  'subject',
+  'x-genro-mail-id',
+  'mime-version',
+  'content-type',
+  'content-transfer-encoding',
+]
+
+/** The names of all fields of the header in lower case, in their order. */
+export function fieldNamesOf(octets: Buffer): string[] {
+  const header = octets
+    .toString()
+    .split('\r\n\r\n', 1)[0]!
+    .replace(/\r\n[ \t]/g, ' ')
+  return header.split('\r\n').map(field => field.slice(0, field.indexOf(':')).toLowerCase())
+}
+
 /** CRLF only, no line over 998 octets, 7bit unless an address is foreign; null: nothing is wrong. */
 export function problemOfMail(octets: Buffer, international: boolean): string | null {
   const mail = octets.toString('latin1')

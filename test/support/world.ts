@@ -55,6 +55,8 @@ export interface WorldOptions {
   readonly databaseUrl?: string
   /** The service's main.js, in place of the one in dist. */
   readonly main?: string
+  /** As in `ProcessOptions`. */
+  readonly within?: readonly string[]
 }
 
 const FAST: Record<string, string> = {
@@ -134,7 +136,13 @@ export async function openWorld(dialect: 'sqlite' | 'postgres', options: WorldOp
     async start(env = {}) {
       const own = { ...FAST, GMP_DB_PATH: databaseUrl, GMP_CLIENT_SYNC_URL: `${ledger.reports.url}/reports` }
       const all = { ...own, ...options.env, ...env }
-      const process = await startProcess({ dir, main: options.main, env: all, startTimeoutMs: 120_000 })
+      const process = await startProcess({
+        dir,
+        main: options.main,
+        within: options.within,
+        env: all,
+        startTimeoutMs: 120_000,
+      })
       processes.push(process)
       return process
     },

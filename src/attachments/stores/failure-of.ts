@@ -61,9 +61,11 @@ const TOO_LONG = new Set(['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADE
 const UNREACHABLE = new Set(['EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL', 'EHOSTDOWN', 'ENETDOWN'])
 const CERTIFICATE = /^(CERT_|ERR_TLS_|ERR_SSL_|EPROTO$|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(GET|VERIFY)_)/
 
-function failureByCode({ code }: Thrown, timeoutMs: number, cause: unknown): AttachmentFailure | null {
-  if (typeof code !== 'string') return null
+function failureByCode({ code, name }: Thrown, timeoutMs: number, cause: unknown): AttachmentFailure | null {
   const transient = (reason: string) => new AttachmentFailure(reason, 'transient', { cause })
+  // undici's has no code for some of what it cannot read.
+  if (name === 'HTTPParserError') return transient('the server did not speak HTTP')
+  if (typeof code !== 'string') return null
   if (code === NOT_ALLOWED) {
     return new AttachmentFailure('its host has no address this service may connect to', 'permanent', { cause })
   }

@@ -237,8 +237,9 @@ export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake, ten
         tags,
         summary: 'End all API keys of a tenant, or all but the one made last',
         params: TenantPath,
-        querystring: Type.Object({ keep_newest: Given(Flag) }),
-        body: Type.Object({ keep_newest: Given(Flag) }),
+        // Closed: with a name that is mistyped and ignored the key that is meant to stay would end too.
+        querystring: Type.Object({ keep_newest: Given(Flag) }, { additionalProperties: false }),
+        body: Type.Object({ keep_newest: Given(Flag) }, { additionalProperties: false }),
         response: { 200: Ok },
       },
     },
