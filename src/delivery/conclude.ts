@@ -37,7 +37,7 @@ export interface Conclusions {
   /** From now on these are claims of this process. */
   hold(claimed: readonly ClaimedMessage[]): void
   holds(seq: number): boolean
-  /** How many claims are not concluded yet. */
+  /** How many claims are not concluded yet, each counted once for every PIECE of its content. */
   readonly held: number
   /** Resolves when the outcome is settled, or cannot be; never rejects for the latter. */
   conclude(
@@ -55,11 +55,20 @@ export interface Conclusions {
   forget(): void
 }
 
+/** Characters of a content: what is in memory is bounded by them, too. */
+const PIECE = 16 * 1024
+
 export function createConclusions(deps: ConcludeDeps, afterwards: Afterwards): Conclusions {
   const { clock, log, random, settler, events } = deps
   const { lanes, policyOf } = afterwards
-  /** By row, its claim. */
-  const held = new Map<number, number>()
+  /** By row. */
+  const held = new Map<number, { readonly claim: number; readonly pieces: number }>()
+  let pieces = 0
+
+  const drop = (seq: number) => {
+    pieces -= held.get(seq)?.pieces ?? 0
+    held.delete(seq)
+  }
 
   const transitionOf = (claimed: ClaimedMessage, outcome: Outcome, inDoubt: RetryPolicy['inDoubt']) =>
     nextTransition(claimed, claimed.envelope.to, outcome, policyOf(inDoubt), clock.now(), random)
@@ -75,7 +84,7 @@ export function createConclusions(deps: ConcludeDeps, afterwards: Afterwards): C
       isUntold: lookup.isUntold,
     })
     // Another claim of the same row may be under way by now.
-    if (held.get(claimed.seq) === claimed.claim) held.delete(claimed.seq)
+    if (held.get(claimed.seq)?.claim === claimed.claim) drop(claimed.seq)
     if (settled === 'lost') {
       log.warning(
         `The result of message ${claimed.id} was not recorded: its lease was lost, or it had been recorded before, without an answer`,
@@ -100,17 +109,22 @@ export function createConclusions(deps: ConcludeDeps, afterwards: Afterwards): C
 
   return {
     hold(claimed) {
-      for (const each of claimed) held.set(each.seq, each.claim)
+      for (const each of claimed) {
+        drop(each.seq)
+        const entry = { claim: each.claim, pieces: piecesOf(each) }
+        held.set(each.seq, entry)
+        pieces += entry.pieces
+      }
     },
     holds: seq => held.has(seq),
     get held() {
-      return held.size
+      return pieces
     },
     conclude,
     putBack: (lease, lookup, claimed, reachedData) =>
       conclude(lease, lookup, claimed, { ...interrupted(claimed.envelope.to), reachedData }),
     async putBackOrphans(lease, orphans) {
-      for (const claimed of orphans) held.delete(claimed.seq)
+      for (const claimed of orphans) drop(claimed.seq)
       await Promise.all(
         orphans.map(claimed => {
           const transition = transitionOf(claimed, interrupted(claimed.envelope.to), 'retry')
@@ -120,8 +134,14 @@ export function createConclusions(deps: ConcludeDeps, afterwards: Afterwards): C
     },
     forget() {
       held.clear()
+      pieces = 0
     },
   }
+}
+
+function piecesOf({ content }: ClaimedMessage): number {
+  const { body = '', bodyText = '', bodyHtml = '' } = content ?? {}
+  return 1 + Math.floor((body.length + bodyText.length + bodyHtml.length) / PIECE)
 }
 
 function interrupted(to: readonly string[]): Outcome {

@@ -70,6 +70,11 @@ const CLAIMS_PER_UNIT = 64
 const LOOK_MS = 100
 /** Characters of a content that is kept by a claim; a longer one is read when its message is sent. */
 const MOST_AHEAD = 64 * 1024
+/**
+ * Claimed messages in memory for each send that may run at once, one for each piece of a content: so many that a server
+ * that takes a tenth of a second has over a hundred lanes under way although each has claimed a turn's worth.
+ */
+const HELD_A_SEND = 6
 /** Immediate messages claimed at once beyond what a lane has claimed already. */
 const MOST_URGENT = 10
 const RECONCILE_MS = 30_000
@@ -223,7 +228,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     let total = 0
     for (;;) {
       // Of what waits, is being sent and is being settled: the contents of all of them are in memory.
-      const room = options.maxConcurrentSends + options.batchSizePerAccount - sends.held
+      const room = HELD_A_SEND * options.maxConcurrentSends + options.batchSizePerAccount - sends.held
       if (draining) return total
       // What others claimed ahead and cannot send now must not keep out an account that could send at once; one waits for
       // a place in any case, so that a send that hangs is broken off for it.

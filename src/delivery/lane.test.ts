@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { ClaimedMessage } from '../queue/claim.js'
-import { ANEW, learn, newLane, takeMark, wanted, widthOf } from './lane.js'
+import { ANEW, learn, newLane, spare, takeMark, wanted, widthOf } from './lane.js'
 
 const SLOW = 30_000
 const message = {} as ClaimedMessage
@@ -170,8 +170,17 @@ describe('where the next claim of a lane starts', () => {
 
   it('of an account that has shown nothing goes by the pace of its server, over its one connection', () => {
     const lane = newLane(1)
-    expect([0, 200, 100, 10, 1].map(pace => wanted(lane, 1, 50, pace))).toEqual([1, 2, 2, 11, 50])
+    expect([0, 1_000, 200, 100, 5, 1].map(pace => wanted(lane, 1, 50, pace))).toEqual([1, 2, 6, 11, 21, 50])
     lane.pace = 100
-    expect(wanted(lane, 1, 50, 1)).toBe(2)
+    expect(wanted(lane, 1, 50, 1)).toBe(11)
+  })
+
+  it('a turn over one connection at once, but no more for each further one, and a review leaves it that', () => {
+    const lane = newLane(1)
+    learn(lane, 400, true, 10, SLOW)
+    expect(wanted(lane, 1, 50)).toBe(4)
+    expect(spare({ ...lane, window: 1 }, 50)).toBe(3)
+    expect(wanted(lane, 8, 50)).toBe(16)
+    expect(spare({ ...lane, window: 8 }, 50)).toBe(16)
   })
 })

@@ -56,6 +56,12 @@ const PACE_WEIGHT = 0.2
 const QUICK_MS = 100
 /** A claim and its contents take 5 to 20 ms while others write too; half of what is ahead has to last as long. */
 const AHEAD_MS = 100
+/**
+ * Sends in a row over one connection while other lanes wait for its place, and how long that may take. So many are claimed
+ * at once: when very many accounts have something to send, the connection would be gone before the next claim for it.
+ */
+export const MOST_IN_TURN = 10
+export const LONGEST_TURN_MS = 1_000
 /** The window opens by one more for each so many ms that an answer is waited for: one slow message is not a slow account. */
 const PATIENCE_MS = 1_000
 
@@ -119,7 +125,8 @@ export function widthOf(lane: Lane, maxConnections: number, monotonicNow: number
 
 /** How many claimed ahead a lane may keep: a batch for a server that answers quickly, little for one that became slow. */
 export function spare(lane: Lane, batchSize: number): number {
-  return lane.pace < QUICK_MS ? batchSize + lane.inFlight : Math.max(1, 2 * lane.window)
+  if (lane.pace < QUICK_MS) return batchSize + lane.inFlight
+  return Math.max(2 * lane.window, ahead(lane.pace, lane.window, batchSize))
 }
 
 /**
@@ -133,8 +140,12 @@ export function wanted(lane: Lane, width: number, batchSize: number, serverPace 
   return lane.buffer.length > target / 2 ? 0 : Math.min(batchSize, target - lane.buffer.length)
 }
 
-/** What the connections send in AHEAD_MS, one each at least. Nothing for a server that has not shown how it answers. */
+/**
+ * What the connections send in AHEAD_MS, one each at least, and what one of them sends in a turn. Nothing for a server that
+ * has not shown how it answers.
+ */
 function ahead(pace: number, width: number, batchSize: number): number {
   if (pace === 0) return 0
-  return Math.min(batchSize, Math.max(width, Math.ceil((width * AHEAD_MS) / pace)))
+  const turn = Math.min(MOST_IN_TURN, Math.ceil(LONGEST_TURN_MS / pace))
+  return Math.min(batchSize, Math.max(width, Math.ceil((width * AHEAD_MS) / pace), turn))
 }

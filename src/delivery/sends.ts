@@ -18,7 +18,7 @@ import type { AttemptSpan, Tracer } from '../tracing/tracer.js'
 import { isSending, mayBegin, type Permissions } from './admission.js'
 import { type Afterwards, createConclusions, unexpected } from './conclude.js'
 import { type DeliverDeps, deliver, HUNG, letterAhead, type Sending } from './deliver.js'
-import { type Ahead, type Lane, learn, spare, wanted, widthOf } from './lane.js'
+import { type Ahead, type Lane, LONGEST_TURN_MS, learn, MOST_IN_TURN, spare, wanted, widthOf } from './lane.js'
 import type { Place, Places } from './places.js'
 import type { Lookup, Settings } from './settings.js'
 import type { Settler } from './settler.js'
@@ -81,7 +81,7 @@ export interface Sends {
   review(lease: Lease): Promise<void>
   /** Claims this process knows of; what the database shows beyond them was claimed without our hearing of it. */
   holds(seq: number): boolean
-  /** How many they are. */
+  /** How many they are, one with a long content counted more than once. */
   readonly held: number
   /** Claimed and not yet being sent, in all lanes. */
   readonly waiting: number
@@ -93,9 +93,6 @@ export interface Sends {
 
 /** Lanes tried for a place that came free: the first may not be allowed to take it. */
 const MOST_WOKEN = 4
-/** Sends in a row over one connection while other lanes wait for its place, and how long that may take. */
-const MOST_IN_TURN = 10
-const LONGEST_TURN_MS = 1_000
 const MARGIN_SHARE = 0.25
 const MARGIN_MAX_MS = 10_000
 
