@@ -18,7 +18,9 @@ export interface ConcludeDeps {
   readonly log: Log
   readonly random: () => number
   readonly settler: Settler
-  readonly events: { settled(claimed: ClaimedMessage, transition: Transition, outcome: Outcome): void }
+  readonly events: {
+    settled(lookup: Lookup, claimed: ClaimedMessage, transition: Transition, outcome: Outcome): void
+  }
 }
 
 /** What the end of a claim tells the loop that claims. */
@@ -104,7 +106,7 @@ export function createConclusions(deps: ConcludeDeps, afterwards: Afterwards): C
       lanes.call(lane)
     }
     if (transition.stage === 2) afterwards.dueAt(transition.dueAt)
-    events.settled(claimed, transition, outcome)
+    events.settled(lookup, claimed, transition, outcome)
   }
 
   return {

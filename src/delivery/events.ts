@@ -39,7 +39,7 @@ export function createDeliveryEvents(deps: EventsDeps): DispatchEvents {
         )
       }
     },
-    settled(claimed, transition, outcome) {
+    settled({ isUntold }, claimed, transition, outcome) {
       const { tenantId, accountId, id } = claimed
       const fields = {
         message_id: id,
@@ -61,7 +61,8 @@ export function createDeliveryEvents(deps: EventsDeps): DispatchEvents {
         metrics.deferred(tenantId, accountId)
         log.warning(`Temporary error for ${id}, retry scheduled: ${transition.deferredReason}`, fields)
       }
-      if (transition.event !== null) deps.reports([tenantId])
+      // Of a tenant with nowhere to report to the look of each second finds what is owed.
+      if (transition.event !== null && !isUntold) deps.reports([tenantId])
     },
     leftInDoubt({ tenantId, accountId, id }, transition) {
       const fields = { message_id: id, account_id: accountId, tenant_id: tenantId }

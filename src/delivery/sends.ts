@@ -33,7 +33,7 @@ export interface SendOptions {
 /** What others are told of sends; metrics, log, reports and pauses hang on here. */
 export interface SendEvents {
   attempted(claimed: ClaimedMessage, outcome: Outcome, durationMs: number): void
-  settled(claimed: ClaimedMessage, transition: Transition, outcome: Outcome): void
+  settled(lookup: Lookup, claimed: ClaimedMessage, transition: Transition, outcome: Outcome): void
   /** The server will not have this account now. Resolves when the pause is recorded. */
   accountFailed(lookup: Lookup, text: string, code: string | null): Promise<void>
   /** A transaction went well after a probe had ended the account's pause. */

@@ -2,6 +2,7 @@
 import { createHmac } from 'node:crypto'
 import { afterEach, describe, expect, it } from 'vitest'
 import { accept } from '../support/http-sink.js'
+import { readDatabase } from '../support/ledger.js'
 import { createMovingClock } from '../support/moving-clock.js'
 import { entriesOf, type ReportClient, startReportClient } from '../support/report-client.js'
 import { startTestService, type TestService, type TestServiceOptions } from '../support/service.js'
@@ -218,11 +219,16 @@ describe.each(['sqlite', 'postgres'] as const)('the report protocol on %s', dial
     await expectBalanced(service, reports, ['m1'])
   })
 
-  it('a tenant without an endpoint has its messages counted as reported at their end', async () => {
+  it('a tenant without an endpoint has its messages counted as reported with their end', async () => {
     await start()
     await service.account(sink)
     await service.send({ id: 'm1' })
     await service.until('reported', async () => (await service.message('m1')).reported_ts)
+    const [end] = await readDatabase(
+      service.databaseUrl,
+      `select at, reported_at, pending from events where type = 'sent'`,
+    )
+    expect(end).toEqual({ at: expect.any(Number), reported_at: end!.at, pending: 0 })
   })
 })
 
