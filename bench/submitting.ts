@@ -1,7 +1,7 @@
 /**
  * Submits requests made beforehand over plain sockets, HTTP/1.1 kept alive, one request under way on each, answers read just
  * enough. The client shares the processor with the service, so what it costs is missing in the figures: a single message at
- * concurrency 50 costs it 31 to 49 µs of CPU, and 102 to 225 µs with undici (four rounds of each in one run, two cores).
+ * concurrency 50 costs it 21 to 32 µs of CPU, and 84 to 172 µs with undici (four rounds of each in one run, two cores).
  */
 import { connect, type Socket } from 'node:net'
 
