@@ -1,10 +1,10 @@
-/** The HTTP side of a bench: submits and watches with plain keep-alive connections. */
+/** The HTTP side of a bench: submits over plain sockets, watches and sets up with undici. */
 import { Agent, request } from 'undici'
 import { TOKEN } from './child.js'
+import { createSubmitting, type Submitting } from './submitting.js'
 
-export interface Client {
-  /** Answers how long it took, ms. A Buffer goes as it is: made before the clock was started. */
-  post(path: string, body: unknown): Promise<number>
+export interface Client extends Pick<Submitting, 'submit'> {
+  post(path: string, fields: Readonly<Record<string, unknown>>): Promise<void>
   get(path: string): Promise<Record<string, unknown>>
   text(path: string): Promise<string>
   close(): Promise<void>
@@ -12,15 +12,15 @@ export interface Client {
 
 export function createClient(url: string, connections: number): Client {
   const dispatcher = new Agent({ connections, pipelining: 1 })
+  const submitting = createSubmitting(url, connections)
   const headers = { 'X-API-Token': TOKEN, 'Content-Type': 'application/json' }
   return {
-    async post(path, body) {
-      const from = performance.now()
-      const bytes = Buffer.isBuffer(body) ? body : JSON.stringify(body)
-      const answer = await request(`${url}${path}`, { method: 'POST', headers, body: bytes, dispatcher })
+    submit: submitting.submit,
+    async post(path, fields) {
+      const body = JSON.stringify(fields)
+      const answer = await request(`${url}${path}`, { method: 'POST', headers, body, dispatcher })
       const text = await answer.body.text()
       if (answer.statusCode !== 200) throw new Error(`${path}: ${answer.statusCode} ${text.slice(0, 300)}`)
-      return performance.now() - from
     },
     async get(path) {
       const answer = await request(`${url}${path}`, { headers, dispatcher })
@@ -29,6 +29,9 @@ export function createClient(url: string, connections: number): Client {
     async text(path) {
       return (await request(`${url}${path}`, { headers, dispatcher })).body.text()
     },
-    close: () => dispatcher.close(),
+    close() {
+      submitting.close()
+      return dispatcher.close()
+    },
   }
 }

@@ -2,17 +2,15 @@
 import type { Client } from './client.js'
 import { pause } from './times.js'
 
-export const ADD = '/commands/add-messages'
-
 /** Sends all requests over so many connections, each as soon as the one before is answered. The durations, ms. */
-export async function submit(client: Client, bodies: readonly Buffer[], connections = 4): Promise<number[]> {
+export async function submit(client: Client, made: readonly Buffer[], connections = 4): Promise<number[]> {
   const times: number[] = []
   let next = 0
   await Promise.all(
     Array.from({ length: connections }, async () => {
-      while (next < bodies.length) {
+      while (next < made.length) {
         next += 1
-        times.push(await client.post(ADD, bodies[next - 1]))
+        times.push(await client.submit(made[next - 1]!))
       }
     }),
   )

@@ -1,5 +1,7 @@
 /** What is submitted: messages of about 2 KB on the wire, and requests with them, ready before a clock is started. */
 
+import { TOKEN } from './child.js'
+
 export type Fields = Readonly<Record<string, unknown>>
 
 const BODY = `${'The quick brown fox jumps over the lazy dog and back again.\r\n'.repeat(28)}`
@@ -21,12 +23,22 @@ export function messages(count: number, fieldsOf: Fields | ((index: number) => F
   })
 }
 
-/** Requests of `size` messages each. */
+/** Whole HTTP requests of `size` messages each. */
 export function requests(count: number, size: number, fieldsOf: Parameters<typeof messages>[1] = {}): Buffer[] {
   const of = typeof fieldsOf === 'function' ? fieldsOf : () => fieldsOf
   return Array.from({ length: Math.ceil(count / size) }, (_, i) =>
-    Buffer.from(
-      JSON.stringify({ messages: messages(Math.min(size, count - i * size), index => of(i * size + index)) }),
-    ),
+    requestOf(messages(Math.min(size, count - i * size), index => of(i * size + index))),
   )
+}
+
+function requestOf(added: readonly Fields[]): Buffer {
+  const body = Buffer.from(JSON.stringify({ messages: added }))
+  const head = [
+    'POST /commands/add-messages HTTP/1.1',
+    'Host: bench',
+    `X-API-Token: ${TOKEN}`,
+    'Content-Type: application/json',
+    `Content-Length: ${body.length}`,
+  ]
+  return Buffer.concat([Buffer.from(`${head.join('\r\n')}\r\n\r\n`), body])
 }

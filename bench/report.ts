@@ -40,6 +40,7 @@ export function renderReport(report: Report): string {
     ...(report.isQuick ? ['', '**A quick run: it shows that everything runs, and its figures say little.**'] : []),
     '',
     `- Machine: ${report.machine}; the client, the SMTP sink and the database server share it with the service.`,
+    '- The load comes over plain sockets, HTTP/1.1 kept alive, one request under way on each, requests made beforehand; no HTTP library.',
     `- SMTP sink: ${report.sink}. Messages of 2 KB, one account, 20 connections, unless said otherwise.`,
     '- Durability: SQLite WAL with synchronous=FULL; PostgreSQL with fsync and synchronous_commit on; doubt journal and leases on.',
     `- Log level warning. The run took ${Math.round(report.minutes)} minutes.`,

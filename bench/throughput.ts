@@ -16,12 +16,12 @@ export async function measureThroughput(
   count: number,
   fieldsOf: Parameters<typeof requests>[2] = {},
 ): Promise<Throughput> {
-  const bodies = requests(count, 100, fieldsOf)
+  const made = requests(count, 100, fieldsOf)
   const sentBefore = await sentSoFar(client)
   const before = usage(service.pid)
   let rssMb = before.rssMb
   const from = performance.now()
-  await submit(client, bodies)
+  await submit(client, made)
   await untilEmpty(client, () => {
     rssMb = Math.max(rssMb, usage(service.pid).rssMb)
   })

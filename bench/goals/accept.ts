@@ -3,7 +3,7 @@ import type { Bench, Figure } from '../bench.js'
 import type { Client } from '../client.js'
 import type { Database } from '../databases.js'
 import { figure, latencies } from '../figures.js'
-import { ADD, openLoop, submit } from '../load.js'
+import { openLoop, submit } from '../load.js'
 import { requests } from '../messages.js'
 import { withService } from '../rig.js'
 
@@ -35,7 +35,7 @@ async function acceptInto(bench: Bench, database: Database): Promise<Figure[]> {
     const busy = await timed(client, singles(bench.count(20_000)), CONCURRENT)
     said('single POSTs, 3,000 a second, while delivering')
     const open = singles(bench.count(15_000))
-    const openTimes = await openLoop(open.length, OPEN_LOOP_RATE, index => client.post(ADD, open[index]))
+    const openTimes = await openLoop(open.length, OPEN_LOOP_RATE, index => client.submit(open[index]!))
     const row = (what: string, value: number, unit: Figure['unit'], atLeast: number | null) =>
       figure(2, database, what, value, unit, atLeast === null ? null : { atLeast })
     return [
@@ -49,8 +49,8 @@ async function acceptInto(bench: Bench, database: Database): Promise<Figure[]> {
   })
 }
 
-async function timed(client: Client, bodies: readonly Buffer[], connections: number) {
+async function timed(client: Client, made: readonly Buffer[], connections: number) {
   const from = performance.now()
-  const times = await submit(client, bodies, connections)
-  return { times, perSecond: bodies.length / ((performance.now() - from) / 1000) }
+  const times = await submit(client, made, connections)
+  return { times, perSecond: made.length / ((performance.now() - from) / 1000) }
 }

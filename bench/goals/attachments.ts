@@ -72,13 +72,13 @@ async function attachmentsOn(bench: Bench, database: Database): Promise<Figure[]
 }
 
 async function sendWith({ client, service }: Rig, count: number, attachment: Fields, batch: number) {
-  const bodies = requests(count, batch, { attachments: [{ filename: 'a.bin', ...attachment }] })
+  const made = requests(count, batch, { attachments: [{ filename: 'a.bin', ...attachment }] })
   let rssMb = 0
   const watch = setInterval(() => {
     rssMb = Math.max(rssMb, usage(service.pid).rssMb)
   }, 20)
   const from = performance.now()
-  await submit(client, bodies, 1)
+  await submit(client, made, 1)
   await untilEmpty(client)
   const perSecond = count / ((performance.now() - from) / 1000)
   clearInterval(watch)

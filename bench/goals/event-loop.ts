@@ -3,7 +3,7 @@ import type { Bench, Figure } from '../bench.js'
 import type { Client } from '../client.js'
 import type { Database } from '../databases.js'
 import { figure } from '../figures.js'
-import { ADD, submit } from '../load.js'
+import { submit } from '../load.js'
 import { requests } from '../messages.js'
 import { withService } from '../rig.js'
 
@@ -27,7 +27,7 @@ async function lagOf(bench: Bench, database: Database): Promise<number> {
     await submit(client, requests(bench.count(20_000), 100))
     await readLag(client)
     const until = performance.now() + bench.count(30_000)
-    const longestTaken = client.post(ADD, longest)
+    const longestTaken = client.submit(longest!)
     while (performance.now() < until) {
       await submit(client, requests(2_000, 100))
       await untilFewerThan(client, 10_000, until)

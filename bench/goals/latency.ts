@@ -3,7 +3,7 @@ import { now, startArrivals } from '../arrivals.js'
 import type { Bench, Figure } from '../bench.js'
 import type { Database } from '../databases.js'
 import { figure, latencies } from '../figures.js'
-import { ADD, submit } from '../load.js'
+import { submit } from '../load.js'
 import { requests } from '../messages.js'
 import { accountAt, withService } from '../rig.js'
 import { pause, quantile } from '../times.js'
@@ -25,9 +25,9 @@ async function latencyOf(bench: Bench, database: Database): Promise<Figure[]> {
       const urgent: number[] = []
       for (let i = 0; i < (bench.isQuick ? 50 : 200); i += 1) {
         const to = `urgent-${i}@example.net`
-        const [body] = requests(1, 1, { priority: 0, to: [to] })
+        const [request] = requests(1, 1, { priority: 0, to: [to] })
         const from = now()
-        await client.post(ADD, body)
+        await client.submit(request!)
         urgent.push((await arrivals.of(to)) - from)
         await pause(20 + Math.random() * 40)
       }

@@ -3,7 +3,7 @@ import { now, startArrivals } from '../arrivals.js'
 import type { Bench, Figure } from '../bench.js'
 import type { Database } from '../databases.js'
 import { latencies } from '../figures.js'
-import { ADD, openLoop, submit } from '../load.js'
+import { openLoop, submit } from '../load.js'
 import { requests } from '../messages.js'
 import { accountAt, withService } from '../rig.js'
 
@@ -37,7 +37,7 @@ async function besideNoise(bench: Bench, database: Database): Promise<Figure[]> 
       const times: number[] = []
       await openLoop(singles.length, RATE, async index => {
         const from = now()
-        await client.post(ADD, singles[index])
+        await client.submit(singles[index]!)
         times.push((await arrivals.of(to(index))) - from)
       })
       const what = `POST to DATA of a tenant beside one with ${noise.toLocaleString('en-US')} queued`
