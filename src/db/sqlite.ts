@@ -5,6 +5,7 @@
 import { accessSync, constants, existsSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { remember } from '../lib/remember.js'
+import { whenTurnEnds } from '../lib/turn-end.js'
 import {
   ConstraintViolated,
   DatabaseFull,
@@ -159,7 +160,7 @@ function startThread(path: string, readOnly: boolean): Promise<Thread> {
       if (!flushing) {
         flushing = true
         // One message a turn of the event loop: each costs the thread a wake-up of some 20 µs.
-        setImmediate(flush)
+        whenTurnEnds(flush)
       }
       return new Promise((resolve, reject) => waiting.set(id, { resolve, reject }))
     }
