@@ -327,6 +327,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     loops: () => loops,
     isDraining: () => state.draining,
     testSync: tenant => reporter.test(tenant),
+    canWrite: () => keeper.couldWrite,
   })
   // A worker tells how it is and takes no messages.
   const app = config.server.role === 'worker' ? buildApp(deps, [systemRoutes]) : buildApp(deps)
