@@ -115,8 +115,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     loops.push(made)
     return made
   }
-  const journal =
-    db.dialect === 'sqlite' ? createFileJournal(config.database.url, log) : createTableJournal(db, steadyNow)
+  const journal = db.dialect === 'sqlite' ? createFileJournal(config.database.url) : createTableJournal(db, steadyNow)
   onStop(async () => journal.close())
   const settler = createSettler({ db, clock, log, journal, steadyNow })
   const reporter = createReporter({
@@ -184,7 +183,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
       },
       offload: attachments.offloader.offload,
       lease: () => keeper.lease,
-      mayClaim: lease => !state.draining && !disk.isLow() && journal.isUsable(lease.id),
+      mayClaim: () => !state.draining && !disk.isLow(),
       wakeLoop: () => dispatchLoop.wake(),
       events,
       tracer,
@@ -328,6 +327,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     loops: () => loops,
     isDraining: () => state.draining,
     testSync: tenant => reporter.test(tenant),
+    canWrite: () => keeper.couldWrite,
   })
   // A worker tells how it is and takes no messages.
   const app = config.server.role === 'worker' ? buildApp(deps, [systemRoutes]) : buildApp(deps)

@@ -50,9 +50,13 @@ const NO_ROWS: WireRows = { columns: [], rows: [] }
 /** One transaction holds at most this many units: the answer to the first must not wait for an endless stream. */
 const MAX_UNITS_PER_COMMIT = 2_000
 
+/** How long a lock of another program is waited for, ms. */
+const LOCK_WAIT_MS = 5_000
+const BUSY = 5
+
 /** Of a failed `all` one driver tells SQLite's words alone, without their code. */
 const CODES: readonly (readonly [RegExp, number])[] = [
-  [/^database is locked/, 5],
+  [/^database is locked/, BUSY],
   [/^database table is locked/, 6],
   [/^attempt to write a readonly database/, 8],
   [/^disk I\/O error/, 10],
@@ -65,6 +69,8 @@ const { path, readOnly } = workerData as { path: string; readOnly: boolean }
 const port = parentPort as MessagePort
 const texts = new Map<number, string>()
 const prepared = new Map<number, Prepared>()
+/** When a lock had been waited for in vain, monotonic ms; null: the next one is waited for. */
+let inVainSince: number | null = null
 let db: SqliteConnection
 try {
   db = await open()
@@ -77,7 +83,7 @@ try {
 async function open(): Promise<SqliteConnection> {
   const connection = await openDriver(path, readOnly)
   if (readOnly) {
-    connection.exec('pragma busy_timeout = 5000; pragma query_only = on')
+    connection.exec(`pragma busy_timeout = ${LOCK_WAIT_MS}; pragma query_only = on`)
   } else {
     // page_size before the first table: 8 KB pages hold a 2 KB message without overflow pages (20 % faster inserts).
     // temp_store: what a statement may have to undo would stand in a file that is made and removed for it.
@@ -85,7 +91,7 @@ async function open(): Promise<SqliteConnection> {
     // 4000. With 1000 what is written again and again is copied too often (2 µs a message with random ids).
     connection.exec(`
       pragma page_size = 8192;
-      pragma busy_timeout = 5000;
+      pragma busy_timeout = ${LOCK_WAIT_MS};
       pragma journal_mode = wal;
       pragma synchronous = full;
       pragma foreign_keys = on;
@@ -123,7 +129,7 @@ function take(request: WireRequest, units: WireUnit[]): boolean {
 function runTogether(units: readonly WireUnit[]): WireAnswer[] {
   const answers: WireAnswer[] = []
   try {
-    db.exec('begin immediate')
+    begin()
   } catch (error) {
     return units.map(unit => failed(unit, error))
   }
@@ -143,6 +149,29 @@ function runTogether(units: readonly WireUnit[]): WireAnswer[] {
     return units.map(unit => failed(unit, error))
   }
   return answers
+}
+
+/**
+ * After a lock that was waited for in vain the next ones are not waited for, for as long: of all who want to write each would
+ * wait its own time after the one before it. Then again, for a try that does not wait may always meet one of many short locks.
+ */
+function begin(): void {
+  if (inVainSince !== null && performance.now() - inVainSince >= LOCK_WAIT_MS) waitForLocks()
+  try {
+    db.exec('begin immediate')
+  } catch (error) {
+    if (inVainSince === null && failureOf(error).code === BUSY) {
+      inVainSince = performance.now()
+      db.exec('pragma busy_timeout = 0')
+    }
+    throw error
+  }
+  if (inVainSince !== null) waitForLocks()
+}
+
+function waitForLocks(): void {
+  inVainSince = null
+  db.exec(`pragma busy_timeout = ${LOCK_WAIT_MS}`)
 }
 
 /** Whether there was something to roll back. */

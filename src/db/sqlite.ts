@@ -229,13 +229,17 @@ function withAll(columns: readonly string[]): Row {
   return JSON.parse(`{${columns.map(column => `${JSON.stringify(column)}:null`).join(',')}}`) as Row
 }
 
+const IN_USE = 'another program has a transaction open on it, and has to end that'
+const NOT_WRITABLE = 'the files of the database, their directory and its file system have to let this user write'
+const DISK =
+  'its disk has to work and must not be mounted read-only, and its files have to be allowed to grow (ulimit -f)'
 /** What passes by itself or once somebody mends it, by SQLite's primary result code: BUSY, LOCKED, READONLY, IOERR, CANTOPEN. */
 const PASSING = new Map([
-  [5, 'another program has a transaction open on it, and has to end that'],
-  [6, 'another program has a transaction open on it, and has to end that'],
-  [8, 'the files of the database, their directory and its file system have to let this user write'],
-  [10, 'look at its disk, whether that is mounted read-only, and at the largest file size allowed (ulimit -f)'],
-  [14, 'the files of the database, their directory and its file system have to let this user write'],
+  [5, IN_USE],
+  [6, IN_USE],
+  [8, NOT_WRITABLE],
+  [10, DISK],
+  [14, NOT_WRITABLE],
 ])
 const FULL = 13
 const CONSTRAINT = 19

@@ -74,7 +74,7 @@ export async function deliver(
   const beforeFinalDot = () => {
     checkExpiry(true)
     checkLease()
-    const journalled = append(journal, lease, claimed)
+    const journalled = journalling(true, () => journal.append(lease.id, claimed))
     // A file's entry is written by now, and body and dot may leave in one piece. With a table's, check once more: frozen
     // while the entry was on its way, the process may have been declared dead.
     return journalled?.then(checkLease)
@@ -83,7 +83,7 @@ export async function deliver(
   const compose = async (): Promise<Letter> => {
     checkExpiry(false)
     // The server is spared a transaction that would end before its final dot.
-    if (!journal.isUsable(lease.id)) throw new Interrupted('the attempt could not be journalled', false)
+    journalling(false, () => journal.check(lease.id))
     const content = claimed.content ?? (await deps.loadContent(claimed.seq))
     if (content.attachments !== undefined) fetched = await deps.fetchAttachments(content, lookup, signal)
     const given = { content, attachments: fetched?.attachments ?? [] }
@@ -128,12 +128,12 @@ function hung({ info }: SmtpFailure): SmtpFailure {
 }
 
 /** An attempt that cannot be journalled is not made: as if never claimed. */
-function append(journal: DoubtJournal, lease: Lease, claimed: ClaimedMessage): Promise<void> | undefined {
+function journalling(reachedData: boolean, work: () => Promise<void> | undefined | void): Promise<void> | undefined {
   const failed = (error: unknown): never => {
-    throw new Interrupted(`the attempt could not be journalled: ${(error as Error).message}`, true)
+    throw new Interrupted(`the attempt could not be journalled: ${(error as Error).message}`, reachedData)
   }
   try {
-    return journal.append(lease.id, claimed)?.catch(failed)
+    return work()?.catch(failed)
   } catch (error) {
     return failed(error)
   }

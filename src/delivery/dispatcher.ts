@@ -47,7 +47,7 @@ export interface DispatchDeps extends SendDeps {
   /** Of what this process accepted itself; null: nothing is kept. */
   readonly kept: KeptContents | null
   /** False: no new claims (disk nearly full, draining). */
-  mayClaim(lease: Lease): boolean
+  mayClaim(): boolean
 }
 
 export interface Dispatcher {
@@ -172,11 +172,12 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
 
   const step = async (): Promise<Step> => {
     const lease = deps.lease()
-    if (lease === null || draining || !deps.mayClaim(lease)) return { nextAt: null, again: false }
+    if (lease === null || draining || !deps.mayClaim()) return { nextAt: null, again: false }
     await reconcile(lease)
     const moreDue = await look(lease)
     const moreFound = await discover()
     if (!isSending(settings)) return { nextAt: scheduled, again: moreDue }
+    journal.check(lease.id)
     const claimed = await claimRound(lease)
     return { nextAt: earlier(scheduled, lanes.nextTurn), again: moreDue || moreFound || claimed > 0 }
   }

@@ -31,6 +31,8 @@ export interface LeaseKeeperDeps {
 
 export interface LeaseKeeper {
   readonly lease: Lease | null
+  /** False: the last try to keep or to take a lease found no database that could be written. */
+  readonly couldWrite: boolean
   /** Frees what a crash left (`alone`: all leases are dead ones) and takes the first lease. */
   begin(alone: boolean): Promise<void>
   step(): Promise<Step>
@@ -46,10 +48,22 @@ export function createLeaseKeeper(deps: LeaseKeeperDeps): LeaseKeeper {
   // One answer that never comes must not cost the lease: the next try takes another connection.
   const db = answeringWithin(deps.db, leaseMs / RENEWALS)
   let lease: Lease | null = null
+  let couldWrite = true
+
+  const written = async <T>(work: Promise<T>): Promise<T> => {
+    try {
+      const result = await work
+      couldWrite = true
+      return result
+    } catch (error) {
+      couldWrite = false
+      throw error
+    }
+  }
 
   const take = async () => {
     const epoch = await deps.epoch()
-    lease = await takeLease({ db, clock, leaseMs, holder: deps.holder, epoch }, steadyNow())
+    lease = await written(takeLease({ db, clock, leaseMs, holder: deps.holder, epoch }, steadyNow()))
     deps.changed(lease)
   }
 
@@ -65,12 +79,15 @@ export function createLeaseKeeper(deps: LeaseKeeperDeps): LeaseKeeper {
     get lease() {
       return lease
     },
+    get couldWrite() {
+      return couldWrite
+    },
     async begin(alone) {
       await freeTheDead(alone)
       await take()
     },
     async step() {
-      if (lease !== null && !(await lease.renew(steadyNow()))) {
+      if (lease !== null && !(await written(lease.renew(steadyNow())))) {
         log.error('The lease of this process was lost; what it had claimed is freed and may be sent by another')
         lease = null
         deps.changed(null)

@@ -12,7 +12,6 @@ import { readFile } from 'node:fs/promises'
 import { uptime } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { type Db, keysParam, rowsParam, type Statement } from '../db/db.js'
-import type { Log } from '../lib/log.js'
 import type { Claimed } from './claim.js'
 
 /** One claim of a message under a lease. */
@@ -22,10 +21,10 @@ export interface DoubtJournal {
   /** Journals one claim. Returns at once (file) or resolves once the database has it. Throws when it cannot. */
   append(lease: number, claimed: OneClaim): undefined | Promise<void>
   /**
-   * False after an append that failed until one could be made again: whatever is claimed or sent meanwhile would come to its
-   * final dot in vain.
+   * After an append that failed throws its error until one could be made again: whatever is claimed or sent meanwhile would
+   * come to its final dot in vain.
    */
-  isUsable(lease: number): boolean
+  check(lease: number): void
   /** These claims are over; a later claim of the same message starts without doubt. */
   settled(lease: number, claims: Iterable<OneClaim>): void
   /** The messages (seq) whose unsettled claim under this lease is journalled. */
@@ -50,7 +49,7 @@ interface OpenFile {
 }
 
 /** `path`: the database's; the files are `<path>-doubt.<lease>.<part>`, a line `seq` a dot, `-seq` a settle. */
-export function createFileJournal(path: string, log: Log): DoubtJournal {
+export function createFileJournal(path: string): DoubtJournal {
   const dir = dirname(path)
   const prefix = `${basename(path)}-doubt.`
   /** By message, its claim. */
@@ -93,45 +92,45 @@ export function createFileJournal(path: string, log: Log): DoubtJournal {
     file = null
   }
 
+  const beginNewFile = () => {
+    if (file !== null) file.lines = ROTATE_AFTER
+  }
+
+  const add = (lease: number, line: string) => {
+    try {
+      write(fileFor(lease), [line])
+      isBroken = false
+    } catch (cause) {
+      isBroken = true
+      // It may be written where this one has the largest size that is allowed.
+      beginNewFile()
+      throw new Error(`the doubt journal cannot be written: ${(cause as Error).message}`, { cause })
+    }
+  }
+
   return {
     append(lease, { seq, claim }) {
       // Synchronous on purpose: 2 µs, and the dot may leave when it returns.
-      try {
-        write(fileFor(lease), [String(seq)])
-      } catch (error) {
-        if (!isBroken)
-          log.error(`Nothing is sent, for the doubt journal cannot be written: ${(error as Error).message}`)
-        isBroken = true
-        // A new file may be written where this one has the largest size that is allowed.
-        if (file !== null) file.lines = ROTATE_AFTER
-        throw error
-      }
+      add(lease, String(seq))
       unsettled.set(seq, claim)
     },
-    isUsable(lease) {
-      if (!isBroken) return true
-      try {
-        write(fileFor(lease), [NOTHING])
-      } catch {
-        return false
-      }
-      log.info('The doubt journal can be written again')
-      isBroken = false
-      return true
+    check(lease) {
+      if (isBroken) add(lease, NOTHING)
     },
     settled(lease, claims) {
       if (file?.lease !== lease) return
       const ended = [...claims].filter(({ seq, claim }) => unsettled.get(seq) === claim)
+      for (const { seq } of ended) unsettled.delete(seq)
       try {
         write(
           file,
           ended.map(({ seq }) => `-${seq}`),
         )
       } catch {
-        // The settle stands whatever becomes of this line. Without it a later crash may doubt too much, never too little.
-        return
+        // The settle stands whatever becomes of this line. Until the next entry begins a new file, which leaves its claim out, a
+        // crash may doubt too much, never too little.
+        beginNewFile()
       }
-      for (const { seq } of ended) unsettled.delete(seq)
     },
     async read(lease) {
       const seqs = new Set<number>()
@@ -312,7 +311,7 @@ export function createTableJournal(db: Db, steadyNow: () => number): DoubtJourna
       await db.write([{ sql: 'delete from doubts where lease = $1', params: [lease] }])
     },
     // It is in the database, without which nothing is claimed.
-    isUsable: () => true,
+    check() {},
     close() {},
   }
 }

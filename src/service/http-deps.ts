@@ -25,12 +25,14 @@ export interface HttpParts extends Pick<HttpDeps, 'wake' | 'tracer' | 'testSync'
   loops(): readonly Loop[]
   /** A stop was asked for. */
   isDraining(): boolean
+  /** False: the database could not be written when this was last needed. */
+  canWrite(): boolean
 }
 
 export function httpDeps(config: Config, log: Log, ground: Ground, parts: HttpParts): HttpDeps {
   const { db, clock, sealer, settings, steadyNow, disk, attachments, transport, startedAt } = ground
   const { keptContents, keyTeller } = ground
-  const { wake, tracer, metrics, loops, isDraining, testSync } = parts
+  const { wake, tracer, metrics, loops, isDraining, canWrite, testSync } = parts
   const testRoom = createTestRoom()
   const rotation = { db, clock, ring: sealer, steadyNow, tell: keyTeller?.say ?? null }
   return {
@@ -48,7 +50,7 @@ export function httpDeps(config: Config, log: Log, ground: Ground, parts: HttpPa
       releaseNeeded: settings.releaseNeeded,
       draining: isDraining(),
     }),
-    ready: () => readiness(db, sealer, isDraining()),
+    ready: () => readiness(db, sealer, { isDraining, canWrite }),
     metricsText: () => metrics.text(),
     accepted({ queued, rejected }) {
       metrics.accepted(queued)
@@ -86,14 +88,17 @@ async function probe(transport: MailTransport, account: Account): Promise<Accoun
   }
 }
 
-async function readiness(db: Db, ring: Keyring, draining: boolean): Promise<Readiness> {
+type State = Pick<HttpParts, 'isDraining' | 'canWrite'>
+
+async function readiness(db: Db, ring: Keyring, { isDraining, canWrite }: State): Promise<Readiness> {
   const problems: string[] = []
-  if (draining) problems.push('stopping')
+  if (isDraining()) problems.push('stopping')
   try {
     const { current, latest } = await migrationStatus(db)
     if (current !== latest) problems.push(`the database has schema ${current}, this version needs ${latest}`)
     const check = await readKeyCheck(db)
     if (check !== null && !ring.has(check)) problems.push(KEY_NOT_HERE)
+    if (!canWrite()) problems.push('the database cannot be written')
   } catch {
     problems.push('the database cannot be reached')
   }

@@ -1,4 +1,15 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -25,7 +36,7 @@ describe('the doubt journal in a file', () => {
   let path: string
   const open: DoubtJournal[] = []
   const journalAt = (at = path) => {
-    const journal = createFileJournal(at, silentLog)
+    const journal = createFileJournal(at)
     open.push(journal)
     return journal
   }
@@ -124,12 +135,12 @@ describe('the doubt journal in a file', () => {
     journal.append(7, of(1))
     // The next file cannot be made: its name is taken.
     mkdirSync(join(dir, 'mail.db-doubt.7.1'))
-    expect(journal.isUsable(7)).toBe(true)
+    journal.check(7)
     for (let seq = 2; seq <= ROTATE_AFTER; seq += 1) journal.append(7, of(seq))
     expect(() => journal.append(7, of(ROTATE_AFTER + 1))).toThrow('EISDIR')
-    expect(journal.isUsable(7)).toBe(false)
+    expect(() => journal.check(7)).toThrow(/^the doubt journal cannot be written: EISDIR/)
     rmdirSync(join(dir, 'mail.db-doubt.7.1'))
-    expect(journal.isUsable(7)).toBe(true)
+    journal.check(7)
     expect(files()).toEqual(['mail.db-doubt.7.1'])
     expect((await journalAt().read(7)).size).toBe(ROTATE_AFTER)
   })
@@ -140,7 +151,7 @@ describe('the doubt journal in a file', () => {
     journal.append(7, of(2))
     journal.settled(7, [of(2)])
     // As rotation leaves it halfway: what is open stands in both.
-    const next = createFileJournal(join(dir, 'next'), silentLog)
+    const next = createFileJournal(join(dir, 'next'))
     next.append(7, of(1))
     next.append(7, of(3))
     next.close()
@@ -174,6 +185,25 @@ describe('the doubt journal in a file', () => {
   it('a place that cannot be written makes append throw, so that the dot is not sent', () => {
     expect(() => journalAt(join(dir, 'nowhere', 'mail.db')).append(7, of(1))).toThrow(/ENOENT/)
   })
+
+  it.runIf(process.platform === 'linux')(
+    'settles that could not be written doubt no longer than to the next entry, and what is not settled stays in doubt',
+    async () => {
+      const name = join(dir, 'mail.db-doubt.7.0')
+      execFileSync('mkfifo', [name])
+      const reader = openSync(name, constants.O_RDWR | constants.O_NONBLOCK)
+      const journal = journalAt()
+      for (const seq of [1, 2, 3]) journal.append(7, of(seq))
+      // A pipe without a reader takes nothing.
+      closeSync(reader)
+      journal.settled(7, [of(1), of(2), of(3, 0)])
+      journal.append(7, of(2, 2))
+      expect(files()).toEqual(['mail.db-doubt.7.1'])
+      expect(readFileSync(join(dir, 'mail.db-doubt.7.1'), 'utf8')).toBe('3\n2\n')
+      journal.settled(7, [of(1), of(2)])
+      expect(await journalAt().read(7)).toEqual(new Set([3, 2]))
+    },
+  )
 
   it.runIf(process.platform === 'linux')('a full disk makes append throw, and settled not', async () => {
     const { symlinkSync } = await import('node:fs')

@@ -175,7 +175,7 @@ describe.each(cases)('query plans on %s with %s', (dialect, statistics) => {
   it('rescue and the looks for claims', async () => {
     const lease = await rig.lease()
     await rig.claim(account, lease, { limit: 5 })
-    const journal = createFileJournal(join(mkdtempSync(join(tmpdir(), 'gmp-')), 'db'), silentLog)
+    const journal = createFileJournal(join(mkdtempSync(join(tmpdir(), 'gmp-')), 'db'))
     expectCheap(await plansOf(db => claimsOf(db, lease)))
     expectCheap(await plansOf(orphanedLeases))
     expectCheap(await plansOf(db => declareDead(db, rig.now, false)))

@@ -5,7 +5,7 @@
 import { statSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { openDriver, type SqliteConnection } from '../../src/db/sqlite-driver.js'
-import { idsOf, openWorld, until, type World } from '../support/world.js'
+import { idsOf, MESSAGE, openWorld, until, type World } from '../support/world.js'
 
 // Processes start and die here: on a busy machine that takes its time.
 vi.setConfig({ testTimeout: 90_000 })
@@ -70,6 +70,27 @@ describe('a writer that stays for longer than is waited', () => {
       expect(world.process).toBe(service)
     },
   )
+
+  it('requests that come at once all get their 503 in time, and `/ready` says it until it can be written again', async () => {
+    const isReady = async () => (await world.call('GET', '/ready')).status === 200
+    expect(await isReady()).toBe(true)
+    other.exec('begin immediate')
+    const send = async (request: number) => {
+      const since = performance.now()
+      const messages = idsOf(`r${request}-`, 1_000).map(id => ({ ...MESSAGE, id }))
+      const { status } = await world.call('POST', '/commands/add-messages', { messages })
+      return { status, isInTime: performance.now() - since < 7_000 }
+    }
+    const inTime = { status: 503, isInTime: true }
+    expect(await Promise.all([0, 1, 2, 3, 4].map(send))).toEqual(Array.from({ length: 5 }, () => inTime))
+    await until('the lease to be renewed in vain', async () => !(await isReady()))
+    expect((await world.call('GET', '/ready')).body.details.problems).toEqual(['the database cannot be written'])
+    expect(await send(5)).toEqual(inTime)
+    other.exec('rollback')
+    await until('a renewal', isReady)
+    await world.submit(['after'])
+    await expectAllOnce()
+  })
 
   it('a stop is not held up, a start says what is in its way, and the next one settles what was left', async () => {
     const service = world.process

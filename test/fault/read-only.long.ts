@@ -90,32 +90,4 @@ describe('under a running service', () => {
     await expectAllOnce()
     expect(world.process).toBe(service)
   })
-
-  it('the directory of the doubt journal: nothing is sent, and the server is left alone', async () => {
-    const service = await world.start()
-    await world.account()
-    let transactions = 0
-    world.sink.behave({
-      data() {
-        transactions += 1
-        return null
-      },
-    })
-    files!.lock(dirname(world.databaseUrl))
-    await world.submit(idsOf('during', 20))
-    await until('the reason', () =>
-      /Nothing is sent, for the doubt journal cannot be written: E/.test(service.output()),
-    )
-    const dispatchSteps = async () => {
-      const { loops } = (await world.call('GET', '/loops')).body
-      return loops.find(({ name }: { name: string }) => name === 'dispatch').steps
-    }
-    const steps = await dispatchSteps()
-    await until('steps that could have claimed them again', async () => (await dispatchSteps()) >= steps + 5)
-    expect(transactions).toBeLessThanOrEqual(20)
-    files!.unlock()
-    await expectAllOnce()
-    await until('the end of it', () => /The doubt journal can be written again/.test(service.output()))
-    expect(service.output().match(/Nothing is sent/g)).toHaveLength(1)
-  })
 })

@@ -10,7 +10,6 @@ import { createKeptContents, type KeptContents } from '../../src/queue/kept-cont
 import type { AttemptRecord, Outcome, RecipientVerdict } from '../../src/queue/outcome.js'
 import { type Settlement, settle } from '../../src/queue/settle.js'
 import { nextTransition, type RetryPolicy } from '../../src/queue/transition.js'
-import { silentLog } from './silent-log.js'
 import { type dialects, openTempDb, type TempDb } from './temp-db.js'
 
 /** A Tuesday, and a whole number of buckets of every span. */
@@ -150,8 +149,7 @@ export async function openQueueRig(dialect: (typeof dialects)[number]): Promise<
         ? new Set()
         : settle(db, claims[0]!.lease, { now: rig.now, steadyNow: rig.now }, settlements)
     },
-    journal: () =>
-      dialect === 'sqlite' ? createFileJournal(temp.url, silentLog) : createTableJournal(db, () => rig.now),
+    journal: () => (dialect === 'sqlite' ? createFileJournal(temp.url) : createTableJournal(db, () => rig.now)),
     async row(id, tenantId = 'acme') {
       const [row] = await rows('select * from messages where tenant_id = $1 and id = $2', tenantId, id)
       if (row === undefined) throw new Error(`no message ${id} of ${tenantId}`)
