@@ -5,6 +5,7 @@
 import { isAbsolute, join, relative } from 'node:path'
 import { Readable } from 'node:stream'
 import type { Config } from '../config.js'
+import { orAborted } from '../lib/or-aborted.js'
 import type { AttachmentRef } from '../messages/message.js'
 import type { RenderedAttachment } from '../mime/attachment-part.js'
 import type { Volume } from '../volumes/volume.js'
@@ -15,6 +16,7 @@ import type { HttpEndpoint, HttpSource } from './http-source.js'
 import { spool } from './spool.js'
 import { failureOf, isHostRefused } from './stores/failure-of.js'
 import type { Store, StoredFile } from './stores/store.js'
+import { discard } from './stores/transfer.js'
 
 /** Of whom and for whom is fetched. */
 export interface FetchContext {
@@ -112,9 +114,10 @@ export function createAttachmentFetcher(deps: FetchDeps): AttachmentFetcher {
     const timeoutMs = (fetchMode === 'base64' ? undefined : config.timeoutMsBySource[fetchMode]) ?? config.timeoutMs
     const maxBytes = (fetchMode === 'base64' ? undefined : config.maxBytesBySource[fetchMode]) ?? config.maxBytes
     const late = AbortSignal.timeout(timeoutMs)
+    const ended = AbortSignal.any([signal, late])
     try {
-      const file = await open(ref, context, AbortSignal.any([signal, late]))
-      return await spool(file, { dir: deps.spoolDir, maxBytes, signal: AbortSignal.any([signal, late]) })
+      const file = await orAborted(open(ref, context, ended), ended, ({ body }) => discard(body))
+      return await spool(file, { dir: deps.spoolDir, maxBytes, signal: ended })
     } catch (error) {
       if (late.aborted && !signal.aborted) {
         throw new AttachmentFailure(`not fetched within ${timeoutMs / 1000} s`, 'transient', { cause: error })

@@ -1,10 +1,11 @@
 import http from 'node:http'
 import https from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { selfSigned } from '../../test/support/certificate.js'
-import { guardedAgents } from './guarded-http.js'
-import { createNetworkGuard, type HostAddress } from './network-guard.js'
+import { guardedAgents, guardedConnector } from './guarded-http.js'
+import { createNetworkGuard, type HostAddress, type NetworkGuard } from './network-guard.js'
 
 let server: http.Server
 let connections: number
@@ -96,5 +97,57 @@ describe('guarded agents', () => {
       secure.closeAllConnections()
       await new Promise(done => secure.close(done))
     }
+  })
+})
+
+describe('an address that never answers TLS', () => {
+  let opened: Socket[]
+  let silent: Server
+
+  beforeEach(async () => {
+    opened = []
+    silent = createServer(socket => void opened.push(socket.resume().on('error', () => {})))
+    await new Promise<void>(done => silent.listen(0, '127.0.0.2', done))
+  })
+  afterEach(() => {
+    for (const socket of opened) socket.destroy()
+    return new Promise(done => silent.close(done))
+  })
+
+  const silentPort = () => (silent.address() as AddressInfo).port
+  const stillOpen = () => opened.filter(socket => !socket.closed).length
+
+  test.each<[string, (guard: NetworkGuard) => Promise<unknown>]>([
+    [
+      'undici',
+      guard =>
+        promisify(guardedConnector(guard, 400))({
+          protocol: 'https:',
+          hostname: 'files.example',
+          port: String(silentPort()),
+        }),
+    ],
+    [
+      "node's agent",
+      guard => get({ host: 'files.example', port: silentPort(), agent: guardedAgents(guard, 400).https }, https),
+    ],
+  ])('has more than its part of a short time, and is left when that is over (%s)', async (_client, connect) => {
+    const guard = guardOf(new Array(8).fill('127.0.0.2'), ['127.0.0.2'])
+    await expect(connect(guard)).rejects.toMatchObject({ code: 'UND_ERR_CONNECT_TIMEOUT' })
+    expect(opened).toHaveLength(1)
+    await expect.poll(stillOpen).toBe(0)
+  })
+
+  test('is left for the next one', async () => {
+    const { key, cert } = selfSigned(['files.example'])
+    const secure = https.createServer({ key, cert }, (_request, response) => void response.end())
+    await new Promise<void>(done => secure.listen(silentPort(), '127.0.0.1', done))
+    const agent = guardedAgents(guardOf(['127.0.0.2', '127.0.0.1'], ['127.0.0.0/8']), 4_000).https
+    expect(await get({ host: 'files.example', port: silentPort(), agent, ca: cert }, https)).toBe('200')
+    expect(opened).toHaveLength(1)
+    await expect.poll(stillOpen).toBe(0)
+    agent.destroy()
+    secure.closeAllConnections()
+    await new Promise(done => secure.close(done))
   })
 })

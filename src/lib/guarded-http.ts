@@ -3,54 +3,30 @@
  * for clients built on node:http. Neither a DNS answer that changes in between nor an IP literal in the URL (for which
  * Node asks no lookup function) gets past them. TLS certificates are verified against the name, not the address.
  */
+import { once } from 'node:events'
 import http from 'node:http'
 import https from 'node:https'
-import net, { type Socket } from 'node:net'
+import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import tls from 'node:tls'
 import { buildConnector, errors } from 'undici'
 import type { HostAddress, NetworkGuard } from './network-guard.js'
+import { orAborted } from './or-aborted.js'
 
-/**
- * For `new Agent({ connect })` of undici. `timeout` ms bound the lookup and connecting to all addresses of a host together:
- * before there is a connection undici hears of no signal that ends a request.
- */
+/** For `new Agent({ connect })` of undici; `timeout` ms bound the lookup and connecting to all addresses of a host together. */
 export function guardedConnector(guard: NetworkGuard, timeout: number): buildConnector.connector {
-  const connect = buildConnector({ timeout })
+  // Its own limit, 0, is none: undici's would leave the socket to a timer that is up to a second late.
+  const connect = buildConnector({ timeout: 0 })
   return (options, callback) => {
-    const deadline = performance.now() + timeout
-    const tryNext = (addresses: readonly HostAddress[], index: number) => {
-      const { address } = addresses[index]!
-      const attempt = new Promise<Socket>((resolve, reject) => {
-        connect({ ...options, hostname: address }, (error, socket) =>
-          error === null ? resolve(socket) : reject(error),
-        )
-      })
-      const share = (deadline - performance.now()) / (addresses.length - index)
-      within(attempt, share, late => late.destroy()).then(
-        socket => callback(null, socket),
-        (error: Error) => {
-          if (index + 1 < addresses.length) tryNext(addresses, index + 1)
-          else callback(error, null)
-        },
-      )
-    }
-    within(guard.lookup(options.hostname), timeout).then(
-      addresses => tryNext(addresses, 0),
+    const readyEvent = options.protocol === 'https:' ? 'secureConnect' : 'connect'
+    // It gives the socket at once, which its types do not tell.
+    const open = ({ address }: HostAddress) =>
+      connect({ ...options, hostname: address }, () => {}) as unknown as net.Socket
+    connectJudged(guard, timeout, options.hostname, readyEvent, open).then(
+      socket => callback(null, socket),
       (error: Error) => callback(error, null),
     )
   }
-}
-
-/** What comes of the work in so many ms; what comes later is given to `discard`. */
-function within<T extends object>(work: Promise<T>, ms: number, discard: (late: T) => void = () => {}): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      reject(new errors.ConnectTimeoutError('connecting took too long'))
-      work.then(discard, () => {})
-    }, ms)
-    work.then(resolve, reject).finally(() => clearTimeout(timer))
-  })
 }
 
 export interface Agents {
@@ -58,7 +34,7 @@ export interface Agents {
   readonly https: https.Agent
 }
 
-/** Agents for clients that take node's; `timeout` ms bound the lookup, and then connecting to all addresses of a host together. */
+/** Agents for clients that take node's; `timeout` ms bound the lookup and connecting to all addresses of a host together. */
 export function guardedAgents(guard: NetworkGuard, timeout: number): Agents {
   return { http: new GuardedHttpAgent(guard, timeout), https: new GuardedHttpsAgent(guard, timeout) }
 }
@@ -75,7 +51,11 @@ class GuardedHttpAgent extends http.Agent {
   }
 
   override createConnection(options: Target, callback: Connected): undefined {
-    connectJudged(this.guard, this.connectTimeout, options, 'connect', target => net.connect(target), callback)
+    const open = ({ address, family }: HostAddress) => net.connect({ ...options, host: address, family })
+    connectJudged(this.guard, this.connectTimeout, options.host, 'connect', open).then(
+      socket => callback(null, socket),
+      callback,
+    )
   }
 }
 
@@ -88,38 +68,52 @@ class GuardedHttpsAgent extends https.Agent {
   }
 
   override createConnection(options: Target, callback: Connected): undefined {
-    const open = (target: Target) => tls.connect({ ...target, rejectUnauthorized: true })
-    connectJudged(this.guard, this.connectTimeout, options, 'secureConnect', open, callback)
+    const open = ({ address, family }: HostAddress) => {
+      const target: Target = { ...options, host: address, family, rejectUnauthorized: true }
+      return tls.connect(target)
+    }
+    connectJudged(this.guard, this.connectTimeout, options.host, 'secureConnect', open).then(
+      socket => callback(null, socket),
+      callback,
+    )
   }
 }
 
-function connectJudged(
+/** An address that does not answer has at least this, as long as so much is left: with many addresses equal parts are too short. */
+const LEAST_SHARE_MS = 2_000
+
+/** A socket to the first address of the host that gets ready; those that were given up are destroyed. */
+async function connectJudged(
   guard: NetworkGuard,
   timeout: number,
-  options: Target,
+  host: string | undefined,
   readyEvent: 'connect' | 'secureConnect',
-  open: (target: Target) => net.Socket,
-  callback: Connected,
-): void {
-  const tryNext = (addresses: readonly HostAddress[], index: number) => {
-    const { address, family } = addresses[index]!
-    const socket = open({ ...options, host: address, family })
-    const failed = (error: Error) => {
+  open: (address: HostAddress) => net.Socket,
+): Promise<net.Socket> {
+  const deadline = performance.now() + timeout
+  const addresses = await within(guard.lookup(host ?? 'localhost'), timeout)
+  for (let index = 0; ; index += 1) {
+    const left = deadline - performance.now()
+    const share = Math.min(left, Math.max(left / (addresses.length - index), LEAST_SHARE_MS))
+    // An error that comes before the socket is in its client's hands must not end the process.
+    const socket = open(addresses[index]!).on('error', () => {})
+    try {
+      await within(once(socket, readyEvent), share)
+      return socket
+    } catch (error) {
       socket.destroy()
-      if (index + 1 < addresses.length) tryNext(addresses, index + 1)
-      else callback(error)
+      const isTimeOver = share === left && error instanceof errors.ConnectTimeoutError
+      if (isTimeOver || index + 1 === addresses.length) throw error
     }
-    const timer = setTimeout(() => {
-      socket.off('error', failed).on('error', () => {})
-      failed(Object.assign(new Error('connecting took too long'), { code: 'ETIMEDOUT' }))
-    }, timeout / addresses.length)
-    socket.once('error', failed)
-    socket.once('error', () => clearTimeout(timer))
-    socket.once(readyEvent, () => {
-      clearTimeout(timer)
-      socket.off('error', failed)
-      callback(null, socket)
-    })
   }
-  within(guard.lookup(options.host ?? 'localhost'), timeout).then(addresses => tryNext(addresses, 0), callback)
+}
+
+async function within<T>(work: Promise<T>, ms: number): Promise<T> {
+  const limit = new AbortController()
+  const timer = setTimeout(() => limit.abort(new errors.ConnectTimeoutError('connecting took too long')), ms)
+  try {
+    return await orAborted(work, limit.signal)
+  } finally {
+    clearTimeout(timer)
+  }
 }

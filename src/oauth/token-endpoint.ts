@@ -7,6 +7,7 @@ import type { Clock } from '../lib/clock.js'
 import { guardedConnector } from '../lib/guarded-http.js'
 import { causeOf, readBounded } from '../lib/http-answer.js'
 import type { NetworkGuard } from '../lib/network-guard.js'
+import { orAborted } from '../lib/or-aborted.js'
 import { type Grant, type GrantAnswer, grantRequest, readAnswer } from './grant.js'
 
 export interface TokenEndpoint {
@@ -33,7 +34,8 @@ export function createTokenEndpoint(deps: {
       const ended = new AbortController()
       void clock.sleep(timeoutMs, ended.signal).then(() => ended.abort(new Error('timeout')))
       try {
-        return named(grant, await exchange(grant, grant.trusted ? trusted : guarded, ended.signal))
+        const asking = exchange(grant, grant.trusted ? trusted : guarded, ended.signal)
+        return named(grant, await orAborted(asking, ended.signal))
       } catch (error) {
         const cause = ended.signal.aborted ? `no answer within ${timeoutMs / 1000} s` : causeOf(error)
         return { ok: false, words: `Token endpoint ${placeOf(grant)} cannot be asked: ${cause}` }

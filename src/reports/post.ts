@@ -7,6 +7,7 @@ import type { Clock } from '../lib/clock.js'
 import { guardedConnector } from '../lib/guarded-http.js'
 import { causeOf, readBounded } from '../lib/http-answer.js'
 import type { NetworkGuard } from '../lib/network-guard.js'
+import { orAborted } from '../lib/or-aborted.js'
 import type { Endpoint } from '../tenants/endpoint.js'
 import { signWebhook } from './sign.js'
 
@@ -54,10 +55,12 @@ export function createPoster({ clock, guard, timeoutMs, dispatchers }: PosterDep
       if (signal.aborted) stop()
       void clock.sleep(timeoutMs, ended.signal).then(() => ended.abort(new Error('timeout')))
       try {
-        return await exchange(posting, posting.endpoint.trusted ? trusted : guarded, clock, ended.signal)
+        const dispatcher = posting.endpoint.trusted ? trusted : guarded
+        return await orAborted(exchange(posting, dispatcher, clock, ended.signal), ended.signal)
       } catch (error) {
-        const timedOut = ended.signal.aborted && !signal.aborted
-        return { answered: false, cause: timedOut ? `no answer within ${timeoutMs / 1000} s` : causeOf(error) }
+        if (signal.aborted) return { answered: false, cause: 'stopped' }
+        const cause = ended.signal.aborted ? `no answer within ${timeoutMs / 1000} s` : causeOf(error)
+        return { answered: false, cause }
       } finally {
         signal.removeEventListener('abort', stop)
         ended.abort(new Error('ended'))

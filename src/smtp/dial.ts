@@ -6,6 +6,7 @@
 import type { Socket } from 'node:net'
 import type { Account } from '../accounts/account.js'
 import { GuardError, type HostAddress, type NetworkGuard, resolveHost } from '../lib/network-guard.js'
+import { orAborted } from '../lib/or-aborted.js'
 import { watchAbort } from './abort-watch.js'
 import { connectForDirectReads } from './direct-reads.js'
 import { SmtpFailure, type SmtpPhase } from './transport.js'
@@ -93,15 +94,6 @@ function race(addresses: readonly HostAddress[], port: number, signal: AbortSign
 
 function mostTelling(errors: readonly Error[]): Error {
   return errors.find(error => codeOf(error) === 'ECONNREFUSED') ?? errors[0] ?? new Error('the host has no address')
-}
-
-function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason)
-    if (signal.aborted) return onAbort()
-    signal.addEventListener('abort', onAbort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
-  })
 }
 
 function failure(
