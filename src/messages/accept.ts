@@ -101,8 +101,8 @@ export function createAcceptance(deps: AcceptDeps): AcceptMessages {
   const { db, clock } = deps
   // SQLite has one writer: a second unit is there when the first is done, more would only be smaller ones. On PostgreSQL one
   // that waits for a lock must not hold up the others.
-  const alone = db.dialect === 'sqlite'
-  const together = { most: UNIT, atOnce: alone ? 2 : 4 }
+  const isAlone = db.dialect === 'sqlite'
+  const together = { most: UNIT, atOnce: isAlone ? 2 : 4 }
   const store = async (entries: readonly Entry[]) => {
     const quota = new Map<string, number>()
     for (const { message, most } of entries) if (most !== null) quota.set(message.tenantId, most)
@@ -112,7 +112,7 @@ export function createAcceptance(deps: AcceptDeps): AcceptMessages {
     return answers
   }
   // Where one process has the file a quota is counted exactly, so what is counted is stored before the next is.
-  const isCounted = ({ message, most }: Entry) => alone && (most !== null || uploadsOf(message).length > 0)
+  const isCounted = ({ message, most }: Entry) => isAlone && (most !== null || uploadsOf(message).length > 0)
   const queue: Queue = { resolve: createResolve(db, together), enqueue: gather(store, together, isCounted) }
   return async (submitter, chunks, options) => {
     if (Array.isArray(chunks)) refuseTooMany(chunks.length)
