@@ -317,9 +317,14 @@ describe.each(dialects)('accepting messages on %s', dialect => {
   // On PostgreSQL units run beside each other, and a quota is counted without a lock.
   it.runIf(dialect === 'sqlite')('requests at the same time have one quota', async () => {
     const acceptMessages = createAcceptance({ ...deps, db: temp.db })
-    const answers = await Promise.all(
-      ['a', 'b', 'c', 'd'].map(id => acceptMessages(admin, [mail(id, { tenant_id: 'small' })], options)),
-    )
+    const ask = (id: string) => acceptMessages(admin, [mail(id, { tenant_id: 'small' })], options)
+    const asked: ReturnType<typeof ask>[] = []
+    // Those of one turn share a unit; the others come while it is under way.
+    for (const id of ['a', 'b', 'c', 'd']) {
+      asked.push(ask(id))
+      for (let turns = 0; turns < 2; turns += 1) await setImmediate()
+    }
+    const answers = await Promise.all(asked)
     expect(answers.map(each => each.queued)).toEqual([1, 1, 0, 0])
     for (const each of answers[3]!.rejected) expect(each).toMatchObject({ index: 0, id: 'd', code: 'quota_exceeded' })
   })
