@@ -71,7 +71,7 @@ it('is kept by three instances whose clocks differ, with slow sends, kills and r
   expect(Object.keys(problems).sort()).toEqual(['unfinished', 'withoutFinalReport'])
 })
 
-it.each(['sqlite', 'postgres'] as const)('is used to 95 %% by quick sends, on %s', async dialect => {
+it.each(['sqlite', 'postgres'] as const)('is used to 95 percent by quick sends, on %s', async dialect => {
   world = await openWorld(dialect)
   const times = watchData(Number.POSITIVE_INFINITY)
   await world.start()
