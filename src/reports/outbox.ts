@@ -163,6 +163,21 @@ export async function claimBatch(
   }
 }
 
+/** From now on it runs for another `leaseMs`; false: it has run out, and another instance may have the tenant. */
+export async function extendLease(
+  db: Db,
+  { tenantId, lease, leaseMs, now }: Pick<ClaimOptions, 'tenantId' | 'lease' | 'leaseMs' | 'now'>,
+): Promise<boolean> {
+  const [rows] = await db.writeRelaxed([
+    {
+      sql: `update sync_state set lease_until = @now($3) + cast($4 as bigint)
+        where tenant_id = $1 and lease = cast($2 as bigint) and lease_until > @now($3) returning tenant_id`,
+      params: [tenantId, lease, now, leaseMs],
+    },
+  ])
+  return rows!.length === 1
+}
+
 /** The running size is summed before the entries leave the database: a batch of giants would not fit the process. */
 function firstEntries({ tenantId, lease, limit, maxBytes, without }: ClaimOptions): Statement {
   return {
@@ -201,12 +216,21 @@ export async function tracesOf(db: Db, seqs: readonly number[]): Promise<Readonl
   return new Map(rows.map(row => [Number(row.seq), row.trace as string]))
 }
 
-/** The first entries of a tenant that has nowhere to report to, or is gone: nothing needs a lease then. */
-export async function readPending(db: Db, tenantId: string, limit: number): Promise<OutboxEntry[]> {
+/**
+ * The first entries of a tenant that has nowhere to report to, or is gone; none where that is not so, whatever the caller
+ * takes it for: it may have an old record, or one whose secrets it cannot open. Nothing needs a lease then.
+ */
+export async function readUntold(
+  db: Db,
+  tenantId: string,
+  { limit, globalEndpoint }: { readonly limit: number; readonly globalEndpoint: boolean },
+): Promise<OutboxEntry[]> {
   const rows = await db.read({
     sql: `select p.id, p.seq, p.at, '' as entry, null as trace from events p where ${PENDING_OF_TENANT}
+        and not exists (select 1 from tenants t where t.id = $1
+          and (coalesce(t.client_base_url, '') <> '' or cast($3 as bigint) = 1))
       order by p.tenant_id, p.id limit cast($2 as bigint)`,
-    params: [tenantId, limit],
+    params: [tenantId, limit, globalEndpoint ? 1 : 0],
   })
   return rows as unknown as OutboxEntry[]
 }
