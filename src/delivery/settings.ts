@@ -35,7 +35,7 @@ export interface Settings {
   readonly schedulerActive: boolean
   /** Why nothing may be sent before an operator releases the database; null: it may. */
   readonly releaseNeeded: string | null
-  /** Reads the version, at most about once a second; forgets everything when it moved. */
+  /** Reads the version, at most about once a second; forgets everything when it moved. Tells what `bump` could not. */
   refresh(): Promise<void>
   /** Says that something changed: to this process now, to the others by the version. */
   bump(): Promise<void>
@@ -58,6 +58,24 @@ export function createSettings(deps: SettingsDeps): Settings {
   let readAgainAt = Number.NEGATIVE_INFINITY
   let accounts = new Map<number, Lookup>()
   let rules: Promise<readonly Rule[]> | null = null
+
+  /** A change was not told to the other processes. */
+  let isOwed = false
+
+  const tell = async () => {
+    try {
+      await db.write([
+        {
+          sql: `insert into meta (key, value) values ('settings_version', '1')
+            on conflict (key) do update set value = cast(cast(meta.value as bigint) + 1 as text)`,
+          params: [],
+        },
+      ])
+    } catch (error) {
+      isOwed = true
+      throw error
+    }
+  }
 
   const forget = () => {
     generation += 1
@@ -96,6 +114,10 @@ export function createSettings(deps: SettingsDeps): Settings {
     async refresh() {
       const now = clock.monotonic()
       if (now < readAgainAt) return
+      if (isOwed) {
+        isOwed = false
+        await tell()
+      }
       const began = generation
       const rows = await db.read({
         sql: "select key, value from meta where key in ('settings_version', 'scheduler_active', 'release_needed')",
@@ -112,13 +134,7 @@ export function createSettings(deps: SettingsDeps): Settings {
     },
     async bump() {
       forget()
-      await db.write([
-        {
-          sql: `insert into meta (key, value) values ('settings_version', '1')
-            on conflict (key) do update set value = cast(cast(meta.value as bigint) + 1 as text)`,
-          params: [],
-        },
-      ])
+      await tell()
       forget()
     },
     forget,
