@@ -84,10 +84,22 @@ export function createSettings(deps: SettingsDeps): Settings {
     rules = null
   }
 
+  const readRules = () => {
+    const read = loadRules()
+    rules = read
+    // Or nothing would be sent any more, however well the database is by then.
+    read.catch(() => {
+      if (rules === read) rules = null
+    })
+    return read
+  }
+
   const load = async (keys: readonly number[]): Promise<Lookup[]> => {
     const loaded = await loadAccounts(keys)
-    rules ??= loadRules()
-    const [tenants, all] = await Promise.all([loadTenants([...new Set(loaded.map(each => each.tenantId))]), rules])
+    const [tenants, all] = await Promise.all([
+      loadTenants([...new Set(loaded.map(each => each.tenantId))]),
+      rules ?? readRules(),
+    ])
     return loaded.flatMap(account => {
       const tenant = tenants.get(account.tenantId)
       if (tenant === undefined) return []

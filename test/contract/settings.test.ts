@@ -42,6 +42,32 @@ it('an account is told to have nowhere to report to only where neither its tenan
   expect(await untold('https://reports.test/sync')).toEqual({ with: false, without: false, emptied: false })
 })
 
+it('rules that could not be read are read again', async () => {
+  const { temp, sealer, addTenant, call, close } = await openHttpApp('sqlite')
+  onTestFinished(close)
+  await addTenant('acme', {})
+  await call('POST', '/account', { body: { id: 'main', tenant_id: 'acme', host: 'smtp.test' } })
+  const [account] = await temp.db.read({ sql: 'select key from accounts', params: [] })
+  let reads = 0
+  const settings = createSettings({
+    db: temp.db,
+    clock: systemClock,
+    timezone: 'UTC',
+    globalEndpoint: { url: null, user: null, password: null, token: null },
+    loadAccounts: async keys => [...(await loadAccounts(temp.db, sealer, keys, () => {})).values()],
+    loadTenants: ids => loadTenants(temp.db, sealer, ids),
+    async loadRules() {
+      reads += 1
+      if (reads === 1) throw new DatabaseUnavailable('away for a moment')
+      return listRules(temp.db)
+    },
+  })
+  await expect(settings.get([Number(account!.key)])).rejects.toThrow('away for a moment')
+  expect((await settings.get([Number(account!.key)])).size).toBe(1)
+  await settings.get([Number(account!.key)])
+  expect(reads).toBe(2)
+})
+
 /** A service whose unit that tells the other instances of a change goes through `tell`. */
 const serviceThatTells = (tell: (write: () => Promise<unknown>) => Promise<unknown>) =>
   opened(
