@@ -137,7 +137,8 @@ export function createReporter(deps: ReporterDeps): Reporter {
         lane.notBefore = 0
       }
       // Tenants that are not active have reports too.
-      if (asked.has(null)) for (const { tenantId } of await findDue(db)) laneOf(tenantId).forcedAt ??= clock.now()
+      const due = asked.has(null) ? await findDue(db, clock.now()) : []
+      for (const { tenantId } of due) laneOf(tenantId).forcedAt ??= clock.now()
     } catch (error) {
       for (const [tenantId, at] of asked) forced.set(tenantId, at)
       throw error
@@ -145,7 +146,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
   }
 
   async function scan(now: number): Promise<void> {
-    for (const { tenantId, failures, retryAt, leaseUntil } of await findDue(db)) {
+    for (const { tenantId, failures, retryAt, leaseUntil } of await findDue(db, now)) {
       const lane = laneOf(tenantId)
       if (lane.posting || (leaseUntil ?? 0) > now) continue
       lane.pending ||= now >= lane.heldUntil

@@ -487,6 +487,26 @@ describe.each(dialects)('reports on %s', dialect => {
     expect(await reported()).toEqual(['a'])
   })
 
+  it.runIf(dialect === 'postgres')('the clock of an instance does not matter to backoffs and leases', async () => {
+    await addTenant('acme')
+    await addSent('acme', ['a'])
+    const other = await openPostgres(temp.url, { clock: 'database', poolSize: 3, log: silentLog })
+    // Both over, by the server's clock.
+    await other.write([
+      {
+        sql: `insert into sync_state (tenant_id, failures, retry_at, lease, lease_until)
+          values ('acme', 1, @now($1) - 1, 42, @now($1) - 1)`,
+        params: [0],
+      },
+    ])
+    clock = createFakeClock(Date.now() - 3_600_000)
+    const reporter = makeReporter({}, { db: other })
+    await look(reporter)
+    await reporter.stop()
+    await other.close()
+    expect(sink.requests.map(posted)).toEqual([['a']])
+  })
+
   it.each(['127.0.0.1', 'localhost', '[::ffff:127.0.0.1]', '2130706433', '0x7f.1'])(
     'an endpoint that a tenant set to %s gets no connection',
     async host => {
