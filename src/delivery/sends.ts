@@ -337,8 +337,8 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       returnClaim(lease, lookup, next.claimed, true)
     }
     try {
-      // Else its claim was under a lease that is lost: the rescuer has it.
-      if (lease === null || lease.id !== claimed.lease) return
+      // Of claims that were answered after their lease was lost; what was there by then is forgotten.
+      if (lease === null || lease.id !== claimed.lease) return claims.letGo(claimed)
       sending.next = () => {
         following = takeAhead(lane, lookup, lease, sending.turn)
         return following?.letter ?? null
