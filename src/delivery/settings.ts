@@ -128,7 +128,9 @@ export function createSettings(deps: SettingsDeps): Settings {
       if (now < readAgainAt) return
       if (isOwed) {
         isOwed = false
-        await tell()
+        await tell().catch(() => {
+          // It was said when it failed first, and is owed again.
+        })
       }
       const began = generation
       const rows = await db.read({
