@@ -110,6 +110,8 @@ export function createConclusions(deps: ConcludeDeps, afterwards: Afterwards): C
       const lane = lanes.get(claimed.accountKey)
       lane.notBefore = 0
       lanes.call(lane)
+      // It was made for this where the account has nothing to send.
+      lanes.retire(lane)
     }
     if (transition.stage === 2) afterwards.dueAt(transition.dueAt)
     events.settled(lookup, claimed, transition, outcome)
