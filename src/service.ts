@@ -138,7 +138,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
       log,
       transport,
       loadAccounts: accountsOf,
-      changed: () => wake.settings(),
+      changed: () => void wake.settings(),
       paused: account => metrics.accountPaused(account.tenantId, account.id),
       told(tenantId, accountId, deferred, failed) {
         if (deferred > 0) metrics.deferred(tenantId, accountId, deferred)
@@ -265,7 +265,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     db,
     local,
     () => settings.bump(),
-    error => log.warning(`A change of settings could not be told to other instances: ${error.message}`),
+    error =>
+      log.warning(`A change of settings could not be told to other instances, which is tried again: ${error.message}`),
   )
 
   const dispatchLoop = loop('dispatch', config.queue.loopIntervalMs, dispatcher.step)

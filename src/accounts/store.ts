@@ -6,6 +6,7 @@ import { type Db, type Row, rowsParam, type Statement } from '../db/db.js'
 import { writeSealed } from '../db/key-fence.js'
 import type { Refused } from '../lib/refused.js'
 import type { Sealer } from '../lib/sealer.js'
+import { forgetAccounts } from '../limits/store.js'
 import { changeOAuth, type OAuthPatch, type OAuthSettings, tokenUrlOf } from '../oauth/settings.js'
 import { forgetToken } from '../oauth/token-store.js'
 import type { Account } from './account.js'
@@ -140,10 +141,13 @@ export async function loadAllAccounts(
 
 /** Removes the record. Its key, or null when there was none; what it left in the queue is for account-deleted.ts. */
 export async function deleteAccount(db: Db, tenantId: string, id: string): Promise<number | null> {
-  const [rows] = await db.write([
-    { sql: 'delete from accounts where tenant_id = $1 and id = $2 returning key', params: [tenantId, id] },
+  const chosen = 'where tenant_id = $1 and id = $2'
+  const results = await db.write([
+    ...forgetAccounts(`select key from accounts ${chosen}`, [tenantId, id]),
+    { sql: `delete from accounts ${chosen} returning key`, params: [tenantId, id] },
   ])
-  return rows!.length === 0 ? null : Number(rows![0]!.key)
+  const [gone] = results.at(-1)!
+  return gone === undefined ? null : Number(gone.key)
 }
 
 export const ACCOUNT_DEFAULTS = {

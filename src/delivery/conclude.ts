@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
-import type { ClaimedMessage } from '../queue/claim.js'
+import type { Claimed, ClaimedMessage } from '../queue/claim.js'
 import type { Lease } from '../queue/lease.js'
 import type { Outcome } from '../queue/outcome.js'
 import { nextTransition, type RetryPolicy, type Transition } from '../queue/transition.js'
@@ -53,6 +53,8 @@ export interface Conclusions {
   putBack(lease: Lease, lookup: Lookup, claimed: ClaimedMessage, reachedData: boolean): Promise<void>
   /** Claims of an account that is gone: back without its limits, to end with the rest of its queue. */
   putBackOrphans(lease: Lease, claimed: readonly ClaimedMessage[]): Promise<void>
+  /** Its lease was lost before it began: the rescuer has it. */
+  letGo(claimed: Claimed): void
   /** The lease is lost: none of them is ours any more. */
   forget(): void
 }
@@ -72,6 +74,11 @@ export function createConclusions(deps: ConcludeDeps, afterwards: Afterwards): C
     held.delete(seq)
   }
 
+  const letGo = ({ seq, claim }: Claimed) => {
+    // Another claim of the same row may be under way by now.
+    if (held.get(seq)?.claim === claim) drop(seq)
+  }
+
   const transitionOf = (claimed: ClaimedMessage, outcome: Outcome, inDoubt: RetryPolicy['inDoubt']) =>
     nextTransition(claimed, claimed.envelope.to, outcome, policyOf(inDoubt), clock.now(), random)
 
@@ -85,8 +92,7 @@ export function createConclusions(deps: ConcludeDeps, afterwards: Afterwards): C
       trace,
       isUntold: lookup.isUntold,
     })
-    // Another claim of the same row may be under way by now.
-    if (held.get(claimed.seq)?.claim === claimed.claim) drop(claimed.seq)
+    letGo(claimed)
     if (settled === 'lost') {
       log.warning(
         `The result of message ${claimed.id} was not recorded: its lease was lost, or it had been recorded before, without an answer`,
@@ -104,6 +110,8 @@ export function createConclusions(deps: ConcludeDeps, afterwards: Afterwards): C
       const lane = lanes.get(claimed.accountKey)
       lane.notBefore = 0
       lanes.call(lane)
+      // It was made for this where the account has nothing to send.
+      lanes.retire(lane)
     }
     if (transition.stage === 2) afterwards.dueAt(transition.dueAt)
     events.settled(lookup, claimed, transition, outcome)
@@ -134,6 +142,7 @@ export function createConclusions(deps: ConcludeDeps, afterwards: Afterwards): C
         }),
       )
     },
+    letGo,
     forget() {
       held.clear()
       pieces = 0

@@ -337,8 +337,8 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       returnClaim(lease, lookup, next.claimed, true)
     }
     try {
-      // Else its claim was under a lease that is lost: the rescuer has it.
-      if (lease === null || lease.id !== claimed.lease) return
+      // Of claims that were answered after their lease was lost; what was there by then is forgotten.
+      if (lease === null || lease.id !== claimed.lease) return claims.letGo(claimed)
       sending.next = () => {
         following = takeAhead(lane, lookup, lease, sending.turn)
         return following?.letter ?? null
@@ -450,10 +450,14 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     },
     async drain(claiming, graceMs) {
       draining = true
-      await Promise.race([claiming, clock.sleep(graceMs)])
+      // The same for all that is waited for: a database that does not answer takes the time of a stop once.
+      const over = clock.sleep(graceMs)
+      await Promise.race([claiming, over])
       const lease = deps.lease()
       const full = holding()
-      const lookups = await settings.get(full.map(lane => lane.key)).catch(() => new Map<number, Lookup>())
+      const none: ReadonlyMap<number, Lookup> = new Map()
+      const known = settings.get(full.map(lane => lane.key)).catch(() => none)
+      const lookups = await Promise.race([known, over.then(() => none)])
       for (const lane of full) {
         const lookup = lookups.get(lane.key)
         if (lease === null) continue
@@ -461,7 +465,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
         else running.add(abandonLane(lane, lease))
       }
       const ended = () => Promise.allSettled([...running])
-      await Promise.race([ended(), clock.sleep(graceMs)])
+      await Promise.race([ended(), over])
       for (const { abort } of sendings) abort.abort()
       await Promise.race([ended(), clock.sleep(2_000)])
       await Promise.race([settler.idle(), clock.sleep(2_000)])

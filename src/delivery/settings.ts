@@ -35,7 +35,7 @@ export interface Settings {
   readonly schedulerActive: boolean
   /** Why nothing may be sent before an operator releases the database; null: it may. */
   readonly releaseNeeded: string | null
-  /** Reads the version, at most about once a second; forgets everything when it moved. */
+  /** Reads the version, at most about once a second; forgets everything when it moved. Tells what `bump` could not. */
   refresh(): Promise<void>
   /** Says that something changed: to this process now, to the others by the version. */
   bump(): Promise<void>
@@ -59,6 +59,24 @@ export function createSettings(deps: SettingsDeps): Settings {
   let accounts = new Map<number, Lookup>()
   let rules: Promise<readonly Rule[]> | null = null
 
+  /** A change was not told to the other processes. */
+  let isOwed = false
+
+  const tell = async () => {
+    try {
+      await db.write([
+        {
+          sql: `insert into meta (key, value) values ('settings_version', '1')
+            on conflict (key) do update set value = cast(cast(meta.value as bigint) + 1 as text)`,
+          params: [],
+        },
+      ])
+    } catch (error) {
+      isOwed = true
+      throw error
+    }
+  }
+
   const forget = () => {
     generation += 1
     readAgainAt = Number.NEGATIVE_INFINITY
@@ -66,10 +84,22 @@ export function createSettings(deps: SettingsDeps): Settings {
     rules = null
   }
 
+  const readRules = () => {
+    const read = loadRules()
+    rules = read
+    // Or nothing would be sent any more, however well the database is by then.
+    read.catch(() => {
+      if (rules === read) rules = null
+    })
+    return read
+  }
+
   const load = async (keys: readonly number[]): Promise<Lookup[]> => {
     const loaded = await loadAccounts(keys)
-    rules ??= loadRules()
-    const [tenants, all] = await Promise.all([loadTenants([...new Set(loaded.map(each => each.tenantId))]), rules])
+    const [tenants, all] = await Promise.all([
+      loadTenants([...new Set(loaded.map(each => each.tenantId))]),
+      rules ?? readRules(),
+    ])
     return loaded.flatMap(account => {
       const tenant = tenants.get(account.tenantId)
       if (tenant === undefined) return []
@@ -96,6 +126,12 @@ export function createSettings(deps: SettingsDeps): Settings {
     async refresh() {
       const now = clock.monotonic()
       if (now < readAgainAt) return
+      if (isOwed) {
+        isOwed = false
+        await tell().catch(() => {
+          // It was said when it failed first, and is owed again.
+        })
+      }
       const began = generation
       const rows = await db.read({
         sql: "select key, value from meta where key in ('settings_version', 'scheduler_active', 'release_needed')",
@@ -112,13 +148,7 @@ export function createSettings(deps: SettingsDeps): Settings {
     },
     async bump() {
       forget()
-      await db.write([
-        {
-          sql: `insert into meta (key, value) values ('settings_version', '1')
-            on conflict (key) do update set value = cast(cast(meta.value as bigint) + 1 as text)`,
-          params: [],
-        },
-      ])
+      await tell()
       forget()
     },
     forget,

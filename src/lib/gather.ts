@@ -9,6 +9,8 @@ export interface GatherOptions {
   readonly most: number
   /** How many may be under way at once, joined or not; the fewer, the more is joined. */
   readonly atOnce: number
+  /** True of an error that has nothing to do with what was asked for: all calls that were joined fail with it. */
+  readonly isCommon?: (error: unknown) => boolean
 }
 
 interface Call<T, A> {
@@ -21,12 +23,12 @@ interface Call<T, A> {
 
 /**
  * `work` answers one an item, in order, and must not mind whose items they are. Should it fail for calls that were joined
- * it is asked for each by itself, so that what is wrong with one does not fail the others. Beside a call with an item that
+ * it is asked for each by itself, so that what is wrong with one does not fail the others, unless it is common to all. Beside a call with an item that
  * `isExclusive` no other is under way.
  */
 export function gather<T, A>(
   work: (items: readonly T[]) => Promise<readonly A[]>,
-  { most, atOnce }: GatherOptions,
+  { most, atOnce, isCommon = () => false }: GatherOptions,
   isExclusive: (item: T) => boolean = () => false,
 ): (items: readonly T[]) => Promise<readonly A[]> {
   let waiting: Call<T, A>[] = []
@@ -67,7 +69,7 @@ export function gather<T, A>(
         at += items.length
       }
     } catch (error) {
-      if (calls.length === 1) calls[0]!.reject(error)
+      if (calls.length === 1 || isCommon(error)) for (const { reject } of calls) reject(error)
       else for (const { items, resolve, reject } of calls) work(items).then(resolve, reject)
     }
     running -= width

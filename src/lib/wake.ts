@@ -9,6 +9,9 @@ export interface Wake {
   reports(tenantIds: readonly string[]): void
   /** An operator asked to dispatch and report now; null: all tenants. */
   runNow(tenantId: string | null): void
-  /** Tenants, accounts, rules or the scheduler's switch changed: what is cached of them is stale. */
-  settings(): void
+  /**
+   * Tenants, accounts, rules or the scheduler's switch changed: what is cached of them is stale. Resolves when the other
+   * processes cannot miss it any more, so whoever confirms a change waits for it; never rejects.
+   */
+  settings(): Promise<void>
 }

@@ -83,6 +83,14 @@ export function countUsedSql(from: string, now: string): string {
       bucket = case when limit_buckets.bucket < excluded.bucket then excluded.bucket else limit_buckets.bucket end`
 }
 
+/** Forgets the windows of accounts that go: their keys never come again. `keys`: a select of them, with these parameters. */
+export function forgetAccounts(keys: string, params: readonly string[]): Statement[] {
+  return ['limit_buckets', 'limit_scopes'].map(table => ({
+    sql: `delete from ${table} where scope in (select 'a:' || o.key from (${keys}) o)`,
+    params,
+  }))
+}
+
 /** When the next `count` waiting messages may expect their turn: the latest over all limits, ascending. */
 export async function projectTurns(db: Db, limits: readonly Limit[], now: number, count: number): Promise<number[]> {
   let turns: number[] = new Array(count).fill(now)

@@ -3,7 +3,7 @@
  * refused leaves no trace. Not atomic: when the database fails half-way the request fails, the units before stand, and
  * sending it again is harmless because ids are idempotency keys.
  */
-import type { Db } from '../db/db.js'
+import { DatabaseUnavailable, type Db, SealingKeyChanged } from '../db/db.js'
 import { sealedAnew } from '../db/key-fence.js'
 import type { Clock } from '../lib/clock.js'
 import { AppError } from '../lib/errors.js'
@@ -102,7 +102,7 @@ export function createAcceptance(deps: AcceptDeps): AcceptMessages {
   // SQLite has one writer: a second unit is there when the first is done, more would only be smaller ones. On PostgreSQL one
   // that waits for a lock must not hold up the others.
   const isAlone = db.dialect === 'sqlite'
-  const together = { most: UNIT, atOnce: isAlone ? 2 : 4 }
+  const together = { most: UNIT, atOnce: isAlone ? 2 : 4, isCommon: isAway }
   const store = async (entries: readonly Entry[]) => {
     const quota = new Map<string, number>()
     for (const { message, most } of entries) if (most !== null) quota.set(message.tenantId, most)
@@ -130,6 +130,14 @@ export function createAcceptance(deps: AcceptDeps): AcceptMessages {
     }
     return { queued, rejected, warnings }
   }
+}
+
+/**
+ * Whether the unit was written nobody knows then. Stored a second time what it brought may be under way, and would be refused
+ * for that; its client asks again, knowing as much.
+ */
+function isAway(error: unknown): boolean {
+  return error instanceof DatabaseUnavailable && !(error instanceof SealingKeyChanged)
 }
 
 /** Of requests at the same time that bring the same id: the last content wins, and nobody takes up the others'. */

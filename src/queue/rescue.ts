@@ -11,7 +11,8 @@ import type { DeadLease } from './lease.js'
 import { type Settlement, settle } from './settle.js'
 import { type RetryPolicy, rescueTransition, type Transition } from './transition.js'
 
-const CHUNK = 500
+/** Claims read at once. */
+export const CLAIMS_CHUNK = 500
 
 export interface RescueDeps {
   readonly db: Db
@@ -94,9 +95,9 @@ export async function claimsOf(
   lease: number,
   seqs?: readonly number[],
 ): Promise<{ claimed: Claimed; to: readonly string[] }[]> {
-  const params: (string | number)[] = [lease, CHUNK]
+  const params: (string | number)[] = [lease, CLAIMS_CHUNK]
   const among = seqs === undefined ? '' : 'and m.seq in (select g.k from @rows($3: k bigint) g)'
-  if (seqs !== undefined) params.push(rowsParam(seqs.slice(0, CHUNK).map(k => ({ k }))))
+  if (seqs !== undefined) params.push(rowsParam(seqs.slice(0, CLAIMS_CHUNK).map(k => ({ k }))))
   const rows = await db.read({
     // Ordered by an expression: by the key itself SQLite would walk the whole table instead of the few claimed rows.
     sql: `select m.seq, m.tenant_id, m.id, m.account_key, m.account_id, m.priority, m.batch_code, m.attempts, m.accepted,

@@ -21,6 +21,8 @@ export interface Holds {
   /** When the next hold ends, epoch ms; null: there is none. */
   nextAt(): number | null
   release(seqs: readonly number[]): void
+  /** These are all messages that a common batch may hold now: others whose time has come have no entries any more. */
+  keepOnly(seqs: readonly number[], now: number): void
   /** One set aside went through after all: those that failed alone but once were probably not to blame either. */
   pardon(): void
 }
@@ -67,6 +69,12 @@ export function createHolds(random: () => number): Holds {
     },
     release(seqs) {
       for (const seq of seqs) holds.delete(seq)
+    },
+    keepOnly(seqs, now) {
+      const left = new Set(seqs)
+      for (const [seq, { kind, retryAt }] of holds) {
+        if (kind === 'refused' && retryAt <= now && !left.has(seq)) holds.delete(seq)
+      }
     },
     pardon() {
       for (const [seq, { kind, failures }] of holds) if (kind === 'aside' && failures === 1) holds.delete(seq)

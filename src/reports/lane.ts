@@ -58,7 +58,11 @@ export function dueAt(lane: Lane): number | null {
   return lane.againAt === null ? null : Math.max(lane.againAt, earliest)
 }
 
+/** Since its last call, ms: the next one of a tenant in trouble is not worth remembering that for longer. */
+const TROUBLED_MS = 3_600_000
+
 /** True when forgetting the lane loses nothing. */
 export function isForgettable(lane: Lane, now: number): boolean {
-  return dueAt(lane) === null && !lane.posting && lane.holds.size === 0 && !lane.suspects && lane.notBefore <= now
+  const until = lane.troubled ? lane.notBefore + TROUBLED_MS : lane.notBefore
+  return dueAt(lane) === null && !lane.posting && lane.holds.size === 0 && !lane.suspects && until <= now
 }

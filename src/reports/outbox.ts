@@ -39,8 +39,11 @@ export interface DueTenant {
  */
 const PENDING_OF_TENANT = '(p.tenant_id, p.id) >= ($1, 0) and p.tenant_id <= $1 and p.pending = 1'
 
-/** All tenants with something pending: one index step each, however many entries they have. */
-export async function findDue(db: Db): Promise<DueTenant[]> {
+/**
+ * All tenants with something pending: one index step each, however many entries they have. Backoffs and leases run by the
+ * database's clock, and come by that of whoever asks (`now`).
+ */
+export async function findDue(db: Db, now: number): Promise<DueTenant[]> {
   const rows = await db.read({
     sql: `with recursive due(tenant_id) as (
         select (select e.tenant_id from events e where e.pending = 1 order by e.tenant_id limit 1)
@@ -49,16 +52,17 @@ export async function findDue(db: Db): Promise<DueTenant[]> {
           order by e.tenant_id limit 1)
         from due d where d.tenant_id is not null
       )
-      select d.tenant_id, s.failures, s.retry_at, s.lease_until
+      select d.tenant_id, s.failures, s.retry_at - @now($1) as retry_in, s.lease_until - @now($1) as lease_left
       from due d left join sync_state s on s.tenant_id = d.tenant_id
       where d.tenant_id is not null`,
-    params: [],
+    params: [now],
   })
+  const at = (inMs: unknown) => (inMs === null ? null : now + Number(inMs))
   return rows.map(row => ({
     tenantId: String(row.tenant_id),
     failures: Number(row.failures ?? 0),
-    retryAt: row.retry_at as number | null,
-    leaseUntil: row.lease_until as number | null,
+    retryAt: at(row.retry_in),
+    leaseUntil: at(row.lease_left),
   }))
 }
 
@@ -94,10 +98,10 @@ export async function findIdle(
     sql: `select t.id, (select count(*) from tenants a where a.active = 1) as active
       from tenants t left join sync_state s on s.tenant_id = t.id
       where t.active = 1 and (coalesce(t.client_base_url, '') <> '' or cast($1 as bigint) = 1)
-        and coalesce(s.last_sync_at, 0) <= cast($2 as bigint) and coalesce(s.quiet_until, 0) <= cast($3 as bigint)
-        and coalesce(s.retry_at, 0) <= cast($3 as bigint) and coalesce(s.lease_until, 0) <= cast($3 as bigint)
+        and coalesce(s.last_sync_at, 0) <= @now($2) - cast($3 as bigint) and coalesce(s.quiet_until, 0) <= cast($2 as bigint)
+        and coalesce(s.retry_at, 0) <= @now($2) and coalesce(s.lease_until, 0) <= @now($2)
       order by coalesce(s.last_sync_at, 0), t.id limit 1000`,
-    params: [globalEndpoint ? 1 : 0, now - intervalMs, now],
+    params: [globalEndpoint ? 1 : 0, now, intervalMs],
   })
   return { tenantIds: rows.map(row => String(row.id)), active: Number(rows[0]?.active ?? 0) }
 }
@@ -145,7 +149,7 @@ export async function claimBatch(
         on conflict (tenant_id) do update set lease = excluded.lease, lease_until = excluded.lease_until
         where coalesce(sync_state.lease_until, 0) <= @now($3)
           and (cast($5 as bigint) = 1 or coalesce(sync_state.retry_at, 0) <= @now($3))
-        returning last_sync_at, quiet_until, failures, batch_limit`,
+        returning last_sync_at - @now($3) + cast($3 as bigint) as last_sync_at, quiet_until, failures, batch_limit`,
       params: [tenantId, lease, now, leaseMs, ignoreBackoff ? 1 : 0],
     },
   ])
@@ -161,6 +165,21 @@ export async function claimBatch(
     },
     entries: entries as unknown as OutboxEntry[],
   }
+}
+
+/** From now on it runs for another `leaseMs`; false: it has run out, and another instance may have the tenant. */
+export async function extendLease(
+  db: Db,
+  { tenantId, lease, leaseMs, now }: Pick<ClaimOptions, 'tenantId' | 'lease' | 'leaseMs' | 'now'>,
+): Promise<boolean> {
+  const [rows] = await db.writeRelaxed([
+    {
+      sql: `update sync_state set lease_until = @now($3) + cast($4 as bigint)
+        where tenant_id = $1 and lease = cast($2 as bigint) and lease_until > @now($3) returning tenant_id`,
+      params: [tenantId, lease, now, leaseMs],
+    },
+  ])
+  return rows!.length === 1
 }
 
 /** The running size is summed before the entries leave the database: a batch of giants would not fit the process. */
@@ -201,12 +220,21 @@ export async function tracesOf(db: Db, seqs: readonly number[]): Promise<Readonl
   return new Map(rows.map(row => [Number(row.seq), row.trace as string]))
 }
 
-/** The first entries of a tenant that has nowhere to report to, or is gone: nothing needs a lease then. */
-export async function readPending(db: Db, tenantId: string, limit: number): Promise<OutboxEntry[]> {
+/**
+ * The first entries of a tenant that has nowhere to report to, or is gone; none where that is not so, whatever the caller
+ * takes it for: it may have an old record, or one whose secrets it cannot open. Nothing needs a lease then.
+ */
+export async function readUntold(
+  db: Db,
+  tenantId: string,
+  { limit, globalEndpoint }: { readonly limit: number; readonly globalEndpoint: boolean },
+): Promise<OutboxEntry[]> {
   const rows = await db.read({
     sql: `select p.id, p.seq, p.at, '' as entry, null as trace from events p where ${PENDING_OF_TENANT}
+        and not exists (select 1 from tenants t where t.id = $1
+          and (coalesce(t.client_base_url, '') <> '' or cast($3 as bigint) = 1))
       order by p.tenant_id, p.id limit cast($2 as bigint)`,
-    params: [tenantId, limit],
+    params: [tenantId, limit, globalEndpoint ? 1 : 0],
   })
   return rows as unknown as OutboxEntry[]
 }

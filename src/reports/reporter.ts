@@ -81,6 +81,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
     metrics: deps.metrics,
     tracer: deps.tracer ?? NO_TRACING,
     global: reports,
+    hasGlobal: reports.url !== null && reports.url !== '',
     timeoutMs: reports.timeoutMs,
     leaseMarginMs: deps.leaseMarginMs ?? LEASE_MARGIN_MS,
     syncIntervalMs: reports.syncIntervalMs,
@@ -88,7 +89,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
     logSyncs: deps.config.logging.deliveryActivity,
     signal: ended.signal,
   }
-  const hasGlobal = reports.url !== null && reports.url !== ''
+  const { hasGlobal } = round
   const idleCheckMs = Math.max(250, Math.min(IDLE_CHECK_MS, reports.syncIntervalMs / 10))
   const idleSyncs = reports.syncIntervalMs > 0 && !testMode
 
@@ -136,7 +137,8 @@ export function createReporter(deps: ReporterDeps): Reporter {
         lane.notBefore = 0
       }
       // Tenants that are not active have reports too.
-      if (asked.has(null)) for (const { tenantId } of await findDue(db)) laneOf(tenantId).forcedAt ??= clock.now()
+      const due = asked.has(null) ? await findDue(db, clock.now()) : []
+      for (const { tenantId } of due) laneOf(tenantId).forcedAt ??= clock.now()
     } catch (error) {
       for (const [tenantId, at] of asked) forced.set(tenantId, at)
       throw error
@@ -144,7 +146,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
   }
 
   async function scan(now: number): Promise<void> {
-    for (const { tenantId, failures, retryAt, leaseUntil } of await findDue(db)) {
+    for (const { tenantId, failures, retryAt, leaseUntil } of await findDue(db, now)) {
       const lane = laneOf(tenantId)
       if (lane.posting || (leaseUntil ?? 0) > now) continue
       lane.pending ||= now >= lane.heldUntil
@@ -164,11 +166,14 @@ export function createReporter(deps: ReporterDeps): Reporter {
     idleCheckAt = now + idleCheckMs
   }
 
-  async function know(tenantIds: readonly string[]): Promise<void> {
-    const missing = tenantIds.filter(tenantId => !known.has(tenantId))
-    if (missing.length === 0) return
+  /** Answers where they stand by then: a step that begins meanwhile knows of nobody yet. */
+  async function know(tenantIds: readonly string[]): Promise<ReadonlyMap<string, Tenant | null>> {
+    const records = known
+    const missing = tenantIds.filter(tenantId => !records.has(tenantId))
+    if (missing.length === 0) return records
     const found = await deps.tenants(missing)
-    for (const tenantId of missing) known.set(tenantId, found.get(tenantId) ?? null)
+    for (const tenantId of missing) records.set(tenantId, found.get(tenantId) ?? null)
+    return records
   }
 
   function pump(): void {
@@ -202,8 +207,8 @@ export function createReporter(deps: ReporterDeps): Reporter {
 
   async function call(lane: Lane): Promise<void> {
     try {
-      await know([lane.tenantId])
-      await syncTenant(lane, known.get(lane.tenantId) ?? null, round)
+      const records = await know([lane.tenantId])
+      await syncTenant(lane, records.get(lane.tenantId) ?? null, round)
     } catch (error) {
       lane.notBefore = clock.now() + SCAN_MS
       lane.pending = true

@@ -14,9 +14,10 @@ import {
   acknowledge,
   claimBatch,
   drop,
+  extendLease,
   type OutboxEntry,
   readExpired,
-  readPending,
+  readUntold,
   release,
   releaseAfterSync,
   type SyncState,
@@ -42,6 +43,8 @@ export interface RoundDeps {
   readonly metrics: ReportMetrics
   readonly tracer: Tracer
   readonly global: GlobalEndpoint
+  /** It has a URL. */
+  readonly hasGlobal: boolean
   readonly timeoutMs: number
   /** How long a tenant's lease outlasts the deadline of the call, for the settle. */
   readonly leaseMarginMs: number
@@ -60,6 +63,8 @@ const GAP_MS = 200
 /** Between two scans for new entries behind those held, should their hint have got lost. */
 const HELD_SCAN_MS = 5_000
 const BUSY_ELSEWHERE_MS = 1_000
+/** Between two tries to read a tenant's record: each is told in the log. */
+const UNREADABLE_MS = 5_000
 const ACCELERATED_SYNC_MS = 1_000
 /** An answer that takes longer than this occupies its place like a failure does. */
 const SLOW_MS = 5_000
@@ -69,12 +74,13 @@ const CHUNK = 1_000
 /** Rejects only when the database fails; the lease then runs out by itself. */
 export async function syncTenant(lane: Lane, tenant: Tenant | null, deps: RoundDeps): Promise<void> {
   const endpoint = tenant === null ? null : reportEndpoint(tenant, deps.global)
-  if (tenant === null || endpoint === null) return countAsReported(lane, deps)
+  if (tenant === null || endpoint === null) return countAsReported(lane, tenant !== null, deps)
 
   const now = deps.clock.now()
   const asked = { forcedAt: lane.forcedAt, again: lane.againAt !== null && lane.againAt <= now, idle: lane.idle }
   const only = lane.probed ? null : lane.holds.due(now)
   const lease = 1 + Math.floor(deps.random() * 2 ** 52)
+  const leasedAt = deps.clock.monotonic()
   lane.pending = false
   lane.idle = false
   const claim = await claimBatch(deps.db, {
@@ -95,6 +101,8 @@ export async function syncTenant(lane: Lane, tenant: Tenant | null, deps: RoundD
     return
   }
   lane.probed = only !== null
+  const seen = claim.entries.map(({ seq }) => seq)
+  if (only === null && !isCut(claim)) lane.holds.keepOnly(seen, now)
   if (asked.again) lane.againAt = null
   if (claim.entries.length === 0 && (only !== null || !wantsEmptySync(asked, claim.state, deps, now))) {
     await deps.db.writeRelaxed([release(lane.tenantId, lease)])
@@ -105,7 +113,7 @@ export async function syncTenant(lane: Lane, tenant: Tenant | null, deps: RoundD
     return
   }
   answered(lane, asked)
-  await postAndSettle(lane, { tenant, endpoint, lease, only, ...claim }, deps)
+  await postAndSettle(lane, { tenant, endpoint, lease, leasedAt, only, ...claim }, deps)
 }
 
 interface Asked {
@@ -133,6 +141,8 @@ interface Claim {
   readonly tenant: Tenant
   readonly endpoint: Endpoint
   readonly lease: number
+  /** When it was asked for, monotonic. */
+  readonly leasedAt: number
   /** The message set aside that this call is for. */
   readonly only: number | null
   readonly state: SyncState
@@ -140,9 +150,19 @@ interface Claim {
 }
 
 async function postAndSettle(lane: Lane, claim: Claim, deps: RoundDeps): Promise<void> {
+  const { db, clock } = deps
   const { tenant, endpoint, entries, lease } = claim
   const span = await beginSpan(lane.tenantId, endpoint, entries, deps)
-  const started = deps.clock.monotonic()
+  // The call may take its whole time, and its end has to be written within the lease. Who was frozen until now would post
+  // what another has posted meanwhile.
+  for (let { leasedAt } = claim; clock.monotonic() - leasedAt > deps.leaseMarginMs / 2; ) {
+    leasedAt = clock.monotonic()
+    const leaseMs = deps.timeoutMs + deps.leaseMarginMs
+    if (await extendLease(db, { tenantId: lane.tenantId, lease, leaseMs, now: clock.now() })) continue
+    span.end(null, true)
+    throw new Error('their lease ran out before they could be posted')
+  }
+  const started = clock.monotonic()
   const answer = await deps.poster.post(
     {
       endpoint,
@@ -227,7 +247,7 @@ async function settleAcknowledged(
     }),
   ])
 
-  const full = only !== null || entries.length >= (state.batchLimit ?? MAX_ENTRIES) || isLarge(entries)
+  const full = only !== null || isCut({ state, entries })
   lane.suspects = next.suspects
   lane.troubled = tookMs > SLOW_MS
   lane.retryAt = waitMs === null ? 0 : now + waitMs
@@ -313,16 +333,17 @@ function tellDropped(tenantId: string, entries: number, deps: RoundDeps): void {
   })
 }
 
-/** A tenant with nowhere to report to: a message counts as reported at its end. */
-async function countAsReported(lane: Lane, deps: RoundDeps): Promise<void> {
+/** A tenant with nowhere to report to: a message counts as reported at its end. One that cannot be read waits. */
+async function countAsReported(lane: Lane, isKnown: boolean, deps: RoundDeps): Promise<void> {
   lane.pending = false
   lane.idle = false
   lane.forcedAt = null
   lane.againAt = null
-  const entries = await readPending(deps.db, lane.tenantId, CHUNK)
+  const entries = await readUntold(deps.db, lane.tenantId, { limit: CHUNK, globalEndpoint: deps.hasGlobal })
   if (entries.length > 0) await deps.db.write(acknowledge(entries, deps.clock.now()))
   lane.pending ||= entries.length === CHUNK
-  lane.notBefore = deps.clock.now() + (entries.length === CHUNK ? 0 : GAP_MS)
+  const gapMs = isKnown ? GAP_MS : UNREADABLE_MS
+  lane.notBefore = deps.clock.now() + (entries.length === CHUNK ? 0 : gapMs)
 }
 
 /** Tries on while the database is away for a moment: an acknowledgement forgotten is a report told twice. */
@@ -346,8 +367,9 @@ function batchOf(entries: readonly OutboxEntry[]): Batch {
   return { size: entries.length, lastId: entries.at(-1)?.id ?? null }
 }
 
-/** The database may have cut the batch at MAX_BODY_CHARACTERS. */
-function isLarge(entries: readonly OutboxEntry[]): boolean {
+/** There may be more behind these. */
+function isCut({ state, entries }: Pick<Claim, 'state' | 'entries'>): boolean {
+  if (entries.length >= (state.batchLimit ?? MAX_ENTRIES)) return true
   let characters = 0
   for (const { entry } of entries) characters += entry.length
   return characters >= MAX_BODY_CHARACTERS

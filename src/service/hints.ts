@@ -54,12 +54,15 @@ export function createWake(db: Db, local: LocalWake, bump: () => Promise<void>, 
       local.runNow(tenantId)
       tell({ of: 'run-now', tenant: tenantId })
     },
-    settings() {
+    async settings() {
       local.settingsChanged()
-      bump().then(() => {
-        local.settingsChanged()
-        tell({ of: 'settings' })
-      }, onError)
+      try {
+        await bump()
+      } catch (error) {
+        return onError(error as Error)
+      }
+      local.settingsChanged()
+      tell({ of: 'settings' })
     },
   }
 }

@@ -4,7 +4,6 @@
  * database; after a reboot only the wall clock is left to ask, and it is never put back before what was counted.
  */
 import { readFileSync } from 'node:fs'
-import { uptime } from 'node:os'
 import type { Db } from '../db/db.js'
 import type { Clock } from '../lib/clock.js'
 import { bucketWidth, SPANS } from '../limits/windows.js'
@@ -12,15 +11,18 @@ import { bucketWidth, SPANS } from '../limits/windows.js'
 export interface Boot {
   /** Which start of the machine this is; null: cannot be told. */
   readonly id: string | null
-  /** Since then, ms, suspended time included. */
+  /** Since then, ms, without the time in which the machine was suspended: as the clock of a running process has it. */
   readonly uptimeMs: number
 }
 
 export function systemBoot(): Boot {
+  // Not os.uptime, which goes on while the machine is suspended: what was counted after it by a process that lived through
+  // it would be older by that for the next process, and the windows would open early.
+  const uptimeMs = Number(process.hrtime.bigint()) / 1e6
   try {
-    return { id: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(), uptimeMs: uptime() * 1000 }
+    return { id: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(), uptimeMs }
   } catch {
-    return { id: null, uptimeMs: uptime() * 1000 }
+    return { id: null, uptimeMs }
   }
 }
 

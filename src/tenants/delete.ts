@@ -4,6 +4,7 @@
  */
 import type { Db } from '../db/db.js'
 import { among } from '../db/dialect.js'
+import { forgetAccounts } from '../limits/store.js'
 
 /** A unit deletes so many messages: small enough that claims and submissions do not wait. */
 const CHUNK = 500
@@ -27,6 +28,7 @@ export async function deleteTenant(db: Db, id: string, now: number): Promise<boo
       params: [id],
     },
     { sql: 'delete from messages where tenant_id = $1', params: [id] },
+    ...forgetAccounts('select key from accounts where tenant_id = $1', [id]),
     // Accounts, keys, volumes, rules and the sync state go with it (foreign keys).
     { sql: 'delete from tenants where id = $1', params: [id] },
   ])

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { Db } from '../../src/db/db.js'
+import { DatabaseUnavailable, type Db } from '../../src/db/db.js'
 import { createSealer } from '../../src/lib/seal.js'
 import { type AcceptOptions, createAcceptance, type Submitter } from '../../src/messages/accept.js'
 import { createFakeClock } from '../support/fake-clock.js'
@@ -312,6 +312,26 @@ describe.each(dialects)('accepting messages on %s', dialect => {
     }
     expect(await rows('select id from messages')).toHaveLength(39)
     expect(units).toBeLessThan(10)
+  })
+
+  it('requests of a unit whose answer was lost fail, and none is refused for its own message that is being sent', async () => {
+    let isLost = false
+    const write: Db['write'] = async unit => {
+      const written = await temp.db.write(unit)
+      if (isLost) return written
+      isLost = true
+      // Claimed in the same moment.
+      await temp.db.write([{ sql: "update messages set stage = 3, status = 'sending'", params: [] }])
+      throw new DatabaseUnavailable('the answer was lost')
+    }
+    const acceptMessages = createAcceptance({ ...deps, db: { ...temp.db, write } })
+    const answers = await Promise.allSettled(
+      ['a', 'b'].map(id => acceptMessages(admin, [mail(id, { tenant_id: 'one', account_id: 'main' })], options)),
+    )
+    expect(answers.map(each => (each.status === 'rejected' ? each.reason : each.value))).toEqual(
+      Array(2).fill(new DatabaseUnavailable('the answer was lost')),
+    )
+    expect(await rows('select id from messages')).toHaveLength(2)
   })
 
   // On PostgreSQL units run beside each other, and a quota is counted without a lock.

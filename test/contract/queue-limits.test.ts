@@ -1,6 +1,7 @@
 /** Limits end to end: claims reserve, settles count, time frees. The server's own view is kept beside, as the judge. */
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { deleteAccount } from '../../src/accounts/store.js'
 import type { Db } from '../../src/db/db.js'
 import { openPostgres } from '../../src/db/postgres.js'
 import { systemClock } from '../../src/lib/clock.js'
@@ -12,6 +13,7 @@ import { declareDead, takeLease } from '../../src/queue/lease.js'
 import { rescue } from '../../src/queue/rescue.js'
 import { settle } from '../../src/queue/settle.js'
 import { nextTransition } from '../../src/queue/transition.js'
+import { deleteTenant } from '../../src/tenants/delete.js'
 import {
   INTERRUPTED,
   openQueueRig,
@@ -57,6 +59,29 @@ describe.each(dialects)('limits on %s', dialect => {
     expect(await claim(limits)).toHaveLength(0)
     rig.now = freed
     expect(await claim(limits)).toHaveLength(2)
+  })
+
+  it('the windows of an account go with it, also where its tenant goes; those of the tenant stay', async () => {
+    const [other, third] = [await rig.account(), await rig.account('gone')]
+    for (const each of [account, other, third]) {
+      const limits: Limit[] = [`a:${each.key}`, `t:${each.tenantId}`].map(scope => ({
+        scope,
+        span: 3_600_000,
+        limit: 9,
+      }))
+      await rig.add(each, 1)
+      await rig.settle(await claim(limits, 1, each), SENT, limits)
+    }
+    const scopes = async () =>
+      (await rig.rows('select scope from limit_buckets union all select scope from limit_scopes order by scope')).map(
+        each => each.scope,
+      )
+    const twice = (...given: string[]) => given.flatMap(each => [each, each]).sort()
+    expect(await scopes()).toEqual(twice(`a:${account.key}`, `a:${other.key}`, `a:${third.key}`, 't:acme', 't:gone'))
+    expect(await deleteAccount(rig.db, account.tenantId, account.id)).toBe(account.key)
+    expect(await deleteAccount(rig.db, account.tenantId, account.id)).toBeNull()
+    await deleteTenant(rig.db, 'gone', rig.now)
+    expect(await scopes()).toEqual(twice(`a:${other.key}`, 't:acme', 't:gone'))
   })
 
   it('a slow send counts from its settlement, for that is when the server may last have seen it', async () => {

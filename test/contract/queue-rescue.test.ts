@@ -53,6 +53,16 @@ describe.each(dialects)('rescue on %s', dialect => {
     return results
   }
 
+  /** All claims of the lease, by the process that has it and cannot read its accounts. */
+  const giveBackOwn = () => {
+    const clock = { ...systemClock, now: () => rig.now }
+    const settler = createSettler({ db: rig.db, clock, log: silentLog, journal, steadyNow: () => rig.now })
+    const settings = { get: async () => new Map() } as unknown as Settings
+    const policyOf = (inDoubt: RetryPolicy['inDoubt']) => ({ ...POLICY, inDoubt })
+    const deps = { db: rig.db, clock, log: silentLog, journal, settings, settler, policyOf, leftInDoubt: () => {} }
+    return giveBackUnknown(deps, { id: lease } as Lease, () => false)
+  }
+
   it('not journalled: back in its old place, no attempt, no event', async () => {
     const [a, b] = await rig.add(account, 2)
     await rig.claim(account, lease)
@@ -130,6 +140,13 @@ describe.each(dialects)('rescue on %s', dialect => {
     expect(await rig.rows('select seq from messages where stage = 3')).toEqual([])
   })
 
+  it('more claims of this process than one chunk, of which it does not know', async () => {
+    await rig.add(account, 1_001)
+    await rig.claim(account, lease, { limit: 2_000 })
+    expect(await giveBackOwn()).toEqual([account.key])
+    expect(await rig.rows('select seq from messages where stage = 3')).toEqual([])
+  })
+
   it('of a deleted account the claims are freed by the fallback policy', async () => {
     const [id] = await rig.add(account, 1)
     const [claimed] = await rig.claim(account, lease)
@@ -151,16 +168,8 @@ describe.each(dialects)('rescue on %s', dialect => {
       for (const claimed of await rig.claim({ ...account, key: Number(key) }, lease))
         await journal.append(lease, claimed)
     }
-    if (isOwn) {
-      const clock = { ...systemClock, now: () => rig.now }
-      const settler = createSettler({ db: rig.db, clock, log: silentLog, journal, steadyNow: () => rig.now })
-      const settings = { get: async () => new Map() } as unknown as Settings
-      const policyOf = (inDoubt: RetryPolicy['inDoubt']) => ({ ...POLICY, inDoubt })
-      const deps = { db: rig.db, clock, log: silentLog, journal, settings, settler, policyOf, leftInDoubt: () => {} }
-      await giveBackUnknown(deps, { id: lease } as Lease, () => false)
-    } else {
-      await rescueAll({ settingsOf: async () => null })
-    }
+    if (isOwn) await giveBackOwn()
+    else await rescueAll({ settingsOf: async () => null })
     expect(await rig.row(id!)).toMatchObject({ stage: Stage.doubt })
     expect(await rig.row(retried!)).toMatchObject({ stage: Stage.waiting, attempts: 1 })
   })

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Db, rowsParam } from '../../src/db/db.js'
 import { openPostgres } from '../../src/db/postgres.js'
 import type { Log } from '../../src/lib/log.js'
+import { createLoop } from '../../src/lib/loop.js'
 import { createNetworkGuard } from '../../src/lib/network-guard.js'
 import { errorEntry, sentEntry } from '../../src/queue/report-entry.js'
 import { createReporter, type Reporter, type ReporterDeps } from '../../src/reports/reporter.js'
@@ -54,7 +55,7 @@ describe.each(dialects)('reports on %s', dialect => {
 
   function makeReporter(
     reports: Partial<typeof defaults> = {},
-    more: { testMode?: boolean; db?: Db; allowPrivate?: boolean } = {},
+    more: { testMode?: boolean; db?: Db; allowPrivate?: boolean; wakeLoop?: () => void } = {},
   ): Reporter {
     const write = (level: string) => (message: string, fields?: object) =>
       void lines.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`)
@@ -76,6 +77,7 @@ describe.each(dialects)('reports on %s', dialect => {
         logging: { level: 'info', format: 'text', deliveryActivity: false },
       },
       tenants: async ids => new Map([...tenants].filter(([id]) => ids.includes(id))),
+      ...(more.wakeLoop === undefined ? {} : { wakeLoop: more.wakeLoop }),
     })
     reporters.push(reporter)
     return reporter
@@ -270,6 +272,27 @@ describe.each(dialects)('reports on %s', dialect => {
     expect(told.failed).toBe(0)
   })
 
+  it('refused messages that were deleted since take none of the room of those that can be set aside', async () => {
+    await addTenant('acme')
+    await addSent(
+      'acme',
+      Array.from({ length: 1000 }, (_, n) => `bad${n}`),
+    )
+    sink.answer(request => ({ body: { error: posted(request).filter(id => id.startsWith('bad')) } }))
+    const reporter = makeReporter()
+    await live(reporter, 3_000)
+    expect(sink.requests.flatMap(posted)).toHaveLength(1000)
+    await db.write(['events', 'messages'].map(table => ({ sql: `delete from ${table}`, params: [] })))
+    await live(reporter, 10_000)
+    await addSent('acme', ['bad', 'good1'])
+    await live(reporter, 2_000)
+    expect(await reported()).toEqual(['good1'])
+    await addSent('acme', ['good2'])
+    reporter.wake(['acme'])
+    await live(reporter, 2_000)
+    expect(await reported()).toEqual(['good1', 'good2'])
+  })
+
   it('one poison entry is isolated, and the entries of other messages go on', async () => {
     await addTenant('acme')
     await addSent(
@@ -359,6 +382,35 @@ describe.each(dialects)('reports on %s', dialect => {
     await clock.advance(30_000)
   })
 
+  it('tenants that answered slowly leave a fifth of the places to the others, also after they had nothing to be told', async () => {
+    const slow = ['t1', 't2', 't3', 't4', 't5']
+    for (const id of slow) {
+      await addTenant(id)
+      await addSent(id, [id])
+    }
+    const whileSlow = clock.sleep(6_000)
+    sink.answer(request => (request.path.startsWith('/t') ? { ...accept, after: whileSlow } : accept))
+    const reporter = makeReporter({ maxConcurrent: 5 })
+    await reporter.step()
+    await sink.waitFor(5)
+    await clock.advance(6_000)
+    await reporter.drained()
+    expect(await reported()).toHaveLength(5)
+    await live(reporter, 3_000)
+    sink.answer(request => (request.path.startsWith('/t') ? { hang: 'headers' } : accept))
+    for (const id of slow) await addSent(id, [`${id} again`])
+    reporter.wake(slow)
+    await reporter.step()
+    await sink.waitFor(9)
+    await addTenant('acme')
+    await addSent('acme', ['a'])
+    reporter.wake(['acme'])
+    await reporter.step()
+    await expect.poll(reported).toContain('a')
+    expect(sink.requests).toHaveLength(10)
+    await clock.advance(30_000)
+  })
+
   it('two reporters on one database never post for one tenant at once, and nothing twice', async () => {
     const tenantIds = ['t1', 't2', 't3']
     for (const id of tenantIds) {
@@ -409,6 +461,52 @@ describe.each(dialects)('reports on %s', dialect => {
     expect(await reported()).toEqual(['a'])
   })
 
+  it('an instance that was frozen past its lease before it could post leaves the post to the other', async () => {
+    await addTenant('acme')
+    await addSent('acme', ['a'])
+    let thaw = () => {}
+    const frozen: Db = {
+      ...db,
+      async read(statement) {
+        const rows = await db.read(statement)
+        if (statement.sql.includes('f.entry')) await new Promise<void>(done => (thaw = done))
+        return rows
+      },
+    }
+    const one = makeReporter({}, { db: frozen })
+    await one.step()
+    await expect
+      .poll(() => db.read({ sql: 'select 1 from sync_state where lease is not null', params: [] }))
+      .toHaveLength(1)
+    await clock.advance(61_000)
+    await live(makeReporter(), 1_000)
+    expect(sink.requests.map(posted)).toEqual([['a']])
+    thaw()
+    await one.drained()
+    expect(sink.requests).toHaveLength(1)
+    expect(await reported()).toEqual(['a'])
+  })
+
+  it.runIf(dialect === 'postgres')('the clock of an instance does not matter to backoffs and leases', async () => {
+    await addTenant('acme')
+    await addSent('acme', ['a'])
+    const other = await openPostgres(temp.url, { clock: 'database', poolSize: 3, log: silentLog })
+    // Both over, by the server's clock.
+    await other.write([
+      {
+        sql: `insert into sync_state (tenant_id, failures, retry_at, lease, lease_until)
+          values ('acme', 1, @now($1) - 1, 42, @now($1) - 1)`,
+        params: [0],
+      },
+    ])
+    clock = createFakeClock(Date.now() - 3_600_000)
+    const reporter = makeReporter({}, { db: other })
+    await look(reporter)
+    await reporter.stop()
+    await other.close()
+    expect(sink.requests.map(posted)).toEqual([['a']])
+  })
+
   it.each(['127.0.0.1', 'localhost', '[::ffff:127.0.0.1]', '2130706433', '0x7f.1'])(
     'an endpoint that a tenant set to %s gets no connection',
     async host => {
@@ -454,6 +552,77 @@ describe.each(dialects)('reports on %s', dialect => {
     expect(await pending()).toEqual([])
     expect(await reported()).toHaveLength(1501)
     expect(sink.requests).toHaveLength(0)
+  })
+
+  it('a tenant whose record cannot be read now is told later, and nothing of it counts as reported', async () => {
+    await addTenant('acme')
+    await addSent('acme', ['a'])
+    const record = tenants.get('acme')!
+    // As of secrets that do not open with the key this instance has.
+    tenants.delete('acme')
+    const reporter = makeReporter()
+    await live(reporter, 3_000)
+    expect(await pending()).toEqual(['a'])
+    tenants.set('acme', record)
+    await live(reporter, 10_000)
+    expect(sink.requests.map(posted)).toEqual([['a']])
+    expect(await reported()).toEqual(['a'])
+  })
+
+  it('what ended after an endpoint was set is told, also where the record of before is still in use', async () => {
+    await addTenant('acme', { clientBaseUrl: null })
+    await db.write([{ sql: 'update tenants set client_base_url = $1', params: [sink.url] }])
+    await addSent('acme', ['a'])
+    const reporter = makeReporter()
+    await look(reporter)
+    expect(await pending()).toEqual(['a'])
+    tenants.set('acme', { ...tenants.get('acme')!, clientBaseUrl: sink.url })
+    await live(reporter, 10_000)
+    expect(sink.requests.map(posted)).toEqual([['a']])
+  })
+
+  it('a call that begins as a look does counts nothing as reported that was not told', async () => {
+    await addTenant('dead')
+    await addTenant('acme')
+    await addSent('dead', ['d'])
+    await addSent(
+      'acme',
+      Array.from({ length: 1200 }, (_, n) => `m${n}`),
+    )
+    sink.answer(({ path }) => (path.startsWith('/dead') ? { status: 500 } : accept))
+    // The ends of both calls are committed and answered together, as SQLite does it: the failure first, which wakes the loop,
+    // then the full batch, after which the next call begins at once.
+    const settled: { isFailure: boolean; go(): void }[] = []
+    const together: Db = {
+      ...db,
+      async write(unit) {
+        const rows = await db.write(unit)
+        if (settled.length < 2 && unit.at(-1)!.sql.includes('lease = null')) {
+          const isFailure = !unit[0]!.sql.startsWith('update events')
+          await new Promise<void>(go => {
+            settled.push({ isFailure, go })
+            if (settled.length < 2) return
+            settled.sort((a, b) => Number(b.isFailure) - Number(a.isFailure))
+            setImmediate(() => {
+              for (const each of settled) each.go()
+            })
+          })
+        }
+        return rows
+      },
+    }
+    const reporter = makeReporter({}, { db: together, wakeLoop: () => loop.wake() })
+    const loop = createLoop({
+      name: 'report',
+      clock,
+      log: silentLog,
+      intervalMs: 1_000,
+      step: async () => ({ nextAt: (await reporter.step()).nextAt, again: false }),
+    })
+    loop.start()
+    await expect.poll(pending).toEqual(['d'])
+    await loop.stop()
+    expect(sink.requests.filter(({ path }) => path.startsWith('/acme')).flatMap(posted)).toHaveLength(1200)
   })
 
   it('the global endpoint serves tenants without their own, with its own credentials', async () => {

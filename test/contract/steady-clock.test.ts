@@ -1,6 +1,6 @@
 /** The time of limits on SQLite over restarts and reboots: it never jumps ahead within a boot, and never goes back. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openSteadyClock } from '../../src/service/steady-clock.js'
+import { openSteadyClock, systemBoot } from '../../src/service/steady-clock.js'
 import { createFakeClock } from '../support/fake-clock.js'
 import { openTempDb, type TempDb } from '../support/temp-db.js'
 
@@ -37,6 +37,14 @@ describe('the steady clock of SQLite', () => {
     clock.jump(byMs)
     const again = await openSteadyClock(temp.db, clock, { ...BOOT, uptimeMs: BOOT.uptimeMs + 10_000 })
     expect(again()).toBe(before + 10_000)
+  })
+
+  it('counts from the boot of the machine what a running process counts', () => {
+    const passed = () => Number(process.hrtime.bigint()) / 1e6
+    const before = passed()
+    const { uptimeMs } = systemBoot()
+    expect(uptimeMs).toBeGreaterThanOrEqual(before)
+    expect(uptimeMs).toBeLessThanOrEqual(passed())
   })
 
   it.each([

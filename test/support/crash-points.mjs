@@ -55,6 +55,9 @@ const noted = (work, ...words) =>
     return answer
   })
 
+/** As a word: when it was noted, epoch ms. */
+const timed = { toString: () => String(Date.now()) }
+
 function journalWithPoints(journal) {
   const { append } = journal
   const noting = {
@@ -72,7 +75,7 @@ function databaseWithPoints(db) {
   const isAcknowledgement = unit => unit.some(({ sql }) => sql.startsWith('update events set pending = 0'))
   const noting = {
     ...db,
-    write: unit => (isAcknowledgement(unit) ? noted(db.write(unit), 'acknowledged') : db.write(unit)),
+    write: unit => (isAcknowledgement(unit) ? noted(db.write(unit), 'acknowledged', timed) : db.write(unit)),
   }
   return withPoints(noting, 'write', 'acknowledge', isAcknowledgement)
 }
@@ -82,7 +85,7 @@ function posterWithPoints(poster) {
   const noting = {
     ...poster,
     post(...posting) {
-      note('posted')
+      note('posted', timed)
       return post(...posting)
     },
   }

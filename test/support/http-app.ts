@@ -105,7 +105,7 @@ export async function openHttpApp(
       queue: () => void hints.push('queue'),
       reports: () => void hints.push('reports'),
       runNow: () => void hints.push('runNow'),
-      settings: () => void hints.push('settings'),
+      settings: async () => void hints.push('settings'),
     },
     version: '1.2.3',
     startedAt: clock.now(),

@@ -51,7 +51,7 @@ export const accountRoutes: Routes = (app, deps) => {
       if (saved.kind === 'host_missing') {
         throw validationFailed([{ type: 'missing', loc: ['body', 'host'], msg: 'Field required' }])
       }
-      wake.settings()
+      await wake.settings()
       return { ok: true as const }
     },
   )
@@ -105,7 +105,7 @@ export const accountRoutes: Routes = (app, deps) => {
       const account = await findAccount(db, sealer, request.tenantScope, request.params.account_id)
       const key = account === null ? null : await deleteAccount(db, account.tenantId, account.id)
       if (key === null) throw new AppError('command_failed', 'account not found or not owned by tenant')
-      wake.settings()
+      await wake.settings()
       const { tenantIds } = await failAccountQueue(db, key, clock.now())
       if (tenantIds.length > 0) wake.reports(tenantIds)
       return { ok: true as const }
@@ -127,7 +127,7 @@ export const accountRoutes: Routes = (app, deps) => {
     async request => {
       const { key } = await find(request)
       await pauseByOperator(db, { key, now: clock.now(), reason: request.body.reason || 'paused by an operator' })
-      wake.settings()
+      await wake.settings()
       return { ok: true as const }
     },
   )
@@ -141,7 +141,7 @@ export const accountRoutes: Routes = (app, deps) => {
     async request => {
       const { key } = await find(request)
       await resumeByOperator(db, key)
-      wake.settings()
+      await wake.settings()
       wake.queue([key], 0)
       return { ok: true as const }
     },

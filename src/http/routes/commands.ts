@@ -174,7 +174,7 @@ function addSuspension(app: App, { db, clock, wake }: HttpDeps): void {
       const batchCode = query.batch_code ?? body.batch_code ?? null
       if (tenantScope === null) return switchScheduler(db, batchCode, false, wake)
       const result = await suspendTenant(db, { tenantId: tenantScope, batchCode, now: clock.now() })
-      wake.settings()
+      await wake.settings()
       return tellTenant(db, tenantScope, batchCode, result, 'tenant not found')
     },
   )
@@ -189,7 +189,7 @@ function addSuspension(app: App, { db, clock, wake }: HttpDeps): void {
       const batchCode = query.batch_code ?? body.batch_code ?? null
       if (tenantScope === null) return switchScheduler(db, batchCode, true, wake)
       const result = await activateTenant(db, { tenantId: tenantScope, batchCode, now: clock.now() })
-      wake.settings()
+      await wake.settings()
       const refusal = 'tenant not found or cannot activate single batch from full suspension'
       return tellTenant(db, tenantScope, batchCode, result, refusal)
     },
@@ -199,7 +199,7 @@ function addSuspension(app: App, { db, clock, wake }: HttpDeps): void {
 async function switchScheduler(db: Db, batchCode: string | null, active: boolean, wake: HttpDeps['wake']) {
   if (batchCode !== null) throw new AppError('command_failed', 'tenant_id is required')
   await setSchedulerActive(db, active)
-  wake.settings()
+  await wake.settings()
   const pending_messages = await countOpen(db, null)
   return { ok: true as const, active, suspended_batches: active ? [] : [ALL], pending_messages }
 }

@@ -144,7 +144,7 @@ export const instanceRoutes: Routes = (app, { config, db, sealer, clock, wake, s
         await setAdminToken(db, token)
         app.forgetTokens()
       }
-      wake.settings()
+      await wake.settings()
       return { ok: true as const }
     },
   )

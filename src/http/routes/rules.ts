@@ -93,7 +93,7 @@ export const ruleRoutes: Routes = (app, { db, clock, wake }) => {
         clock.now(),
       )
       refuseMissing(created.kind, body)
-      wake.settings()
+      await wake.settings()
       return answer()
     },
   )
@@ -123,7 +123,7 @@ export const ruleRoutes: Routes = (app, { db, clock, wake }) => {
           timezone: next.timezone,
         })
         refuseMissing(await replaceRule(db, next), { tenant_id: next.tenantId, account_id: next.accountId })
-        wake.settings()
+        await wake.settings()
       }
       return answer()
     },
@@ -137,7 +137,7 @@ export const ruleRoutes: Routes = (app, { db, clock, wake }) => {
     },
     async request => {
       await deleteRule(db, request.params.rule_id)
-      wake.settings()
+      await wake.settings()
       return answer()
     },
   )

@@ -74,7 +74,7 @@ export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake, ten
       const saved = created.kind === 'taken' ? await updateTenant(db, sealer, id, patch, options) : created
       refuseUnsaved(saved, id)
       app.forgetTokens()
-      wake.settings()
+      await wake.settings()
       return saved.kind === 'created' ? { ok: true as const, api_key: saved.key } : { ok: true as const }
     },
   )
@@ -169,7 +169,7 @@ export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake, ten
       if (!trusted) refuseForeignFields(patch, before)
       const options = { now: clock.now(), trusted, problemOfLargeFiles: largeFilesProblem }
       refuseUnsaved(await updateTenant(db, sealer, id, patch, options), id)
-      wake.settings()
+      await wake.settings()
       return { ok: true as const }
     },
   )
@@ -193,7 +193,7 @@ export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake, ten
       }
       if (!(await deleteTenant(db, id, clock.now()))) throw notFound(id)
       app.forgetTokens()
-      wake.settings()
+      await wake.settings()
       await tenantDeleted(id)
       return { ok: true as const }
     },
