@@ -15,6 +15,10 @@ describe('stripMd5Marker', () => {
     expect(stripMd5Marker(given)).toEqual({ filename, md5 })
   })
 
+  it('of markers in one another the inner one is cut out', () => {
+    expect(stripMd5Marker(`{MD5:{MD5:${MD5}}}c.bin`)).toEqual({ filename: '{MD5:}c.bin', md5: MD5 })
+  })
+
   it.each(['c_{MD5:xyz}.bin', 'c_{MD5:}.bin', `c_{MD5:${MD5}0}.bin`])('%s loses its marker and has no MD5', given => {
     expect(stripMd5Marker(given)).toEqual({ filename: 'c.bin', md5: null })
   })

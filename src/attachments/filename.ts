@@ -7,7 +7,10 @@ export interface MarkedFilename {
   readonly md5: string | null
 }
 
-/** Cuts out every marker with one `_` before it; the first valid one tells the MD5, an invalid one is ignored. */
+/**
+ * Cuts out every marker with one `_` before it; the first valid one tells the MD5, an invalid one is ignored. What only
+ * becomes one by the cut, as of `{MD5:{MD5:}}`, is none: to look again and again takes more than in proportion.
+ */
 export function stripMd5Marker(filename: string): MarkedFilename {
   if (!filename.includes('{MD5:')) return { filename, md5: null }
   let md5: string | null = null

@@ -1,6 +1,6 @@
 /**
- * What was claimed and has not ended: sends as many messages of each lane as it may have, shares out the places that come
- * free, gives back what cannot go.
+ * What was claimed and has not ended: begins as many messages of each lane as it may have at once, shares out the places that
+ * come free, breaks off what hangs. What waits, and goes back, is in `claimed-ahead.ts`.
  */
 
 import type { Db } from '../db/db.js'
@@ -16,6 +16,7 @@ import type { Transition } from '../queue/transition.js'
 import type { MailTransport } from '../smtp/transport.js'
 import type { AttemptSpan, Tracer } from '../tracing/tracer.js'
 import { isSending, mayBegin, type Permissions } from './admission.js'
+import { createClaimedAhead } from './claimed-ahead.js'
 import { type Afterwards, createConclusions, unexpected } from './conclude.js'
 import { type DeliverDeps, deliver, HUNG, letterAhead, type Sending } from './deliver.js'
 import { type Ahead, type Lane, LONGEST_TURN_MS, learn, MOST_IN_TURN, spare, wanted, widthOf } from './lane.js'
@@ -111,24 +112,16 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
   const { db, clock, log, transport, journal, settings, settler, events, tracer } = deps
   const { lanes, places, permissionsOf } = shared
   const claims = createConclusions(deps, shared)
+  const claimedAhead = createClaimedAhead(deps, claims)
   const marginMs = Math.min(options.leaseMs * MARGIN_SHARE, MARGIN_MAX_MS)
   const running = new Set<Promise<void>>()
   /** Sends under way, to be broken off. */
   const sendings = new Set<Sending>()
   /** Of sends that have ended, not aborted and listened to by nobody: a new one costs 10 µs with its first listener. */
   const spareAborts: AbortController[] = []
-  /** Lanes that claimed something; some of them have nothing left that waits. */
-  const stocked = new Set<Lane>()
   /** For a place. */
   const starved = createWaitingLanes(places)
   let draining = false
-
-  const isHolding = (lane: Lane) => lane.buffer.length + lane.ahead.length > 0
-  /** Lanes with messages that wait. */
-  const holding = (): Lane[] => {
-    for (const lane of stocked) if (!isHolding(lane)) stocked.delete(lane)
-    return [...stocked]
-  }
 
   const { fetchAttachments, offload } = deps
   const contentOf = (seq: number) => loadContent(db, seq)
@@ -265,21 +258,21 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
    * deleted, a rule's window closed.
    */
   const review = async (lease: Lease) => {
-    const full = holding()
+    const full = claimedAhead.lanes()
     if (full.length === 0) return
     const lookups = await settings.get(full.map(lane => lane.key))
     const now = clock.now()
     for (const lane of full) {
       const lookup = lookups.get(lane.key)
       if (lookup === undefined) {
-        running.add(abandonLane(lane, lease))
+        claimedAhead.giveBackOrphans(lane, lease)
         continue
       }
       const permissions = permissionsOf(lookup, now)
       const stays =
         places.standing(lane.server) === 'bad' || !isSending(settings) ? 0 : spare(lane, permissions.batchSize)
       let kept = 0
-      giveBack(lane, lease, lookup, claimed => {
+      claimedAhead.giveBack(lane, lease, lookup, claimed => {
         const isKept = kept < stays && mayBegin(claimed, lookup, permissions)
         if (isKept) kept += 1
         return !isKept
@@ -287,18 +280,6 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       // A window opens by itself while an answer is waited for.
       pump(lane, lookup)
     }
-  }
-
-  /** The account is gone: what was claimed goes back without its limits, and ends with the rest of its queue. */
-  const abandonLane = (lane: Lane, lease: Lease): Promise<void> => {
-    const waiting = [...takeBackAhead(lane, () => true), ...lane.buffer]
-    lane.buffer = []
-    const done = claims
-      .putBackOrphans(lease, waiting)
-      .then(() => events.accountGone(lane.key))
-      .catch(error => log.warning(`The queue of a deleted account waits: ${(error as Error).message}`))
-      .finally(() => running.delete(done))
-    return done
   }
 
   const repump = async (lane: Lane) => {
@@ -333,8 +314,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       if (next !== null && goesOn && deps.lease() === lease) return follow(lane, lookup, next, place, sending.turn)
       place.give(good)
       if (next === null || lease === null) return
-      transport.forgo(next.letter.mail)
-      returnClaim(lease, lookup, next.claimed, true)
+      claimedAhead.forgo(lease, lookup, next)
     }
     try {
       // Of claims that were answered after their lease was lost; what was there by then is forgotten.
@@ -395,7 +375,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     try {
       if (failure?.scope === 'account') {
         await events.accountFailed(lookup, failure.text, failure.code)
-        giveBack(lane, lease, lookup, () => true)
+        claimedAhead.giveBack(lane, lease, lookup, () => true)
       } else if (account.trial !== null && failure === null && typeof attempt?.remote === 'string') {
         await events.accountWorks(lookup)
       }
@@ -404,38 +384,8 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     }
   }
 
-  /** Of what the lane claimed ahead these go back to their place, as if never claimed. */
-  const giveBack = (lane: Lane, lease: Lease, lookup: Lookup, which: (claimed: ClaimedMessage) => boolean) => {
-    for (const claimed of takeBackAhead(lane, which)) returnClaim(lease, lookup, claimed, true)
-    const [back, stays] = [[], []] as [ClaimedMessage[], ClaimedMessage[]]
-    for (const claimed of lane.buffer) (which(claimed) ? back : stays).push(claimed)
-    lane.buffer = stays
-    for (const claimed of back) returnClaim(lease, lookup, claimed, false)
-  }
-
-  /** Those of the lane whose envelope is out ahead of their turn: the connections they were to follow on end. */
-  const takeBackAhead = (lane: Lane, which: (claimed: ClaimedMessage) => boolean): ClaimedMessage[] => {
-    const back = lane.ahead.filter(({ claimed }) => which(claimed))
-    for (const ahead of back) {
-      takeOut(lane.ahead, ahead)
-      transport.forgo(ahead.letter.mail)
-    }
-    return back.map(({ claimed }) => claimed)
-  }
-
-  /** To its place, as if never claimed; a server that was told DATA may have counted it. */
-  const returnClaim = (lease: Lease, lookup: Lookup, claimed: ClaimedMessage, reachedData: boolean) => {
-    const done = claims.putBack(lease, lookup, claimed, reachedData).finally(() => running.delete(done))
-    running.add(done)
-  }
-
   return {
-    add(lane, claimed) {
-      claims.hold(claimed)
-      stocked.add(lane)
-      lane.buffer.push(...claimed)
-      lane.buffer.sort((a, b) => a.priority - b.priority || a.seq - b.seq)
-    },
+    add: claimedAhead.add,
     pump,
     starve: starved.add,
     makeRoom,
@@ -446,7 +396,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       return claims.held
     },
     get waiting() {
-      return holding().reduce((sum, lane) => sum + lane.buffer.length + lane.ahead.length, 0)
+      return claimedAhead.count
     },
     async drain(claiming, graceMs) {
       draining = true
@@ -454,17 +404,17 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       const over = clock.sleep(graceMs)
       await Promise.race([claiming, over])
       const lease = deps.lease()
-      const full = holding()
+      const full = claimedAhead.lanes()
       const none: ReadonlyMap<number, Lookup> = new Map()
       const known = settings.get(full.map(lane => lane.key)).catch(() => none)
       const lookups = await Promise.race([known, over.then(() => none)])
       for (const lane of full) {
         const lookup = lookups.get(lane.key)
         if (lease === null) continue
-        if (lookup !== undefined) giveBack(lane, lease, lookup, () => true)
-        else running.add(abandonLane(lane, lease))
+        if (lookup !== undefined) claimedAhead.giveBack(lane, lease, lookup, () => true)
+        else claimedAhead.giveBackOrphans(lane, lease)
       }
-      const ended = () => Promise.allSettled([...running])
+      const ended = () => Promise.allSettled([...running, ...claimedAhead.returning])
       await Promise.race([ended(), over])
       for (const { abort } of sendings) abort.abort()
       await Promise.race([ended(), clock.sleep(2_000)])
@@ -473,10 +423,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     abandon() {
       for (const { abort } of sendings) abort.abort()
       claims.forget()
-      for (const lane of holding()) {
-        lane.buffer = []
-        takeBackAhead(lane, () => true)
-      }
+      claimedAhead.forget()
     },
   }
 }

@@ -1,6 +1,6 @@
 /**
  * Access tokens of accounts: from memory, else from the database, else from the provider. A token near its end is
- * renewed while it is still used. One request at a time for an account, over all instances; a refresh token that the
+ * renewed while it is still used, and none is used past it because the wall clock was set back. One request at a time for an account, over all instances; a refresh token that the
  * provider replaced is kept before the new access token is used.
  */
 import { createHash } from 'node:crypto'
@@ -57,11 +57,15 @@ const LOOK_EVERY_MS = 250
 const AHEAD_AGAIN_MS = 30_000
 /** What requests under way get when the service stops, ms. */
 const CLOSE_MS = 2_000
+/** How far ahead another instance's clock may be without any doubt of when its token ends, ms. */
+const SKEW_MS = 60_000
 /** Accounts whose token is kept in memory. */
 const MOST = 2_000
 
 interface Held {
   readonly token: KeptToken
+  /** Its end by the clock that nobody sets, monotonic ms. */
+  readonly endsAt: number
   /** No renewal ahead of time before, monotonic ms. */
   aheadAt: number
 }
@@ -73,6 +77,19 @@ export function createTokenSource({ store, endpoint, clock, log }: TokenSourceDe
     log.error(`The token of the account with key ${key} could not be kept: ${error.message}`),
   )
   const closing = new AbortController()
+
+  /** How long a token is good yet, ms; past its end: not more than 0. */
+  const leftOf = ({ key }: TokenOwner, token: KeptToken): number => {
+    const now = clock.now()
+    const left = token.expiresAt - now
+    const mine = held.peek(key)
+    // Neither clock alone: the one is set, the other stands still while the machine sleeps.
+    if (mine?.token.accessToken === token.accessToken) return Math.min(left, mine.endsAt - clock.monotonic())
+    // Got by a clock that was set back since, or by one that is ahead of this one: who knows when it ends.
+    return token.obtainedAt > now + SKEW_MS ? aheadOf(token) : left
+  }
+
+  const isNearEnd = (owner: TokenOwner, token: KeptToken) => leftOf(owner, token) <= aheadOf(token)
 
   /** One at a time for an account and its settings; the others get what that one gets. */
   const share = (owner: TokenOwner, refused: string | null): Promise<TokenResult> => {
@@ -94,18 +111,18 @@ export function createTokenSource({ store, endpoint, clock, log }: TokenSourceDe
     }
     for (;;) {
       const known = goodIn(await store.read(owner))
-      if (known !== null && !isNearEnd(known, clock.now())) return use(owner, known)
+      if (known !== null && !isNearEnd(owner, known)) return use(owner, known)
       const now = clock.now()
       const row = await store.claim(owner, now, now + CLAIM_MS)
       if (row === 'gone') return { ok: false, words: 'The account is gone' }
       if (row !== 'taken') {
         // Somebody may have been faster between the look and the claim.
         const since = goodIn(row)
-        if (since === null || isNearEnd(since, clock.now())) return ask(owner, row, now + CLAIM_MS, since)
+        if (since === null || isNearEnd(owner, since)) return ask(owner, row, now + CLAIM_MS, since)
         await release(owner, now + CLAIM_MS)
         return use(owner, since)
       }
-      if (known !== null && known.expiresAt > clock.now()) return use(owner, known, clock.monotonic() + AHEAD_AGAIN_MS)
+      if (known !== null && leftOf(owner, known) > 0) return use(owner, known, clock.monotonic() + AHEAD_AGAIN_MS)
       if (closing.signal.aborted || clock.monotonic() > giveUpAt)
         return { ok: false, words: 'Another instance has asked for a token and has none yet' }
       await clock.sleep(LOOK_EVERY_MS, closing.signal)
@@ -127,7 +144,7 @@ export function createTokenSource({ store, endpoint, clock, log }: TokenSourceDe
     const answer = await endpoint.ask({ ...grant, refreshToken: replaced ?? grant.refreshToken })
     if (!answer.ok) {
       await release(owner, until)
-      if (fallback === null || fallback.expiresAt <= clock.now()) return answer
+      if (fallback === null || leftOf(owner, fallback) <= 0) return answer
       notAhead(owner, answer.words)
       return use(owner, fallback, clock.monotonic() + AHEAD_AGAIN_MS)
     }
@@ -150,20 +167,20 @@ export function createTokenSource({ store, endpoint, clock, log }: TokenSourceDe
   /** A claim that is not given back ends by itself. */
   const release = (owner: TokenOwner, until: number) => store.release(owner, until).catch(() => {})
 
-  const hold = ({ key }: TokenOwner, token: KeptToken, aheadAt = Number.NEGATIVE_INFINITY): void => {
-    held.set(key, { token, aheadAt })
+  const hold = (owner: TokenOwner, token: KeptToken, aheadAt = Number.NEGATIVE_INFINITY): void => {
+    held.set(owner.key, { token, endsAt: clock.monotonic() + leftOf(owner, token), aheadAt })
   }
 
   const use = (owner: TokenOwner, token: KeptToken, aheadAt?: number): TokenResult => {
     hold(owner, token, aheadAt)
-    return kept(token)
+    return kept(owner, token)
   }
 
-  const kept = ({ accessToken, expiresAt }: KeptToken): TokenResult => {
-    const left = Math.floor((expiresAt - clock.now()) / 1000)
+  const kept = (owner: TokenOwner, token: KeptToken): TokenResult => {
+    const left = Math.floor(leftOf(owner, token) / 1000)
     return {
       ok: true,
-      token: accessToken,
+      token: token.accessToken,
       isNew: false,
       about: `the access token kept from before, for ${left} s more`,
     }
@@ -182,21 +199,21 @@ export function createTokenSource({ store, endpoint, clock, log }: TokenSourceDe
       fieldsOf(owner),
     )
 
-  const isFor = (token: KeptToken, { grant }: TokenOwner): boolean =>
-    token.expiresAt > clock.now() && token.request === requestDigest(grant)
+  const isFor = (owner: TokenOwner, token: KeptToken): boolean =>
+    leftOf(owner, token) > 0 && token.request === requestDigest(owner.grant)
 
   return {
     async get(owner) {
       const mine = held.get(owner.key)
-      if (mine === undefined || !isFor(mine.token, owner)) return share(owner, null)
-      if (isNearEnd(mine.token, clock.now())) renewAhead(owner, mine)
-      return kept(mine.token)
+      if (mine === undefined || !isFor(owner, mine.token)) return share(owner, null)
+      if (isNearEnd(owner, mine.token)) renewAhead(owner, mine)
+      return kept(owner, mine.token)
     },
     async renew(owner, refused) {
       const mine = held.get(owner.key)
       if (mine?.token.accessToken === refused) held.delete(owner.key)
       // Another login of this process met the same refusal, and has a new one already.
-      else if (mine !== undefined && isFor(mine.token, owner)) return kept(mine.token)
+      else if (mine !== undefined && isFor(owner, mine.token)) return kept(owner, mine.token)
       const result = await share(owner, refused)
       // What was under way when the refusal came may have found the refused one.
       return result.ok && result.token === refused ? share(owner, refused) : result
@@ -211,8 +228,9 @@ export function createTokenSource({ store, endpoint, clock, log }: TokenSourceDe
   }
 }
 
-function isNearEnd({ obtainedAt, expiresAt }: KeptToken, now: number): boolean {
-  return now >= expiresAt - Math.min(AHEAD_MAX_MS, (expiresAt - obtainedAt) / 10)
+/** How long before its end it is renewed, ms. */
+function aheadOf({ obtainedAt, expiresAt }: KeptToken): number {
+  return Math.min(AHEAD_MAX_MS, (expiresAt - obtainedAt) / 10)
 }
 
 /** Everything of a request; kept sealed, since it stands for secrets. */

@@ -1,19 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import type { Message } from '../messages/message.js'
+import { plainMessage } from '../../test/support/plain-message.js'
 import { createKeptContents, type KeptContents } from './kept-contents.js'
 
-const message: Message = {
-  tenantId: 'acme',
-  id: 'm',
-  accountKey: 1,
-  accountId: 'main',
-  priority: 2,
-  batchCode: null,
-  notBefore: null,
-  expiresAt: null,
-  envelope: { from: 'a@x.test', to: ['b@y.test'] },
-  content: { from: 'a@x.test', to: ['b@y.test'], subject: 's', contentType: 'plain', body: 'b' },
-}
+const message = plainMessage({ key: 1, id: 'main', tenantId: 'acme' })
 /** With its envelope as large as one may be. */
 const LARGE = 16 * 1024 - 'a@x.testb@y.test'.length
 const TAKES = 16 * 1024 + 700

@@ -210,6 +210,53 @@ describe.each(dialects)('access tokens on %s', dialect => {
     await until(() => asked.length === 2)
   })
 
+  it('a clock that is set ahead costs one new token, and one that is set back lengthens no life', async () => {
+    const source = instance()
+    await source.get(owner)
+    clock.jump(HOUR)
+    for (let i = 0; i < 3; i++) expect(await source.get(owner)).toMatchObject({ token: 'access-2' })
+    clock.jump(-2 * HOUR)
+    expect(await source.get(owner)).toMatchObject({ about: 'the access token kept from before, for 3600 s more' })
+    await clock.advance(HOUR - 300_001)
+    expect(await source.get(owner)).toMatchObject({ token: 'access-2' })
+    expect(asked).toHaveLength(2)
+    await clock.advance(300_001)
+    expect(await source.get(owner)).toMatchObject({ token: 'access-3', isNew: true })
+  })
+
+  it('the life of a token that is found in the database again is no longer for it', async () => {
+    const source = instance()
+    await source.get(owner)
+    answer = () => ({ ok: false, words: 'Token endpoint says 503' })
+    clock.jump(-HOUR)
+    await clock.advance(HOUR - 1000)
+    // Near its end it is looked for in the database, where nothing newer stands.
+    await source.get(owner)
+    await until(() => asked.length === 2)
+    expect(await source.get(owner)).toMatchObject({ token: 'access-1' })
+    await clock.advance(1000)
+    expect(await source.get(owner)).toEqual({ ok: false, words: 'Token endpoint says 503' })
+  })
+
+  it('one that is dated an hour ahead is replaced at once, and used for five minutes at most when there is no other', async () => {
+    await instance().get(owner)
+    clock.jump(-HOUR)
+    expect(await instance().get(owner)).toMatchObject({ token: 'access-2', isNew: true })
+    clock.jump(-HOUR)
+    answer = () => ({ ok: false, words: 'Token endpoint says 503' })
+    const late = instance()
+    expect(await late.get(owner)).toMatchObject({ token: 'access-2', isNew: false })
+    await clock.advance(300_000)
+    expect(await late.get(owner)).toEqual({ ok: false, words: 'Token endpoint says 503' })
+  })
+
+  it('one that is dated ahead by less than clocks may differ is used as it is', async () => {
+    await instance().get(owner)
+    clock.jump(-60_000)
+    expect(await instance().get(owner)).toMatchObject({ token: 'access-1', isNew: false })
+    expect(asked).toHaveLength(1)
+  })
+
   it('a renewal ahead of time that fails is told and tried again later, and the token used to its end', async () => {
     const warnings: string[] = []
     const source = instance({ log: { ...silentLog, warning: message => void warnings.push(message) } })

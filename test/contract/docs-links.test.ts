@@ -1,4 +1,7 @@
-/** Every relative link in the documents leads to a file that is there, and to a heading that it has. */
+/**
+ * Every relative link in the documents leads to a file that is there, and to a heading that it has; every source and test
+ * that a document names is there too.
+ */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -7,9 +10,17 @@ import { describe, expect, it } from 'vitest'
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const SKIPPED = new Set(['node_modules', 'dist', 'build', 'coverage'])
 
-describe('every relative link resolves', () => {
-  it.each(documentsUnder(ROOT).map(path => relative(ROOT, path)))('in %s', path => {
+const documents = documentsUnder(ROOT).map(path => relative(ROOT, path))
+
+describe('every relative link resolves, and every file that is named is there', () => {
+  it.each(documents)('in %s', path => {
     expect(brokenLinks(join(ROOT, path))).toEqual([])
+    expect(filesNamed(readFileSync(join(ROOT, path), 'utf8')).filter(file => !isThere(file))).toEqual([])
+  })
+
+  it('and files are named in many', () => {
+    const named = documents.flatMap(path => filesNamed(readFileSync(join(ROOT, path), 'utf8')))
+    expect(named.length).toBeGreaterThan(200)
   })
 })
 
@@ -52,6 +63,18 @@ function brokenLinks(path: string): string[] {
     if (!anchor || !target.endsWith('.md')) return false
     return !anchorsOf(readFileSync(target, 'utf8')).has(anchor)
   })
+}
+
+/** Sources and tests in backquotes, with at least one folder before them. */
+function filesNamed(text: string): string[] {
+  return [...withoutFences(text).matchAll(/`((?:[\w.-]+\/)+[\w.-]+\.(?:ts|mjs|cjs|sql|md))`/g)].map(
+    ([, file = '']) => file,
+  )
+}
+
+/** Sources are often named without `src/`. */
+function isThere(file: string): boolean {
+  return existsSync(join(ROOT, file)) || existsSync(join(ROOT, 'src', file))
 }
 
 function linksOf(text: string): string[] {

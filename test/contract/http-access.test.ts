@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Row } from '../../src/db/db.js'
 import type { Routes } from '../../src/http/app.js'
 import { allRoutes } from '../../src/http/routes/index.js'
+import { type ApiDocument, readApiDocument } from '../support/api-document.js'
 import { ADMIN, type HttpApp, openHttpApp } from '../support/http-app.js'
 import { dialects } from '../support/temp-db.js'
 
@@ -153,7 +154,7 @@ const watch: Routes = app => {
 
 describe.each(dialects)('who may do what, on %s', dialect => {
   let house: HttpApp
-  let document: any
+  let document: ApiDocument
   /** acme's keys, and the ones of other tenants. */
   const keys = { own: '', foreign: '', expired: '', revoked: '', ofDeleted: '' }
   const refused = ['wrong', 'expired', 'revoked', 'ofDeleted'] as const
@@ -161,7 +162,7 @@ describe.each(dialects)('who may do what, on %s', dialect => {
 
   beforeAll(async () => {
     house = await openHttpApp(dialect, { routes: [watch, ...allRoutes] })
-    document = (await house.call('GET', '/openapi.json', { token: null })).body
+    document = readApiDocument((await house.call('GET', '/openapi.json', { token: null })).body)
     const rotate = async (body: object) => (await house.call('POST', '/tenant/acme/api-key', { body })).body.api_key
     keys.revoked = await house.addTenant('acme')
     keys.expired = await rotate({ expires_at: Math.floor(house.clock.now() / 1000) + 1 })
@@ -235,16 +236,13 @@ describe.each(dialects)('who may do what, on %s', dialect => {
     return kind === 'rule' ? '999999' : `nowhere-${kind}-${++made}`
   }
 
-  const accessOf = (operation: string): string => {
-    const [method, path] = operation.split(' ') as [string, string]
-    return document.paths[path][method]['x-access']
-  }
+  const operationOf = (name: string) => document.operations.get(name)!
 
   function ask(operation: string, asking: Asking, id: string, token: string | null, more = '') {
-    const [method, path] = operation.split(' ') as [string, string]
+    const { method, path } = operationOf(operation)
     const query = [asking.query?.(id) ?? '', more].filter(each => each !== '').join('&')
     const body = asking.body?.(id)
-    return house.call(method.toUpperCase(), `${path.replace(/\{\w+\}/g, id)}${query && `?${query}`}`, { token, body })
+    return house.call(method, `${path.replace(/\{\w+\}/g, id)}${query && `?${query}`}`, { token, body })
   }
 
   /** Every row of the database that does not belong to one of these tenants. */
@@ -274,9 +272,7 @@ describe.each(dialects)('who may do what, on %s', dialect => {
   }
 
   it('every operation of the document is told here, and every route but its own pages stands in the document', () => {
-    const documented = Object.entries<any>(document.paths).flatMap(([path, methods]) =>
-      Object.keys(methods).map(method => `${method} ${path}`),
-    )
+    const documented = [...document.operations.keys()]
     expect(Object.keys(ASKED).sort()).toEqual(documented.sort())
     const hidden = [...routesSeen].filter(each => !each.startsWith('head ') && !documented.includes(each))
     expect(hidden).toEqual(['get /openapi.json'])
@@ -284,11 +280,9 @@ describe.each(dialects)('who may do what, on %s', dialect => {
 
   it('every field by which a tenant can name a thing is asked with the thing of another', () => {
     for (const [operation, askings] of Object.entries(ASKED)) {
-      if (!['any', 'tenant'].includes(accessOf(operation))) continue
-      const [method, path] = operation.split(' ') as [string, string]
-      const { parameters = [], requestBody } = document.paths[path][method]
-      const fields = parameters.filter((each: any) => each.in === 'query').map((each: any) => each.name)
-      const wanted = [...fields, ...namesIn(requestBody?.content['application/json'].schema)].filter(isReference)
+      const { access, path, query, body } = operationOf(operation)
+      if (!['any', 'tenant'].includes(access)) continue
+      const wanted = [...query, ...namesIn(body)].filter(isReference)
       const used = askings
         .filter(each => each.of !== undefined)
         .flatMap(each => [...new URLSearchParams(each.query?.('x')).keys(), ...keysIn(each.body?.('x'))])
@@ -299,7 +293,7 @@ describe.each(dialects)('who may do what, on %s', dialect => {
   })
 
   it.each(Object.keys(ASKED))('%s', async operation => {
-    const access = accessOf(operation)
+    const { access } = operationOf(operation)
     expect(['public', 'any', 'tenant', 'admin']).toContain(access)
     const [first] = ASKED[operation] as [Asking]
     const tokens = { ...keys, wrong: 'wrong' }
@@ -384,9 +378,9 @@ function expectDenied(
 }
 
 /** The names of all properties of a schema, at any depth. */
-function namesIn(schema: any): string[] {
+function namesIn(schema: unknown): string[] {
   if (typeof schema !== 'object' || schema === null) return []
-  return Object.entries<any>(schema).flatMap(([key, value]) => [
+  return Object.entries(schema).flatMap(([key, value]) => [
     ...(key === 'properties' ? Object.keys(value) : []),
     ...namesIn(value),
   ])

@@ -7,33 +7,12 @@ import { listReported } from '../../src/messages/reported.js'
 import { createStatsReader } from '../../src/messages/stats.js'
 import { enqueue } from '../../src/queue/enqueue.js'
 import { createFakeClock } from '../support/fake-clock.js'
+import { plainMessage } from '../support/plain-message.js'
 import { dialects, openTempDb, type TempDb } from '../support/temp-db.js'
 
 const clock = createFakeClock()
 const NOW = clock.now()
 const everything: ListFilter = { tenantId: null, limit: 1000, before: null }
-
-function message(
-  tenantId: string,
-  accountKey: number,
-  id: string,
-  fields: Partial<Message> = {},
-  subject = `About ${id}`,
-): Message {
-  return {
-    tenantId,
-    id,
-    accountKey,
-    accountId: 'main',
-    priority: 2,
-    batchCode: null,
-    notBefore: null,
-    expiresAt: null,
-    envelope: { from: 'a@x.it', to: ['ada@y.it'] },
-    content: { subject, to: ['Ada Löve <ada@y.it>'], from: 'a@x.it', contentType: 'plain', body: 'secret words' },
-    ...fields,
-  }
-}
 
 describe.each(dialects)('reading messages on %s', dialect => {
   let temp: TempDb
@@ -41,6 +20,15 @@ describe.each(dialects)('reading messages on %s', dialect => {
   const list = async (filter: Partial<ListFilter> = {}) => {
     const page = await listMessages(temp.db, { ...everything, ...filter })
     return { ...page, ids: page.messages.map(each => each.id) }
+  }
+  const message = (tenantId: string, id: string, fields: Partial<Message> = {}, subject = `About ${id}`) => {
+    const account = { key: keys[tenantId]!, id: 'main', tenantId }
+    return plainMessage(account, {
+      id,
+      envelope: { from: 'a@x.it', to: ['ada@y.it'] },
+      content: { subject, to: ['Ada Löve <ada@y.it>'], from: 'a@x.it', contentType: 'plain', body: 'secret words' },
+      ...fields,
+    })
   }
   const put = (messages: Message[], now = NOW) => enqueue(temp.db, messages, { now })
   const set = (id: string, sql: string) =>
@@ -60,15 +48,15 @@ describe.each(dialects)('reading messages on %s', dialect => {
       ])) as [unknown, { key: number }[]]
       keys[id] = Number(row!.key)
     }
-    await put([message('one', keys.one!, 'm1', { batchCode: 'b,1' }, 'Invoice für März')], NOW - 7_200_000)
+    await put([message('one', 'm1', { batchCode: 'b,1' }, 'Invoice für März')], NOW - 7_200_000)
     await put(
-      [message('one', keys.one!, 'm2', { priority: 0, notBefore: NOW + 60_500, expiresAt: NOW + 90_000 })],
+      [message('one', 'm2', { priority: 0, notBefore: NOW + 60_500, expiresAt: NOW + 90_000 })],
       NOW - 3_600_000,
     )
     const attachment = { filename: 'a.bin', fetchMode: 'base64', storagePath: 'QUJD', auth: 'ENC:sealed' } as const
-    const { content } = message('one', keys.one!, 'm3')
-    await put([message('one', keys.one!, 'm3', { content: { ...content, attachments: [attachment] } })], NOW)
-    await put([message('two', keys.two!, 'm3'), message('two', keys.two!, 'other')], NOW)
+    const { content } = message('one', 'm3')
+    await put([message('one', 'm3', { content: { ...content, attachments: [attachment] } })], NOW)
+    await put([message('two', 'm3'), message('two', 'other')], NOW)
     await set('m1', `stage = 0, status = 'sent', sent_at = ${NOW}, accepted = 1, attempts = 2, reported_at = ${NOW}`)
     const seq = Number((await temp.db.read({ sql: "select seq from messages where id = 'm1'", params: [] }))[0]!.seq)
     const entry = {
@@ -181,7 +169,7 @@ describe.each(dialects)('reading messages on %s', dialect => {
   })
 
   it('pages follow each other without a gap or a double', async () => {
-    await put(Array.from({ length: 25 }, (_, i) => message('many', keys.many!, `p${i}`)))
+    await put(Array.from({ length: 25 }, (_, i) => message('many', `p${i}`)))
     for (const filter of [{}, { activeOnly: true }, { text: 'p' }, { accountId: 'main' }]) {
       const seen: string[] = []
       let before: number | null = null
@@ -195,7 +183,7 @@ describe.each(dialects)('reading messages on %s', dialect => {
   })
 
   it('open ones that are the newest are found without gathering all that are open', async () => {
-    await put(Array.from({ length: 5 }, (_, i) => message('many', keys.many!, `open${i}`)))
+    await put(Array.from({ length: 5 }, (_, i) => message('many', `open${i}`)))
     const asked: string[] = []
     const watched: Db = {
       ...temp.db,
@@ -214,9 +202,9 @@ describe.each(dialects)('reading messages on %s', dialect => {
   })
 
   it('a content too long for a list is left out and told, with its subject', async () => {
-    const { content } = message('two', keys.two!, 'long')
+    const { content } = message('two', 'long')
     await put([
-      message('two', keys.two!, 'long', {
+      message('two', 'long', {
         content: { ...content, subject: 'A "long" one', body: 'x'.repeat(300_000) },
       }),
     ])
@@ -278,7 +266,7 @@ describe.each(dialects)('reading messages on %s', dialect => {
   })
 
   it('an id means its only owner’s message to an admin, else that of default', async () => {
-    await put([message('default', keys.default!, 'm2')])
+    await put([message('default', 'm2')])
     expect([...(await ownersOf(temp.db, ['m1', 'm2', 'm3', 'nothing', 'a\ud800']))]).toEqual(
       expect.arrayContaining([
         ['m1', 'one'],

@@ -26,6 +26,7 @@ import { createTenant, ensureDefaultTenant, getTenant } from '../../src/tenants/
 import { TABLES } from '../../src/transfer/tables.js'
 import { transfer } from '../../src/transfer/transfer.js'
 import { findVolume, saveVolume } from '../../src/volumes/store.js'
+import { plainMessage } from '../support/plain-message.js'
 import { copyPostgresDatabase, createPostgresDatabase } from '../support/postgres-server.js'
 import { silentLog } from '../support/silent-log.js'
 import { dialects, openTempDb, type TempDb } from '../support/temp-db.js'
@@ -448,31 +449,19 @@ async function openRing(db: Db, load: () => readonly Buffer[]): Promise<Keyring>
 
 const TOKEN = { accessToken: 'at-1', obtainedAt: 1, expiresAt: 2, refreshToken: null, request: 'r', origin: 'o' }
 
+/** With credentials of attachments that are sealed. */
 function message(accountKey: number, sealer: Sealer, id: string, tenantId = 'acme'): Message {
   const auth = { method: 'bearer', token: 'file-auth' }
   const attachments = [1, 2].map(n => ({ filename: `${n}`, fetchMode: 'http_url' as const, storagePath: 'x', auth }))
+  const plain = plainMessage({ key: accountKey, id: 'main', tenantId }, { id })
   const content = {
-    from: 'a@x.test',
-    to: ['b@x.test'],
+    ...plain.content,
     // A client may write what looks like one.
     subject: '"auth":"ENC:01234567:AAAA"',
-    contentType: 'plain' as const,
     headers: { auth: 'ENC:01234567:AAAA' },
     attachments,
   }
-  return {
-    tenantId,
-    id,
-    accountKey,
-    accountId: 'main',
-    priority: 2,
-    batchCode: null,
-    notBefore: null,
-    expiresAt: null,
-    envelope: { from: 'a@x.test', to: ['b@x.test'] },
-    content: sealAttachmentAuth(content, tenantId, sealer),
-    sealedWith: sealer.keyCheck,
-  }
+  return { ...plain, content: sealAttachmentAuth(content, tenantId, sealer), sealedWith: sealer.keyCheck }
 }
 
 /** Something in every place. */

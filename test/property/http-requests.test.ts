@@ -4,23 +4,12 @@
  */
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { type Operation, readApiDocument, type Schema } from '../support/api-document.js'
 import { type HttpApp, openHttpApp } from '../support/http-app.js'
 
 const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31)
 const times = Number(process.env.FUZZ_TIMES ?? 1)
 console.info(`FUZZ_SEED=${seed} FUZZ_TIMES=${times}`)
-
-interface Schema {
-  readonly properties?: Readonly<Record<string, Schema>>
-  readonly items?: Schema
-  readonly anyOf?: readonly Schema[]
-}
-interface Operation {
-  readonly method: string
-  readonly path: string
-  readonly body: Schema | null
-  readonly query: readonly string[]
-}
 
 let http: HttpApp
 let tenantKey: string
@@ -34,16 +23,7 @@ beforeAll(async () => {
   tenantKey = await http.addTenant('acme', { client_base_url: 'http://c.test' })
   await http.call('POST', '/account', { body: { id: 'main', tenant_id: 'acme', host: 'smtp.test' } })
   const { body } = await http.call('GET', '/openapi.json')
-  operations = Object.entries(body.paths as Record<string, Record<string, any>>)
-    .filter(([path]) => !NOT_HERE.test(path))
-    .flatMap(([path, methods]) =>
-      Object.entries(methods).map(([method, { parameters = [], requestBody }]) => ({
-        method: method.toUpperCase(),
-        path,
-        body: requestBody?.content?.['application/json']?.schema ?? null,
-        query: parameters.filter((each: any) => each.in === 'query').map((each: any) => each.name),
-      })),
-    )
+  operations = [...readApiDocument(body).operations.values()].filter(({ path }) => !NOT_HERE.test(path))
 })
 afterAll(() => http.close())
 

@@ -7,14 +7,16 @@ import { describe, expect, it } from 'vitest'
 import { createMovingClock } from '../support/moving-clock.js'
 import { type OAuthServer, oauthAccount, startOAuthServer } from '../support/oauth-server.js'
 import { idsOf, opened, openScene, type Scene, type SceneOptions, wireText } from '../support/scene.js'
+import type { SmtpSink } from '../support/smtp-sink.js'
 import { expectBalanced, many } from '../support/story.js'
 
 /** The pause does not outlast the retry schedule while the test looks at it. */
 const PATIENT = { GMP_RETRY_DELAYS: '20' }
+const HOUR = 3_600_000
 const RECORD = '/account/main?tenant_id=default'
 
 async function openStory(options: SceneOptions & { oauth2?: Record<string, unknown> } = {}) {
-  const oauth = await opened(startOAuthServer(), each => each.close())
+  const oauth = await opened(startOAuthServer(options.overrides?.clock), each => each.close())
   const scene = await openScene({
     env: PATIENT,
     // One connection a message: each logs in.
@@ -31,6 +33,11 @@ async function openStory(options: SceneOptions & { oauth2?: Record<string, unkno
 async function untilSent({ service, sink }: Pick<Scene, 'service' | 'sink'>, ...ids: string[]) {
   await service.send(...ids.map(id => ({ id })))
   await service.until(`sent ${ids}`, () => ids.every(id => idsOf(sink.messages).includes(id)))
+}
+
+/** Each is asked why, and told with an empty line. */
+function refusedLogins(sink: SmtpSink): number {
+  return sink.commands.filter(({ line }) => line === '').length
 }
 
 async function probe({ service }: Pick<Scene, 'service'>) {
@@ -118,6 +125,46 @@ describe.each(['sqlite', 'postgres'] as const)('oauth2 on %s', dialect => {
     expect(service.logs.filter(line => /paused|renewed ahead/.test(line))).toEqual([])
   })
 
+  it('a clock that is set ahead costs one new token; set back, none is used past the life its provider gave', async () => {
+    const clock = createMovingClock()
+    const { oauth, service, sink, scene } = await openStory({ dialect, overrides: { clock } })
+    await untilSent(scene, 'before')
+    clock.jump(HOUR)
+    await untilSent(scene, 'ahead', 'once')
+    expect(oauth.given).toHaveLength(2)
+    // By the wall clock alone it would be good for two hours now.
+    clock.jump(-HOUR)
+    await untilSent(scene, 'back')
+    expect(oauth.given).toHaveLength(2)
+    await clock.move(HOUR)
+    await untilSent(scene, 'past', 'again')
+    expect(oauth.given).toHaveLength(3)
+    expect(refusedLogins(sink)).toBe(0)
+    expect(service.logs.filter(line => /paused|renewed ahead/.test(line))).toEqual([])
+  })
+
+  it('a process that starts after the clock was set back asks anew, and a token it takes for good costs one refused login', async () => {
+    const clock = createMovingClock()
+    const { oauth, sink, client, scene } = await openStory({ dialect, overrides: { clock } })
+    clock.jump(HOUR)
+    await untilSent(scene, 'before')
+    clock.jump(-HOUR)
+    await clock.move(1_800_000)
+    await scene.restart()
+    await untilSent(scene, 'dated ahead')
+    expect([refusedLogins(sink), oauth.given.length]).toEqual([0, 2])
+
+    // Nothing tells this process that an hour went by and the clock was set back by half of it.
+    await clock.move(HOUR)
+    clock.jump(-1_800_000)
+    await scene.restart()
+    await scene.service.send({ id: 'dead token' })
+    await expectBalanced(scene.service, client, ['before', 'dated ahead', 'dead token'])
+    expect([refusedLogins(sink), oauth.given.length]).toEqual([1, 3])
+    expect(await scene.service.message('dead token')).toMatchObject({ status: 'sent', attempts: 1 })
+    expect(scene.service.logs.filter(line => line.includes('paused'))).toEqual([])
+  })
+
   it('a token that is revoked before its end leads to one new one, and mail goes on', async () => {
     const { oauth, service, sink, client, scene } = await openStory({ dialect })
     await untilSent(scene, 'before')
@@ -125,7 +172,7 @@ describe.each(['sqlite', 'postgres'] as const)('oauth2 on %s', dialect => {
     await service.send(...many(3, 'm'))
     await expectBalanced(service, client, ['before', 'm1', 'm2', 'm3'])
     expect(oauth.given).toHaveLength(2)
-    expect(sink.commands.filter(({ line }) => line === '')).toHaveLength(1)
+    expect(refusedLogins(sink)).toBe(1)
     expect((await service.message('m1')).attempts).toBe(1)
     expect(service.logs.filter(line => line.startsWith('ERROR'))).toEqual([])
   })

@@ -2,6 +2,7 @@
  * An OAuth token endpoint on a free port of 127.0.0.1 that judges clients and grants, gives out tokens and takes them
  * back. `isGood` is for the SMTP sink, so that a login is judged by who gave the token.
  */
+import type { Clock } from '../../src/lib/clock.js'
 import { type HttpSink, type SinkAnswer, startHttpSink } from './http-sink.js'
 import { learnSecrets } from './output.js'
 
@@ -19,6 +20,7 @@ export interface OAuthServer {
   rotates: boolean
   /** In place of what the server would answer; null: as it would. */
   failing: SinkAnswer | null
+  /** Given out here, neither past its end nor revoked. */
   isGood(token: string): boolean
   /** Ends every access token that was given out. */
   revokeAll(): void
@@ -27,10 +29,12 @@ export interface OAuthServer {
   close(): Promise<void>
 }
 
-export async function startOAuthServer(): Promise<OAuthServer> {
+/** `clock`: tokens live for `lifeSeconds` of its true time, which no setting of a wall clock moves. Without: for ever. */
+export async function startOAuthServer(clock?: Pick<Clock, 'monotonic'>): Promise<OAuthServer> {
   const asked: URLSearchParams[] = []
   const given: string[] = []
-  const good = new Set<string>()
+  const endOf = new Map<string, number>()
+  const now = () => clock?.monotonic() ?? 0
   const seen = new Set<string>()
   let rotations = 0
 
@@ -54,7 +58,7 @@ export async function startOAuthServer(): Promise<OAuthServer> {
 
     const accessToken = `access-${given.length + 1}-${'x'.repeat(40)}`
     given.push(accessToken)
-    good.add(accessToken)
+    endOf.set(accessToken, now() + server.lifeSeconds * 1000)
     learnSecrets({ access_token: accessToken })
     const answer = { access_token: accessToken, token_type: 'Bearer', expires_in: server.lifeSeconds }
     if (grant !== 'refresh_token' || !server.rotates) return { body: answer }
@@ -75,8 +79,8 @@ export async function startOAuthServer(): Promise<OAuthServer> {
     lifeSeconds: 3600,
     rotates: false,
     failing: null,
-    isGood: token => good.has(token),
-    revokeAll: () => good.clear(),
+    isGood: token => (endOf.get(token) ?? Number.NEGATIVE_INFINITY) > now(),
+    revokeAll: () => endOf.clear(),
     secrets: () => [...given, ...seen, ...server.refreshTokens, ...server.clients.values()],
     close: () => sink.close(),
   }

@@ -10,6 +10,7 @@ import { createKeptContents, type KeptContents } from '../../src/queue/kept-cont
 import type { AttemptRecord, Outcome, RecipientVerdict } from '../../src/queue/outcome.js'
 import { type Settlement, settle } from '../../src/queue/settle.js'
 import { nextTransition, type RetryPolicy } from '../../src/queue/transition.js'
+import { type MessageAccount, plainMessage } from './plain-message.js'
 import { type dialects, openTempDb, type TempDb } from './temp-db.js'
 
 /** A Tuesday, and a whole number of buckets of every span. */
@@ -17,11 +18,7 @@ export const START = Date.UTC(2026, 5, 30, 0)
 
 export const POLICY: RetryPolicy = { maxRetries: 5, retryDelaysMs: [60_000], inDoubt: 'retry' }
 
-export interface TestAccount {
-  readonly key: number
-  readonly id: string
-  readonly tenantId: string
-}
+export type TestAccount = MessageAccount
 
 export interface QueueRig {
   readonly temp: TempDb
@@ -91,22 +88,7 @@ export async function openQueueRig(dialect: (typeof dialects)[number]): Promise<
       const [row] = await rows('select key from accounts where tenant_id = $1 and id = $2', tenantId, id)
       return { key: Number(row!.key), id, tenantId }
     },
-    message(account, fields = {}) {
-      const to = fields.envelope?.to ?? ['b@y.test']
-      return {
-        tenantId: account.tenantId,
-        id: `m${++counter}`,
-        accountKey: account.key,
-        accountId: account.id,
-        priority: 2,
-        batchCode: null,
-        notBefore: null,
-        expiresAt: null,
-        envelope: { from: 'a@x.test', to },
-        content: { from: 'a@x.test', to, subject: 'Subject', contentType: 'plain', body: 'Body' },
-        ...fields,
-      }
-    },
+    message: (account, fields) => plainMessage(account, { id: `m${++counter}`, ...fields }),
     async add(account, count, fields) {
       const messages = Array.from({ length: count }, () => rig.message(account, fields))
       await rig.enqueue(...messages)
