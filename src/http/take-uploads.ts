@@ -5,6 +5,7 @@
  * another string its quotes would be escaped.
  */
 import { createHash } from 'node:crypto'
+import { withoutEnd } from '../lib/without-end.js'
 import type { InlineUpload } from '../messages/message.js'
 
 const KEY = Buffer.from('"storage_path"')
@@ -133,7 +134,7 @@ function decode(raw: Buffer, start: number, end: number): InlineUpload | null {
     const text = plain(raw.toString('latin1', at, to))
     at = to
     if (isOver && text !== '') return null
-    const padding = /=+$/.exec(text)?.[0].length ?? 0
+    const padding = text.length - withoutEnd(text, '=').length
     const digits = padding === 0 ? text : text.slice(0, -padding)
     if (padding > 2 || /[^A-Za-z0-9+/]/.test(digits)) return null
     isOver = padding > 0

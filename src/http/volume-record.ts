@@ -129,8 +129,11 @@ function maskUrls(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, maskUrls(each)]))
 }
 
-/** `https://user:password@host/path?sig=…`: by the text, so that also what is no good URL is masked. */
+/**
+ * `https://user:password@host/path?sig=…`: by the text, so that also what is no good URL is masked. A name ends at the next
+ * mark of one, or a row of them would be read anew from each.
+ */
 function maskUrl(text: string): string {
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return text
-  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, `$1${MASK}@`).replace(/([?&][^=&#]*=)[^&#]+/g, `$1${MASK}`)
+  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, `$1${MASK}@`).replace(/([?&][^=?&#]*=)[^&#]+/g, `$1${MASK}`)
 }
