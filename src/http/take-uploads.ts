@@ -110,7 +110,7 @@ function skipSpace(raw: Buffer, from: number): number {
 }
 
 /** Of its closing quote; -1: there is none. */
-function stringEnd(raw: Buffer, start: number): number {
+export function stringEnd(raw: Buffer, start: number): number {
   for (let at = raw.indexOf(QUOTE, start); at >= 0; at = raw.indexOf(QUOTE, at + 1)) {
     let slashes = 0
     while (raw[at - 1 - slashes] === BACKSLASH) slashes += 1
