@@ -52,10 +52,13 @@ export function volumeListed(volume: Volume, viewer: string | null): Static<type
   return { ...volumeInfo(volume, viewer), created_at: isoTime(createdAt), updated_at: isoTime(updatedAt) }
 }
 
+const MOST_AUDITED_KEYS = 100
+
 /** What the command log says of a config as given: of keys that the backend does not know nothing but the name. */
 export function auditedConfig(backend: string, given: unknown): unknown {
-  // A text may be a whole config in JSON.
+  // A text may be a whole config in JSON; and none has so many keys.
   if (typeof given !== 'object' || given === null || Array.isArray(given)) return MASK
+  if (Object.keys(given).length > MOST_AUDITED_KEYS) return MASK
   const isKnown = (name: string) => isBackend(backend) && keyNamed(backend, name) !== null
   const shown = Object.entries(given).map(([name, value]) => [name, isKnown(name) ? value : MASK])
   return maskConfig(Object.fromEntries(shown))
