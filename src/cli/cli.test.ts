@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -316,6 +316,29 @@ describe('the command line', () => {
       expect([argv, code, out]).toEqual([argv, 2, ''])
       expect(err).toMatch(/^Error: [^\n]+\n$/)
     }
+  })
+
+  it('tells who puts the instance before its command how it is written', async () => {
+    for (const command of ['start', 'stop', 'restart', 'status', 'delete']) {
+      const { code, err } = await run(['shop', command, '--json'])
+      expect([code, err]).toEqual([2, `Error: it is \`mail-proxy ${command} shop\`\n`])
+    }
+    expect((await run(['shop', 'stat'])).err).toContain('(Did you mean stats?)')
+  })
+
+  it('says which file of an instance cannot be read, and why', async () => {
+    mkdirSync(join(folder('shop'), 'config.ini'), { recursive: true })
+    const config = join(folder('shop'), 'config.ini')
+    expect((await run(['shop', 'info'])).err).toBe(`Error: ${config} cannot be read: it is a directory\n`)
+    rmSync(config, { recursive: true })
+    mkdirSync(join(folder('shop'), 'pid'))
+    expect((await run(['status', 'shop'])).err).toBe(
+      `Error: ${join(folder('shop'), 'pid')} cannot be read: it is a directory\n`,
+    )
+    writeFileSync(folder('file'), '')
+    expect((await run(['start', 'file'])).err).toContain(
+      'cannot be read: what should be the folder of the instance is a file',
+    )
   })
 
   it('exits 1 for an instance that is not there, and makes nothing', async () => {

@@ -6,7 +6,7 @@ import { existsSync, readdirSync, rmSync, unlinkSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { createPrivate, readIfThere, writePrivate } from '../lib/private-file.js'
 import type { Environment } from '../load-config.js'
-import { UsageError } from './errors.js'
+import { CliError, UsageError } from './errors.js'
 
 /** The instance that `serve` runs. */
 export const DEFAULT_INSTANCE = 'default'
@@ -53,9 +53,26 @@ export function isNewInstance(dir: string): boolean {
   )
 }
 
+/** A file of the folder; null: there is none. Throws CliError that says which one cannot be read, and why. */
+function readOwn(dir: string, name: string): string | null {
+  const path = join(dir, name)
+  try {
+    return readIfThere(path)
+  } catch (error) {
+    const { code = 'unknown' } = error as NodeJS.ErrnoException
+    throw new CliError(`${path} cannot be read: ${UNREADABLE[code] ?? code}`, { cause: error })
+  }
+}
+
+const UNREADABLE: Readonly<Record<string, string>> = {
+  EACCES: 'this user may not (EACCES)',
+  EISDIR: 'it is a directory',
+  ENOTDIR: 'what should be the folder of the instance is a file',
+}
+
 /** Text of config.ini, or undefined when the instance has none. */
 export function readConfigIni(dir: string): string | undefined {
-  return readIfThere(join(dir, 'config.ini')) ?? undefined
+  return readOwn(dir, 'config.ini') ?? undefined
 }
 
 export function tokenPath(dir: string): string {
@@ -64,7 +81,7 @@ export function tokenPath(dir: string): string {
 
 /** The admin token in the folder; null when none is kept here. */
 export function readToken(dir: string): string | null {
-  return readIfThere(tokenPath(dir))?.trim() || null
+  return readOwn(dir, 'token')?.trim() || null
 }
 
 export function writeToken(dir: string, token: string): void {
@@ -109,7 +126,7 @@ function runningText({ pid, url, mark }: Running): string {
 }
 
 export function readRunning(dir: string): Running | null {
-  const [pid = '', url = '', mark = ''] = readIfThere(join(dir, 'pid'))?.split('\n') ?? []
+  const [pid = '', url = '', mark = ''] = readOwn(dir, 'pid')?.split('\n') ?? []
   return /^[1-9]\d{0,9}$/.test(pid) ? { pid: Number(pid), url, mark: mark || null } : null
 }
 

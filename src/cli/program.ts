@@ -36,6 +36,8 @@ import { UsageError } from './errors.js'
 import { COMMAND_NAMES, instanceFolder } from './instance.js'
 import type { CreateService } from './serving.js'
 
+const BEFORE_INSTANCE: readonly string[] = ['start', 'stop', 'restart', 'status', 'delete']
+
 /** The program that the first words name, and the words left for it. */
 export function programFor(
   argv: readonly string[],
@@ -59,6 +61,8 @@ export function programFor(
     // A mistyped command must not be taken for a tenant, whose id is followed by one of its commands.
     const [word = ''] = more
     if (word === '--help' || word === '-h' || hasCommand(ofTenant, word)) return { program: ofTenant, rest: more }
+    // The only ones whose instance stands behind them.
+    if (BEFORE_INSTANCE.includes(second)) throw new UsageError(`it is \`mail-proxy ${second} ${first}\``)
   }
   return { program: ofInstance, rest: argv.length === 1 ? ['--help'] : argv.slice(1) }
 }

@@ -7,6 +7,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
+  type FastifyReply,
   type FastifyRequest,
   type RawServerDefault,
 } from 'fastify'
@@ -89,7 +90,7 @@ export function buildApp(deps: HttpDeps, routes: readonly Routes[] = allRoutes):
     table.add(route)
     documentRoute(route)
   })
-  app.setNotFoundHandler((request, reply) => {
+  const refuseUnknown = (request: FastifyRequest, reply: FastifyReply) => {
     const known = table.methodsOf(request.url)
     // A route for any path below its own may know the method and not the path.
     const allowed = known.includes(request.method) ? [] : known
@@ -99,7 +100,8 @@ export function buildApp(deps: HttpDeps, routes: readonly Routes[] = allRoutes):
         ? new AppError('method_not_allowed', 'Method Not Allowed')
         : new AppError('not_found', 'Not Found')
     onError(refusal, request, reply)
-  })
+  }
+  app.setNotFoundHandler(refuseUnknown)
 
   letBodiesWait(app.server)
   refuseTunnels(app.server)
@@ -109,7 +111,9 @@ export function buildApp(deps: HttpDeps, routes: readonly Routes[] = allRoutes):
   app.addHook('onRequest', (request, reply, done) => {
     requireHost(request.raw)
     waitForAnswer(reply.raw)
-    done()
+    // Else its body would be read and parsed first, of anybody: no route asks for a token here.
+    if (request.is404) refuseUnknown(request, reply)
+    else done()
   })
   traceRequests(app, deps.tracer)
   useAuthentication(app, deps)

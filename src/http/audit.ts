@@ -8,8 +8,9 @@
 import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { type Db, type Row, rowsParam } from '../db/db.js'
+import { isUnsafe } from '../messages/fields.js'
 import type { HttpDeps } from './deps.js'
-import { maskSecrets } from './mask.js'
+import { maskLogins, maskSecrets } from './mask.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -33,7 +34,13 @@ const SHOWN_IDS = 100
 
 /** Sets what the command log says of this request instead of its body. Secrets are masked. */
 export function audit(request: FastifyRequest, payload: Readonly<Record<string, unknown>>): void {
-  request.audit = { payload: maskSecrets(payload) as Record<string, unknown>, tenantId: request.tenantScope }
+  const { tenantScope } = request
+  request.audit = {
+    // Also what is refused is kept, so a password in a URL that would never be stored.
+    payload: maskLogins(maskSecrets(payload)) as Record<string, unknown>,
+    // Of no tenant there is: one that PostgreSQL cannot store would take along all that is written with it.
+    tenantId: tenantScope !== null && isUnsafe(tenantScope) ? null : tenantScope,
+  }
 }
 
 /** What the command log says of a long list of ids: how many, the first hundred, SHA-256 over all, one a line. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { isSecretField, maskSecrets } from './mask.js'
+import { isSecretField, maskLogins, maskSecrets } from './mask.js'
 
 describe('masking', () => {
   it.each([
@@ -34,4 +34,23 @@ describe('masking', () => {
     })
     expect(given.a[0]!.password).toBe('x')
   })
+})
+
+it('user and password of a URL are masked, however it is written, and nothing else', () => {
+  const masked = [
+    'https://ada:hunter2@x.test/p?q=a@b',
+    ' HTTP:\\\\ada:hunter2@x.test',
+    's3://key:hunter2@bucket',
+    'https://x.test/a@b',
+    'to: ada@x.test',
+    ['https:hunter2@x'],
+  ].map(maskLogins)
+  expect(masked).toEqual([
+    'https://***@x.test/p?q=a@b',
+    ' HTTP:\\\\***@x.test',
+    's3://***@bucket',
+    'https://x.test/a@b',
+    'to: ada@x.test',
+    ['https:***@x'],
+  ])
 })

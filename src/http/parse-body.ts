@@ -94,7 +94,9 @@ export function useBodyParser(app: FastifyInstance, { maxBodyBytes }: { readonly
     const limit = manyMessages ? maxBodyBytes : Math.min(maxBodyBytes, COMMAND_BYTES)
     // Taken when a body turns out to be large, whatever its sender announced.
     const takeRoom = async (isWanted: () => boolean) => {
-      const giveBack = await room.take(Number(request.headers['content-length'] ?? limit))
+      const { caller } = request
+      const who = caller.kind === 'admin' ? '' : caller.tenantId
+      const giveBack = await room.take(who, Number(request.headers['content-length'] ?? limit))
       if (isWanted()) taken.set(request, giveBack)
       else giveBack()
     }

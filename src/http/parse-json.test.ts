@@ -34,6 +34,8 @@ describe('parseJson', () => {
 
   it('the line is counted, and a body that was cut is told so', () => {
     expect(() => parse('{\n  "a" 1}')).toThrow('The body is not valid JSON: line 2, column 7')
+    expect(() => parse('{"a" 1}')).toThrow('The body is not valid JSON: line 1, column 6')
+    expect(() => parse('[1\n\nx]')).toThrow('The body is not valid JSON: line 3, column 1')
     for (const text of ['{"a":', '{"a": [1,\n', '{"a": "b', '[', '{"a": 1']) {
       expect(() => parse(text), text).toThrow('The body is not valid JSON: it ends too early')
     }

@@ -36,6 +36,8 @@ it.each([
   ['has raw line breaks, which are no JSON', JSON.stringify(body(base64)).replace(/.{76}/g, '$&\n')],
   ['is no base64', JSON.stringify(body(`${base64}!`))],
   ['has octets after its end', JSON.stringify(body(`${base64}==${base64}`))],
+  // Read anew from each sign of it, this one would hold the thread for hours.
+  ['is an end that goes on for long and is none', JSON.stringify(body(`${'='.repeat(3_000_000)}x`))],
   ['stands under another key', JSON.stringify(body('x', { other: base64 }))],
   ['is quoted inside another string', JSON.stringify({ body: `"storage_path":"${base64}"` })],
   ['is never closed', JSON.stringify(body(base64)).slice(0, -20)],

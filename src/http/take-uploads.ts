@@ -5,6 +5,7 @@
  * another string its quotes would be escaped.
  */
 import { createHash } from 'node:crypto'
+import { withoutEnd } from '../lib/without-end.js'
 import type { InlineUpload } from '../messages/message.js'
 
 const KEY = Buffer.from('"storage_path"')
@@ -109,7 +110,7 @@ function skipSpace(raw: Buffer, from: number): number {
 }
 
 /** Of its closing quote; -1: there is none. */
-function stringEnd(raw: Buffer, start: number): number {
+export function stringEnd(raw: Buffer, start: number): number {
   for (let at = raw.indexOf(QUOTE, start); at >= 0; at = raw.indexOf(QUOTE, at + 1)) {
     let slashes = 0
     while (raw[at - 1 - slashes] === BACKSLASH) slashes += 1
@@ -133,7 +134,7 @@ function decode(raw: Buffer, start: number, end: number): InlineUpload | null {
     const text = plain(raw.toString('latin1', at, to))
     at = to
     if (isOver && text !== '') return null
-    const padding = /=+$/.exec(text)?.[0].length ?? 0
+    const padding = text.length - withoutEnd(text, '=').length
     const digits = padding === 0 ? text : text.slice(0, -padding)
     if (padding > 2 || /[^A-Za-z0-9+/]/.test(digits)) return null
     isOver = padding > 0

@@ -52,10 +52,13 @@ export function volumeListed(volume: Volume, viewer: string | null): Static<type
   return { ...volumeInfo(volume, viewer), created_at: isoTime(createdAt), updated_at: isoTime(updatedAt) }
 }
 
+const MOST_AUDITED_KEYS = 100
+
 /** What the command log says of a config as given: of keys that the backend does not know nothing but the name. */
 export function auditedConfig(backend: string, given: unknown): unknown {
-  // A text may be a whole config in JSON.
+  // A text may be a whole config in JSON; and none has so many keys.
   if (typeof given !== 'object' || given === null || Array.isArray(given)) return MASK
+  if (Object.keys(given).length > MOST_AUDITED_KEYS) return MASK
   const isKnown = (name: string) => isBackend(backend) && keyNamed(backend, name) !== null
   const shown = Object.entries(given).map(([name, value]) => [name, isKnown(name) ? value : MASK])
   return maskConfig(Object.fromEntries(shown))
@@ -129,8 +132,11 @@ function maskUrls(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, maskUrls(each)]))
 }
 
-/** `https://user:password@host/path?sig=…`: by the text, so that also what is no good URL is masked. */
+/**
+ * `https://user:password@host/path?sig=…`: by the text, so that also what is no good URL is masked. A name ends at the next
+ * mark of one, or a row of them would be read anew from each.
+ */
 function maskUrl(text: string): string {
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return text
-  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, `$1${MASK}@`).replace(/([?&][^=&#]*=)[^&#]+/g, `$1${MASK}`)
+  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, `$1${MASK}@`).replace(/([?&][^=?&#]*=)[^&#]+/g, `$1${MASK}`)
 }

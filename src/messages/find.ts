@@ -16,8 +16,9 @@ export type NextOpening = (accountKey: number, now: number) => number | null | P
  */
 export async function ownersOf(db: Db, ids: readonly string[]): Promise<ReadonlyMap<string, string>> {
   const rows = await db.read({
-    sql: `select m.id, t.id as tenant_id from @rows($1: i text) g cross join tenants t
-      join messages m on m.tenant_id = t.id and m.id = g.i`,
+    // As pairs: a join SQLite turned round, and read the whole index for each id.
+    sql: `select m.id, m.tenant_id from messages m
+      where (m.tenant_id, m.id) in (select t.id, g.i from tenants t cross join @rows($1: i text) g)`,
     params: [rowsParam(ids.filter(id => !isUnsafe(id)).map(i => ({ i })))],
   })
   const tenants = new Map<string, string[]>()

@@ -24,8 +24,10 @@ export function parseHeaders(reading: Reading): Readonly<Record<string, string>>
     const problem = problemOf(name, text)
     if (problem !== null) return refuseInvalid(reading, `headers.${shown(name)}`, problem) ?? undefined
     if (text !== null) entries.push([name, text])
+    if (entries.length > MAX_HEADERS) {
+      return refuseInvalid(reading, 'headers', `more than ${MAX_HEADERS} headers`) ?? undefined
+    }
   }
-  if (entries.length > MAX_HEADERS) refuseInvalid(reading, 'headers', `more than ${MAX_HEADERS} headers`)
   // fromEntries defines own properties, so a header named __proto__ stays a header.
   return entries.length === 0 ? undefined : Object.fromEntries(entries)
 }

@@ -73,6 +73,16 @@ describe('addresses', () => {
     expect(refuse({ to: ' , ', cc: 'c@y.it' })).toMatchObject({ code: 'missing_field', field: 'to' })
   })
 
+  it.each(['to', 'cc', 'bcc', 'reply_to'])('%s has at most 10,000, also when they are all the same', field => {
+    const given = (count: number) => ({ to: 'x@y.it', [field]: Array(count).fill('a@b.it') })
+    expect(accept(given(10_000)).ok).toBe(true)
+    expect(refuse(given(10_001))).toMatchObject({
+      code: 'invalid_field',
+      field,
+      reason: `invalid ${field}: more than 10000 addresses`,
+    })
+  })
+
   it('what is no address is refused by its field', () => {
     expect(refuse({ to: 'nobody' })).toMatchObject({ code: 'invalid_field', field: 'to' })
     expect(refuse({ from: 'a@x.it, b@x.it' })).toMatchObject({ code: 'invalid_field', field: 'from' })

@@ -61,6 +61,7 @@ const MAX_RECORD_ID = 64
 const MAX_BATCH_CODE = 64
 /** Far above what makes sense in one header; a longer one is a body in the wrong field. */
 const MAX_SUBJECT = 10_000
+/** Of one field, and of the envelope. */
 const MAX_RECIPIENTS = 10_000
 /** Characters of bodies and attachments together. GMP_MAX_BODY_MB usually stops earlier. */
 const MAX_MESSAGE = 100 * 1024 * 1024
@@ -171,7 +172,7 @@ function readAddresses(reading: Reading, field: string): readonly ParsedAddress[
     const wrong = value.findIndex(each => typeof each !== 'string')
     if (wrong >= 0) return refuseInvalid(reading, `${field}[${wrong}]`, 'must be a string')
   }
-  const parsed = parseAddressList(value as string | string[])
+  const parsed = parseAddressList(value as string | string[], MAX_RECIPIENTS)
   if (parsed.ok) return parsed.addresses
   return refuseInvalid(reading, parsed.index === null ? field : `${field}[${parsed.index}]`, parsed.problem)
 }

@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import { parseAddress, parseAddressList, parseReversePath } from './address.js'
 
+it('of more addresses than are wanted not one is read beyond the first too many', () => {
+  const many = ['a@x.it, b@x.it', 'c@x.it', 'not an address']
+  expect(parseAddressList(many, 2)).toEqual({ ok: false, problem: 'more than 2 addresses', index: null })
+  expect(parseAddressList('a@x.it,b@x.it,not an address', 1)).toMatchObject({ problem: 'more than 1 addresses' })
+  expect(parseAddressList(many.slice(0, 2), 3)).toMatchObject({ ok: true })
+  expect(parseAddress('a@x.it,'.repeat(101))).toMatchObject({ problem: 'more than 100 addresses' })
+})
+
 function read(value: string | readonly string[]) {
   const result = parseAddressList(value)
   if (!result.ok) throw new Error(result.problem)

@@ -26,12 +26,19 @@ export type ReversePathResult =
   | { readonly ok: true; readonly address: string }
   | { readonly ok: false; readonly problem: string }
 
-/** Reads a comma-separated string or a list of such strings. Empty elements are skipped; groups are refused. */
-export function parseAddressList(value: string | readonly string[]): AddressListResult {
+/**
+ * Reads a comma-separated string or a list of such strings. Empty elements are skipped; groups are refused, and so are
+ * more than `most` addresses, of which nothing is read on.
+ */
+export function parseAddressList(
+  value: string | readonly string[],
+  most = Number.POSITIVE_INFINITY,
+): AddressListResult {
   const addresses: ParsedAddress[] = []
   const items = typeof value === 'string' ? [value] : value
   for (const [index, item] of items.entries()) {
-    const problem = readElements(item, addresses)
+    const problem = readElements(item, addresses, most)
+    if (addresses.length > most) return { ok: false, problem: `more than ${most} addresses`, index: null }
     if (problem !== null) return { ok: false, problem, index: typeof value === 'string' ? null : index }
   }
   return { ok: true, addresses }
@@ -53,8 +60,11 @@ const senders = new Map<string, AddressResult>()
 const MOST_SENDERS = 500
 const LONGEST_SENDER = 400
 
+/** Beyond it nobody cares how many there are where one is meant. */
+const MOST_COUNTED = 100
+
 function readOne(value: string): AddressResult {
-  const list = parseAddressList(value)
+  const list = parseAddressList(value, MOST_COUNTED)
   if (!list.ok) return list
   if (list.addresses.length !== 1) return { ok: false, problem: `expected one address, found ${list.addresses.length}` }
   return { ok: true, address: list.addresses[0]! }
@@ -71,14 +81,17 @@ export function parseReversePath(value: string): ReversePathResult {
 // Lone surrogates are refused with the controls: they would turn into another character on the wire.
 const CONTROL = /[\0-\x1f\x7f-\x9f\ud800-\udfff]/u
 
-/** Splits at commas outside quotes and angle brackets; appends to `out`; answers the first problem or null. */
-function readElements(text: string, out: ParsedAddress[]): string | null {
+/**
+ * Splits at commas outside quotes and angle brackets; appends to `out`, one beyond `most` at the utmost; answers the first
+ * problem or null.
+ */
+function readElements(text: string, out: ParsedAddress[], most: number): string | null {
   if (CONTROL.test(text)) return 'an address must not contain control characters'
   let start = 0
   let angle = -1
   let close = -1
   let i = 0
-  for (; i <= text.length; i++) {
+  for (; i <= text.length && out.length <= most; i++) {
     const c = i === text.length ? COMMA : text.charCodeAt(i)
     if (c === QUOTE) {
       i = endOfQuoted(text, i)

@@ -3,6 +3,7 @@
  * the service. Each comes with its own credentials: a tenant's never go to the service's URL, and none the other way.
  */
 import { authorizationOf } from '../lib/http-auth.js'
+import { withoutEnd } from '../lib/without-end.js'
 import type { Tenant } from './tenant.js'
 
 const DEFAULT_SYNC_PATH = '/mail-proxy/sync'
@@ -49,7 +50,7 @@ function ownEndpoint({ clientBaseUrl, clientAuth, endpointTrusted }: Tenant, pat
 function joinUrl(base: string, path: string): URL | null {
   const root = parseUrl(base)
   if (root === null) return null
-  const below = `${root.pathname.replace(/\/+$/, '')}/`
+  const below = `${withoutEnd(root.pathname, '/')}/`
   const url = parseUrl(`${root.origin}${below}${path.replace(/^\/+/, '')}`)
   if (url === null || url.origin !== root.origin || !url.pathname.startsWith(below)) return null
   if (url.search === '') url.search = root.search

@@ -151,6 +151,24 @@ describe.each(dialects)('the instance on %s', dialect => {
       ])
     })
 
+    it('has no password of a URL either, which is refused and logged all the same', async () => {
+      await http.call('PUT', '/tenant/default', { body: { client_base_url: 'https://ada:hunter2@x.test/' } })
+      const { commands } = await list('?limit=1')
+      expect(commands).toMatchObject([{ payload: { client_base_url: 'https://***@x.test/' }, response_status: 422 }])
+    })
+
+    it.each(['%00', '%ED%A0%80'])('a command for a tenant %s, which cannot be, takes no other with it', async id => {
+      await put({ name: 'before' })
+      await http.call('POST', `/instance/reload-bounce?tenant_id=${id}`)
+      await http.call('PUT', '/instance', { body: '{"tenant_id":"\\ud800"}' })
+      expect((await list('?limit=3')).commands.map((each: { endpoint: string }) => each.endpoint)).toEqual([
+        'updateInstance',
+        'reloadBounce',
+        'updateInstance',
+      ])
+      expect(http.warnings).toEqual([])
+    })
+
     it('forgets what is older than ninety days', async () => {
       await http.clock.advance(91 * 86_400_000)
       await put({ name: 'later' })

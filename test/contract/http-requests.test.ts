@@ -76,6 +76,13 @@ describe('paths and methods', () => {
     ])
   })
 
+  it('the body of an unknown path is not read: nobody was asked for a token', async () => {
+    for (const body of ['{', '['.repeat(2_000_000)]) {
+      expect(await http.call('POST', '/nowhere', { token: null, body })).toMatchObject({ status: 404 })
+      expect(await http.call('PUT', '/many', { token: null, body })).toMatchObject({ status: 405 })
+    }
+  })
+
   it('a wrong method is 405 and names the right ones', async () => {
     const answer = await http.call('GET', '/many', { token: null })
     expect([answer.status, answer.body.detail, answer.body.code]).toEqual([
@@ -171,6 +178,12 @@ describe('bodies', () => {
     expect((await post('['.repeat(900_000))).status).toBe(422)
     const large = `{"messages":${'['.repeat(700_000)}${']'.repeat(700_000)}}`
     expect((await http.call('POST', '/many', { body: large })).status).toBe(422)
+  })
+
+  it('more values than can be read in one piece are refused before they are made', async () => {
+    const body = `[${'{},'.repeat(400_000)}{}]`
+    const answer = await http.call('POST', '/echo', { body })
+    expect([answer.status, answer.body.error]).toEqual([422, 'The body has more than 100000 values'])
   })
 
   it('a body over the limit is 413 and names the limit', async () => {

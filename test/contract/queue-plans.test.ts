@@ -7,6 +7,7 @@ import { type Db, rowsParam, type Statement } from '../../src/db/db.js'
 import { systemClock } from '../../src/lib/clock.js'
 import { fullScopes, projectTurns } from '../../src/limits/store.js'
 import { limitsOf } from '../../src/limits/windows.js'
+import { ownersOf } from '../../src/messages/find.js'
 import { failAccountQueue, orphanedAccountKeys } from '../../src/queue/account-deleted.js'
 import { claimDue } from '../../src/queue/claim.js'
 import { countOpen } from '../../src/queue/counts.js'
@@ -225,6 +226,7 @@ describe.each(cases)('query plans on %s with %s', (dialect, statistics) => {
   it('what operators do', async () => {
     const target = { tenantId: 'acme', id: 'open900', now: rig.now }
     expectCheap(await plansOf(db => cancelMessage(db, target)))
+    expectCheap(await plansOf(db => ownersOf(db, ['open900', 'nobody'])))
     expectCheap(await plansOf(db => deleteMessages(db, { tenantId: 'acme', ids: ['open901', 'nobody'] })))
     expectCheap(await plansOf(db => deleteMessages(db, { tenantId: null, ids: ['open902', 'nobody'] })))
     const given = rowsParam([{ k: 1 }])

@@ -227,6 +227,15 @@ describe.each(dialects)('volumes over HTTP on %s', dialect => {
     expect(await stored()).toEqual([given])
   })
 
+  it('a URL is masked in one pass, whatever it is made of: 60 KB of question marks held the service for seconds', async () => {
+    const refused = await post({
+      name: 'v',
+      backend: 'http',
+      config: { base_url: `https://h/${'?'.repeat(3_000_000)}` },
+    })
+    expect([refused.status, refused.body.error]).toEqual([422, 'config: should have at most 65536 characters'])
+  })
+
   it('secrets are in no answer, no command log and not in the database; *** keeps them', async () => {
     const secrets = {
       base_url: 'https://files.test/p',

@@ -1,5 +1,6 @@
 /** A tenant's `large_file_config` as delivery reads it, and what is wrong with one that is to be set. */
 import { fileURLToPath } from 'node:url'
+import { withoutEnd } from '../../lib/without-end.js'
 import { problemOfConfig } from '../stores/config-problem.js'
 import { keyNamed } from '../stores/settings.js'
 import type { Backend, StoreAccess } from '../stores/store.js'
@@ -33,7 +34,7 @@ export function largeFileSettings(config: Given | null): LargeFileSettings | nul
     action: (action ?? 'warn') as LargeFileSettings['action'],
     maxBytes: Number(maxSizeMb ?? MAX_SIZE_MB) * 1024 * 1024,
     ttlMs: Number(ttlDays ?? TTL_DAYS) * DAY_MS,
-    publicBaseUrl: isText(base) ? base.replace(/\/+$/, '') : null,
+    publicBaseUrl: isText(base) ? withoutEnd(base, '/') : null,
   }
 }
 
@@ -50,7 +51,7 @@ export function placeOf({ storage_url: url, storage_config: more }: Given): Plac
   }
   const [bucket = '', ...prefix] = rest.split('/')
   const { backend, key } = OBJECT_STORES[scheme as keyof typeof OBJECT_STORES]
-  const path = prefix.join('/').replace(/\/+$/, '')
+  const path = withoutEnd(prefix.join('/'), '/')
   return { backend, config: { ...own, [key]: bucket, ...(path === '' ? {} : { prefix: path }) } }
 }
 

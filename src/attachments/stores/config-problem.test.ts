@@ -65,8 +65,22 @@ describe('the config of a store', () => {
       'account_key and sas_token are given, one is enough',
     ],
     ['azure', { container: 'c', connection_string: 'nonsense' }, 'connection_string is not one of Azure'],
+    [
+      'azure',
+      { container: 'c', connection_string: 'AccountName=a;EndpointSuffix=b' },
+      'connection_string is not one of Azure',
+    ],
+    ['azure', { container: 'c', connection_string: 'AccountKey=a==; AccountName=b' }, null],
+    ['azure', { container: 'c', connection_string: 'BlobEndpoint=https://x;SharedAccessSignature=s' }, null],
+    ['azure', { container: 'c', connection_string: 'usedevelopmentstorage=true' }, null],
+    ['http', { base_url: `https://x/${'a'.repeat(1_991)}` }, 'base_url is longer than 2000 characters'],
   ])('%s %j: %s', (backend, config, problem) => {
     expect(problemOfConfig(backend, config, admin)).toBe(problem)
+  })
+
+  test('a connection string is read once, whatever it is made of: from each of its parts anew it would take hours', () => {
+    const config = { container: 'c', connection_string: ';'.repeat(1_000_000) }
+    expect(problemOfConfig('azure', config, tenant)).toBe('connection_string is not one of Azure')
   })
 
   test('no sentence repeats a value', () => {

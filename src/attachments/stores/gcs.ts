@@ -8,6 +8,7 @@ import { createPrivateKey, randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { Storage } from '@google-cloud/storage'
 import { type Dispatcher, request } from 'undici'
+import { withoutEnd } from '../../lib/without-end.js'
 import { AttachmentFailure } from '../failure.js'
 import { fileOf, openDispatcher } from '../http-get.js'
 import { answered } from './failure-of.js'
@@ -22,7 +23,7 @@ const SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write'
 export function openGcs(settings: Settings, access: StoreAccess): Store {
   const bucket = settings.required('bucket')
   const prefix = settings.text('prefix')
-  const endpoint = (settings.text('endpoint') ?? GOOGLE).replace(/\/+$/, '')
+  const endpoint = withoutEnd(settings.text('endpoint') ?? GOOGLE, '/')
   const identity = identityOf(settings, access)
   const dispatcher = openDispatcher(access.guard, access.timeoutMs)
   // In this API the name of an object is one segment of the path, slashes and all.

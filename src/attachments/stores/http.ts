@@ -1,4 +1,5 @@
 /** Files below a URL, read only: `GET <base_url>/<path>`. */
+import { withoutEnd } from '../../lib/without-end.js'
 import { AttachmentFailure } from '../failure.js'
 import { getFollowing, openDispatcher } from '../http-get.js'
 import { encodedKeyOf } from './path.js'
@@ -7,7 +8,7 @@ import type { Store, StoreAccess } from './store.js'
 import { receive } from './transfer.js'
 
 export function openHttp(settings: Settings, access: StoreAccess): Store {
-  const base = settings.required('base_url').replace(/\/+$/, '')
+  const base = withoutEnd(settings.required('base_url'), '/')
   const headers = { ...settings.headers('headers'), ...authorization(settings.object('auth') ?? {}) }
   const dispatcher = openDispatcher(access.guard, access.timeoutMs)
   return {

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { AuthType, createClient, type WebDAVClient } from 'webdav'
 import type { Agents } from '../../lib/guarded-http.js'
+import { withoutEnd } from '../../lib/without-end.js'
 import { closeAgents, openAgents } from './agents.js'
 import { answered } from './failure-of.js'
 import { encodedKeyOf } from './path.js'
@@ -14,7 +15,7 @@ import type { NewFile, Store, StoreAccess } from './store.js'
 import { call, discard, receive, send } from './transfer.js'
 
 export function openWebdav(settings: Settings, access: StoreAccess): Store {
-  const url = settings.required('url').replace(/\/+$/, '')
+  const url = withoutEnd(settings.required('url'), '/')
   const prefix = settings.text('prefix')
   const agents = keptToOrigin(new URL(url), openAgents(access))
   const client = createClient(url, {

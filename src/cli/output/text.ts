@@ -2,11 +2,14 @@
 import { styleText } from 'node:util'
 import type { CliIo } from '../context.js'
 
-/** Control characters, line separators and those that turn the writing direction become visible. */
+/** Control characters beyond ASCII's first 32, line separators and what turns the writing direction. */
+export const STEERING = /[\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
+
+/** What steers, and the control characters of a line, become visible. */
 export function printable(text: string): string {
-  return text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, character =>
-    character === '\n' ? '⏎' : character === '\t' ? ' ' : '�',
-  )
+  return text
+    .replace(STEERING, '�')
+    .replace(/[\x00-\x1f]/g, character => (character === '\n' ? '⏎' : character === '\t' ? ' ' : '�'))
 }
 
 export type Colour = 'green' | 'red' | 'yellow' | 'cyan' | 'gray' | 'bold'

@@ -92,14 +92,15 @@ function addRemoval(app: App, { db, clock, config }: HttpDeps): void {
 /** An admin without tenant means the one tenant that owns an id, never several at once. */
 async function deleteIn(db: Db, tenantScope: string | null, ids: readonly string[]): Promise<Deleted> {
   const all = { removed: 0, notFound: [] as string[], unauthorized: [] as string[], inProgress: [] as string[] }
-  const byTenant = new Map<string, readonly string[]>()
-  if (tenantScope !== null) byTenant.set(tenantScope, ids)
+  const byTenant = new Map<string, string[]>()
+  if (tenantScope !== null) byTenant.set(tenantScope, [...ids])
   else {
     const owners = await ownersOf(db, [...new Set(ids)])
     for (const id of ids) {
       const owner = owners.get(id)
-      if (owner === undefined) all.notFound.push(id)
-      else byTenant.set(owner, [...(byTenant.get(owner) ?? []), id])
+      const mine = owner === undefined ? all.notFound : byTenant.get(owner)
+      if (mine !== undefined) mine.push(id)
+      else byTenant.set(owner!, [id])
     }
   }
   for (const [tenantId, mine] of byTenant) {

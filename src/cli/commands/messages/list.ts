@@ -6,7 +6,7 @@ import { type Command, Option } from 'commander'
 import { type Api, withApi } from '../../api.js'
 import { type Place, withExamples, withJson } from '../../command.js'
 import { UsageError } from '../../errors.js'
-import { csv, show } from '../../output/show.js'
+import { csv, jsonText, show } from '../../output/show.js'
 import { type Column, table } from '../../output/table.js'
 import { paintState } from '../../output/text.js'
 import { unixTime } from '../../times.js'
@@ -116,7 +116,7 @@ async function* pagesOf(api: Api, query: Query, limit: number): AsyncGenerator<P
 }
 
 async function writeLines({ io }: Place, pages: AsyncIterable<Page>): Promise<void> {
-  for await (const { messages } of pages) io.out(messages.map(each => `${JSON.stringify(each)}\n`).join(''))
+  for await (const { messages } of pages) io.out(messages.map(each => jsonText(each)).join(''))
 }
 
 async function writeCsv({ io }: Place, pages: AsyncIterable<Page>): Promise<void> {
