@@ -21,6 +21,21 @@ export interface SqliteConnection {
   close(): void
 }
 
+/** SQLite's answer to `pragma wal_checkpoint`, in pages. */
+export interface Checkpoint {
+  /** 1: another makes one. */
+  readonly busy: number
+  readonly log: number
+  /** Of the log, those that are in the database. */
+  readonly checkpointed: number
+}
+
+/** `noop`: makes none, and tells the same. */
+export function prepareCheckpoint(connection: SqliteConnection, mode: 'passive' | 'noop'): () => Checkpoint {
+  const statement = connection.prepare(`pragma wal_checkpoint(${mode})`)
+  return () => statement.all()[0] as unknown as Checkpoint
+}
+
 interface SqliteModule {
   DatabaseSync: new (path: string, options: { readOnly: boolean }) => SqliteConnection
 }
@@ -45,8 +60,8 @@ async function loadModule(): Promise<SqliteModule> {
 }
 
 /**
- * Whether this SQLite loses nothing when one connection copies the log while another begins it anew, as
- * commands beside the service may: from 3.51.3 on (https://sqlite.org/wal.html#walresetbug).
+ * Whether this SQLite loses nothing when one connection copies the log while another begins it anew, as our threads and
+ * commands may: from 3.51.3 on (https://sqlite.org/wal.html#walresetbug).
  */
 export function keepsLog(version: string | undefined): boolean {
   const [major = 0, minor = 0, patch = 0] = (version ?? '').split('.').map(Number)
