@@ -7,6 +7,7 @@
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import type { Param } from './db.js'
+import { type Checkpoints, createCheckpoints } from './sqlite-checkpoints.js'
 import { openDriver, prepareArrays, type SqliteArrayStatement, type SqliteConnection } from './sqlite-driver.js'
 
 /** Statements go by number, so that a query's text crosses to the thread once. */
@@ -72,8 +73,10 @@ const prepared = new Map<number, Prepared>()
 /** When a lock had been waited for in vain, monotonic ms; null: the next one is waited for. */
 let inVainSince: number | null = null
 let db: SqliteConnection
+let checkpoints: Checkpoints | null = null
 try {
   db = await open()
+  if (!readOnly) checkpoints = createCheckpoints(db, path)
   port.on('message', (request: WireRequest) => serve(request))
   port.postMessage(null)
 } catch (error) {
@@ -87,8 +90,6 @@ async function open(): Promise<SqliteConnection> {
   } else {
     // page_size before the first table: 8 KB pages hold a 2 KB message without overflow pages (20 % faster inserts).
     // temp_store: what a statement may have to undo would stand in a file that is made and removed for it.
-    // wal_autocheckpoint: the COMMIT that reaches it also copies these pages, and all units wait: some 25 ms, twice that with
-    // 4000. With 1000 what is written again and again is copied too often (2 µs a message with random ids).
     connection.exec(`
       pragma page_size = 8192;
       pragma busy_timeout = ${LOCK_WAIT_MS};
@@ -97,7 +98,6 @@ async function open(): Promise<SqliteConnection> {
       pragma foreign_keys = on;
       pragma cache_size = -24576;
       pragma temp_store = memory;
-      pragma wal_autocheckpoint = 2000;
       pragma journal_size_limit = 67108864;
     `)
   }
@@ -113,11 +113,15 @@ function serve(first: WireRequest): void {
     close = take(more.message, units)
   }
   if (units.length > 0) port.postMessage(readOnly ? units.map(runAlone) : runTogether(units))
-  if (close) {
-    prepared.clear()
-    db.close()
-    port.close()
-  }
+  if (close) void end()
+  else if (units.length > 0) checkpoints?.committed()
+}
+
+async function end(): Promise<void> {
+  await checkpoints?.close()
+  prepared.clear()
+  db.close()
+  port.close()
 }
 
 function take(request: WireRequest, units: WireUnit[]): boolean {

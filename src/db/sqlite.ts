@@ -1,6 +1,7 @@
 /**
  * SQLite behind the Db port: one writer thread (group commit, see sqlite-worker.ts) and one reader thread on the same
- * WAL, so that a long listing does not hold up the queue. One process owns the file, proved by lockAlone().
+ * WAL, so that a long listing does not hold up the queue; who shortens the WAL is in sqlite-checkpoints.ts. One process owns
+ * the file, proved by lockAlone().
  */
 import { accessSync, constants, existsSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
