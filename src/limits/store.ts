@@ -6,8 +6,9 @@ import { type Db, rowsParam, type Statement } from '../db/db.js'
 import { BUCKETS, type Bucket, bucketWidth, type Limit, projectSlots, RING, type Span } from './windows.js'
 
 /**
- * Locks the scopes for the rest of the unit, in a fixed order: on PostgreSQL two instances must not count the same
- * free slot. A statement of its own before the claim, whose snapshot then sees all that earlier holders committed.
+ * PostgreSQL: locks the scopes for the rest of the unit, in a fixed order, for two instances must not count the same free
+ * slot; SQLite has one writer at a time. A statement of its own before the claim, whose snapshot then sees all that
+ * earlier holders committed.
  */
 export function lockScopes(limits: readonly Limit[]): Statement[] {
   const scopes = [...new Set(limits.map(each => each.scope))].sort().map(scope => ({ s: scope }))
