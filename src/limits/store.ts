@@ -3,11 +3,22 @@
  * counting and taking are one), what settles add, and the projection for those who wait.
  */
 import { type Db, rowsParam, type Statement } from '../db/db.js'
-import { BUCKETS, type Bucket, bucketWidth, type Limit, projectSlots, RING, type Span } from './windows.js'
+import {
+  BUCKETS,
+  type Bucket,
+  bitOf,
+  bucketWidth,
+  type Limit,
+  projectSlots,
+  RING,
+  SPANS,
+  type Span,
+} from './windows.js'
 
 /**
- * Locks the scopes for the rest of the unit, in a fixed order: on PostgreSQL two instances must not count the same
- * free slot. A statement of its own before the claim, whose snapshot then sees all that earlier holders committed.
+ * PostgreSQL: locks the scopes for the rest of the unit, in a fixed order, for two instances must not count the same free
+ * slot; SQLite has one writer at a time. A statement of its own before the claim, whose snapshot then sees all that
+ * earlier holders committed.
  */
 export function lockScopes(limits: readonly Limit[]): Statement[] {
   const scopes = [...new Set(limits.map(each => each.scope))].sort().map(scope => ({ s: scope }))
@@ -66,17 +77,24 @@ export function limitRows(limits: readonly Limit[]): string {
   )
 }
 
+const WINDOWS = [false, true]
+  .flatMap(isTenants => SPANS.map(span => `select ${bitOf(isTenants, span)} as bit, ${span} as span`))
+  .join(' union all ')
+
 /**
- * Counts settled transactions into their buckets at the database's time. `from` is a row source with the columns
- * scope, span and used; a place of the ring still holding an older bucket starts anew. One holding a later bucket (the
- * clock was set back) keeps it and adds up: too many are counted for a while, never too few.
+ * Counts settled transactions into their buckets at the database's time. `from` is a row source with a row for each of
+ * them: account_key, tenant_id and windows, a sum of windowBits. A place of the ring still holding an older bucket starts
+ * anew. One holding a later bucket (the clock was set back) keeps it and adds up: too many are counted for a while, never
+ * too few.
  */
 export function countUsedSql(from: string, now: string): string {
   return `insert into limit_buckets (scope, span, slot, bucket, used)
-    select u.scope, u.span, (clock.at / (u.span / ${BUCKETS})) % ${RING}, clock.at / (u.span / ${BUCKETS}), sum(u.used)
+    select u.scope, u.span, (clock.at / (u.span / ${BUCKETS})) % ${RING}, clock.at / (u.span / ${BUCKETS}), count(*)
     -- read once: place and bucket must be of the same instant
-    from (select @now(${now}) as at) clock cross join ${from} u
-    where u.used > 0 group by u.scope, u.span, clock.at
+    from (select @now(${now}) as at) clock cross join
+      (select case when w.bit < ${bitOf(true, SPANS[0])} then 'a:' || r.account_key else 't:' || r.tenant_id end as scope, w.span
+        from ${from} r join (${WINDOWS}) w on r.windows & w.bit <> 0) u
+    where true group by u.scope, u.span, clock.at
     order by u.scope, u.span
     on conflict (scope, span, slot) do update set
       used = case when limit_buckets.bucket < excluded.bucket then excluded.used else limit_buckets.used + excluded.used end,

@@ -76,6 +76,18 @@ export function projectSlots(
   return times
 }
 
+/**
+ * Which windows these are, as a sum of bits: the account's minute, hour and day, then the tenant's. All limits have to be of one
+ * account and its tenant.
+ */
+export function windowBits(limits: readonly Limit[]): number {
+  return limits.reduce((bits, { scope, span }) => bits | bitOf(scope.startsWith('t:'), span), 0)
+}
+
+export function bitOf(isTenants: boolean, span: Span): number {
+  return 1 << (SPANS.indexOf(span) + (isTenants ? SPANS.length : 0))
+}
+
 /** Limits of an account and of its tenant as the windows they act through. */
 export function limitsOf(
   account: {

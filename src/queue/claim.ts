@@ -108,13 +108,13 @@ export async function claimDue(
   requests: readonly ClaimRequest[],
   { most = Number.MAX_SAFE_INTEGER, kept = null }: ClaimOptions = {},
 ): Promise<Taken[][]> {
-  const locks = lockScopes(requests.flatMap(request => request.limits))
-  const limited = requests.some(request => request.limits.length > 0)
+  const limits = requests.flatMap(request => request.limits)
+  const locks = db.dialect === 'sqlite' || limits.length === 0 ? [] : lockScopes(limits)
   // One number for the whole unit: a row stands in it once.
   const claim = randomInt(2 ** 47)
   const known = kept?.numbers() ?? null
   const unit = requests.map(request => claimOne(db, lease, claim, now, request, most, known))
-  const results = await db.write(limited ? [...locks, ...unit] : unit)
+  const results = await db.write([...locks, ...unit])
   const missing: Taken[] = []
   const take = (row: Row): Taken => {
     const content = kept?.take(Number(row.submission)) ?? contentFrom(row)
@@ -123,7 +123,7 @@ export async function claimDue(
     if (taken.envelope === null) missing.push(taken)
     return taken
   }
-  const claimed = results.slice(limited ? locks.length : 0).map(rows =>
+  const claimed = results.slice(locks.length).map(rows =>
     rows
       .map(take)
       // RETURNING promises no order.

@@ -2,8 +2,8 @@
  * AUTH with an access token: XOAUTH2 as Google and Microsoft have it, else OAUTHBEARER (RFC 7628). The token goes with
  * the command. A server that will not have it says why in a challenge, wants an empty word for it, and only then refuses.
  */
-import type SMTPConnection from 'nodemailer/lib/smtp-connection'
-import { clean, parseReply } from './reply.js'
+import { type Ask, sayAtOnce } from './password-auth.js'
+import { clean, isAcceptance } from './reply.js'
 import type { Reply } from './transport.js'
 
 /** The best known first. */
@@ -22,8 +22,7 @@ export interface Bearer {
 export class BearerRefused extends Error {
   override name = 'BearerRefused'
   constructor(
-    /** null: what it said is no reply. */
-    readonly reply: Reply | null,
+    readonly reply: Reply,
     readonly challenge: string | null,
   ) {
     super('the server refused the access token')
@@ -31,13 +30,20 @@ export class BearerRefused extends Error {
 
   /** True when another token might be taken: not for a server that is away or out of step. */
   get isAboutToken(): boolean {
-    return this.challenge !== null || this.reply?.code === 535
+    return this.challenge !== null || this.reply.code === 535
   }
 }
 
 /** In place of a login with a password; `mechanism` must be offered. Rejects with BearerRefused. */
-export function bearerHandlers(bearer: Bearer): SMTPConnection.CustomAuthenticationHandlers {
-  return Object.fromEntries(BEARER_MECHANISMS.map(mechanism => [mechanism, logIn(mechanism, bearer)]))
+export async function logInWithToken(mechanism: BearerMechanism, bearer: Bearer, ask: Ask): Promise<void> {
+  let reply = await sayAtOnce(mechanism, initialResponse(mechanism, bearer), ask)
+  let challenge: string | null = null
+  if (reply.code === 334) {
+    challenge = challengeWords(reply.text)
+    // %x01 is what RFC 7628 §3.2.3 wants, nothing what Google wants.
+    reply = await ask(mechanism === 'OAUTHBEARER' ? 'AQ==' : '', '***')
+  }
+  if (!isAcceptance(reply)) throw new BearerRefused(reply, challenge)
 }
 
 /** In each form in which a server may repeat it. */
@@ -45,24 +51,6 @@ export function bearerSecrets(bearer: Bearer): string[] {
   const responses = BEARER_MECHANISMS.map(mechanism => initialResponse(mechanism, bearer))
   const token = Buffer.from(bearer.token).toString('base64')
   return [...responses, token, token.replace(/=+$/, ''), bearer.token]
-}
-
-function logIn(mechanism: BearerMechanism, bearer: Bearer) {
-  return async ({ sendCommand }: SMTPConnection.CustomAuthenticationContext): Promise<boolean> => {
-    const ask = async (command: string) => parseReply((await sendCommand(command)).response)
-    const response = initialResponse(mechanism, bearer)
-    let reply = await ask(`AUTH ${mechanism} ${response}`)
-    // An empty challenge asks for what came with the command (RFC 4954 §4): some servers do not read it there.
-    if (reply?.code === 334 && reply.text === '') reply = await ask(response)
-    let challenge: string | null = null
-    if (reply?.code === 334) {
-      challenge = challengeWords(reply.text)
-      // %x01 is what RFC 7628 §3.2.3 wants, nothing what Google wants.
-      reply = await ask(mechanism === 'OAUTHBEARER' ? 'AQ==' : '')
-    }
-    if (reply === null || reply.code < 200 || reply.code > 299) throw new BearerRefused(reply, challenge)
-    return true
-  }
 }
 
 function initialResponse(mechanism: BearerMechanism, { user, token, host, port }: Bearer): string {

@@ -1,5 +1,4 @@
 import { connect, createServer, type Socket } from 'node:net'
-import SMTPConnection from 'nodemailer/lib/smtp-connection'
 import { afterEach, describe, expect, it } from 'vitest'
 import { selfSigned } from '../../test/support/certificate.js'
 import { sendOptions, testAccount, testTransport, textMail } from '../../test/support/smtp-rig.js'
@@ -7,7 +6,6 @@ import { type SinkBehaviour, type SinkOptions, type SmtpSink, startSink } from '
 import type { Account } from '../accounts/account.js'
 import type { Config } from '../config.js'
 import { createNetworkGuard } from '../lib/network-guard.js'
-import { takeOver } from './connection.js'
 import type { TransportDeps } from './pool.js'
 import { SmtpFailure } from './transport.js'
 
@@ -167,6 +165,31 @@ describe('TLS', () => {
     for (const { mailParameters } of sink.messages) expect(mailParameters).toBe('SIZE=26')
   })
 
+  it.each([
+    ['is timed out', /^Timed out starting TLS of 127\.0\.0\.1:\d+ \(150 ms\)$/, () => {}],
+    [
+      'is stopped',
+      /^While starting TLS of 127\.0\.0\.1:\d+: the login was stopped$/,
+      (stop: AbortController) => stop.abort(),
+    ],
+  ])('that never gets through its handshake %s', async (_what, words, then) => {
+    const stop = new AbortController()
+    const server = await rawServer(socket => {
+      socket.write('220 hello\r\n')
+      socket.on('data', data => {
+        const line = String(data)
+        if (line.startsWith('EHLO')) socket.write('250-hi\r\n250 STARTTLS\r\n')
+        else if (line.startsWith('STARTTLS')) socket.write('220 go\r\n')
+        else then(stop)
+      })
+    })
+    const sending = transportWith({ commandTimeoutMs: 150 }).probe(testAccount(server), stop.signal)
+    await expect(sending).rejects.toMatchObject({
+      message: expect.stringMatching(words),
+      info: { scope: 'session', phase: 'tls' },
+    })
+  })
+
   it.runIf(canListenOn465)('is implicit on port 465 for null and true, and absent for false', async () => {
     const sink = await sinkWith({ tls: 'implicit', auth: ['LOGIN'] })
     const relay = await on465(sink)
@@ -195,6 +218,21 @@ describe('AUTH', () => {
     const sink = await sinkWith({ auth: ['PLAIN', 'LOGIN', 'CRAM-MD5'] })
     await sendTo(sink, login)
     expect(sink.commands.map(({ line }) => line)).toContain('AUTH CRAM-MD5')
+  })
+
+  it('PLAIN says it again to a server that does not read it in the command', async () => {
+    const said: string[] = []
+    const server = await rawServer(socket => {
+      socket.write('220 hello\r\n')
+      socket.on('data', data => {
+        said.push(String(data).trimEnd())
+        socket.write(['', '250-hi\r\n250 AUTH PLAIN\r\n', '334 \r\n', '235 ok\r\n', '221 bye\r\n'][said.length] ?? '')
+      })
+    })
+    const { conversation } = await transportWith().probe(testAccount(server, login), new AbortController().signal)
+    const response = Buffer.from(`\0alice\0${login.password}`).toString('base64')
+    expect(said).toEqual(['EHLO client.test', `AUTH PLAIN ${response}`, response, 'QUIT'])
+    expect(conversation.slice(5, 8)).toEqual(['S: 334 ', 'C: ***', 'S: 235 ok'])
   })
 
   it("refused is the account's affair, in the server's words and without the password", async () => {
@@ -254,6 +292,7 @@ describe('failures on the way', () => {
     ['garbage at EHLO', { ehlo: () => 'what?' }, 'session', 'ehlo', null],
     ['garbage at EHLO and none at HELO', { ehlo: ({ n }) => (n === 1 ? 'what?' : null) }, 'session', 'ehlo', null],
     ['a greeting said twice', { greeting: () => '220 sink.test\r\n220 sink.test' }, 'session', 'ehlo', 220],
+    ['more than EHLO asked', { ehlo: () => '250-a\r\n250 AUTH PLAIN\r\n250 extra' }, 'session', 'auth', 250],
     ['EHLO refused for now', { ehlo: ({ n }) => (n === 1 ? '451 4.3.2 Later' : null) }, 'account', 'ehlo', 451],
     ['a cut at the greeting', { greeting: () => ({ cut: true }) }, 'session', 'greeting', null],
     ['a cut at EHLO', { ehlo: () => ({ cut: true }) }, 'session', 'ehlo', null],
@@ -291,6 +330,22 @@ describe('failures on the way', () => {
     const { info, message } = await failTo({ host: 'no-such-host.invalid', port: 25 })
     expect(info).toMatchObject({ scope: 'account', phase: 'dns' })
     expect(message).toMatch(/^Host no-such-host\.invalid cannot be resolved/)
+  })
+
+  it.each([
+    ['stopped', 5_000, 'Connecting to silent.test:25 was stopped'],
+    ['timed out', 50, 'Resolving silent.test timed out after 50 ms'],
+  ])('a name that is not resolved is %s', async (what, connectTimeoutMs, words) => {
+    const stop = new AbortController()
+    const guard = createNetworkGuard({ allowPrivate: true, allowed: [] }, () => {
+      if (what === 'stopped') stop.abort()
+      return new Promise(() => {})
+    })
+    const account = testAccount({ host: 'silent.test', port: 25 }, { hostTrusted: false })
+    await expect(transportWith({ connectTimeoutMs }, { guard }).probe(account, stop.signal)).rejects.toMatchObject({
+      message: words,
+      info: { scope: 'session', phase: 'dns' },
+    })
   })
 
   it('speaks HELO to a server that knows no EHLO, and pipelines nothing', async () => {
@@ -399,37 +454,6 @@ describe('probe', () => {
     await expect(transportWith().probe(testAccount(sink), stop.signal)).rejects.toMatchObject({
       info: { scope: 'session', phase: 'ehlo' },
     })
-  })
-})
-
-describe('taking the socket over from nodemailer', () => {
-  it.each([null, 'starttls'] as const)('leaves none of its listeners and no time limit (TLS: %s)', async tls => {
-    const sink = await sinkWith({ tls })
-    const connection = new SMTPConnection({
-      host: sink.host,
-      port: sink.port,
-      secure: false,
-      tls: { ca: certificate.cert },
-    })
-    await new Promise<void>((resolve, reject) => {
-      connection.on('error', reject)
-      connection.connect(error => (error ? reject(error) : resolve()))
-    })
-    const socket = connection._socket as Socket
-    const before = socket.listenerCount('data') + socket.listenerCount('close') + socket.listenerCount('error')
-    expect(before).toBeGreaterThanOrEqual(3)
-    const taken = takeOver(connection)
-    expect(taken.socket).toBe(socket)
-    expect(taken.ehloLines).toContain('PIPELINING')
-    expect(socket.listenerCount('data')).toBe(0)
-    expect(socket.timeout ?? 0).toBe(0)
-    expect(socket.isPaused()).toBe(true)
-    expect(() => takeOver(connection)).toThrow(/nodemailer changed/)
-    socket.on('error', () => {}).destroy()
-  })
-
-  it('is done with the version it was written for', () => {
-    expect(new SMTPConnection({}).version).toBe('10.6.0')
   })
 })
 

@@ -6,7 +6,6 @@
 import type { Socket } from 'node:net'
 import type { Account } from '../accounts/account.js'
 import { GuardError, type HostAddress, type NetworkGuard, resolveHost } from '../lib/network-guard.js'
-import { orAborted } from '../lib/or-aborted.js'
 import { watchAbort } from './abort-watch.js'
 import { connectForDirectReads } from './direct-reads.js'
 import { SmtpFailure, type SmtpPhase } from './transport.js'
@@ -14,103 +13,114 @@ import { SmtpFailure, type SmtpPhase } from './transport.js'
 /** How long an address may stay silent before the next one is tried beside it (RFC 8305 §5). */
 const nextAttemptAfterMs = 250
 
-/** A connected socket, or SmtpFailure: account scope for DNS, refusals and the guard, session scope for the network. */
-export async function dial(
-  account: Account,
-  deps: { guard: NetworkGuard; timeoutMs: number },
-  signal: AbortSignal,
-): Promise<Socket> {
-  const ending = new AbortController()
-  const limit = ending.signal
-  const timer = setTimeout(() => ending.abort(), Math.min(deps.timeoutMs, 2 ** 31 - 1))
-  if (signal.aborted) ending.abort()
-  const unwatch = watchAbort(signal, () => ending.abort())
-  let phase: SmtpPhase = 'dns'
-  try {
-    const resolving = account.hostTrusted ? resolveHost(account.host) : deps.guard.lookup(account.host)
-    const addresses = await orAborted(resolving, limit)
-    phase = 'connect'
-    return await race(addresses, account.port, limit)
-  } catch (error) {
-    throw failure(account, phase, error, signal, limit, deps.timeoutMs)
-  } finally {
-    clearTimeout(timer)
-    unwatch()
+/** This side ended it. */
+class DialEnded extends Error {
+  override name = 'DialEnded'
+  constructor(readonly why: 'stopped' | 'timeout') {
+    super(why)
   }
 }
 
-/** The first socket that connects; the others are destroyed. Rejects with the most telling error when none does. */
-function race(addresses: readonly HostAddress[], port: number, signal: AbortSignal): Promise<Socket> {
+/** A connected socket, or SmtpFailure: account scope for DNS, refusals and the guard, session scope for the network. */
+export function dial(
+  account: Account,
+  { guard, timeoutMs }: { guard: NetworkGuard; timeoutMs: number },
+  signal: AbortSignal,
+): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const attempts = new Set<Socket>()
-    const errors: Error[] = []
-    let next = 0
-    let timer: NodeJS.Timeout | undefined
-
-    const settle = (winner: Socket | null) => {
+    let phase: SmtpPhase = 'dns'
+    let stopRace: (() => void) | null = null
+    let isOver = false
+    const end = () => {
+      isOver = true
       clearTimeout(timer)
-      signal.removeEventListener('abort', onAbort)
-      for (const socket of attempts) {
-        if (socket === winner) continue
-        socket.destroy()
-      }
+      unwatch()
     }
-    const onAbort = () => {
-      settle(null)
-      reject(signal.reason)
+    const succeed = (socket: Socket) => {
+      end()
+      resolve(socket)
     }
-    const tryNext = () => {
-      clearTimeout(timer)
-      const target = addresses[next++]
-      if (target === undefined) {
-        if (attempts.size === 0) {
-          settle(null)
-          reject(mostTelling(errors))
-        }
-        return
-      }
-      const { address: host, family } = target
-      const socket = connectForDirectReads({ host, family, port, noDelay: true, keepAlive: true })
-      attempts.add(socket)
-      // Stays attached for the socket's whole life: an error without a listener would end the process.
-      socket.on('error', error => {
-        if (!attempts.delete(socket)) return
-        errors.push(error)
-        tryNext()
-      })
-      socket.once('connect', () => {
-        settle(socket)
-        attempts.clear()
-        resolve(socket)
-      })
-      if (next < addresses.length) timer = setTimeout(tryNext, nextAttemptAfterMs)
+    const fail = (error: unknown) => {
+      if (isOver) return
+      end()
+      stopRace?.()
+      reject(failure(account, phase, error, timeoutMs))
     }
-
-    if (signal.aborted) return reject(signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
-    tryNext()
+    const connect = (addresses: readonly HostAddress[]) => {
+      // A lookup cannot be broken off.
+      if (isOver) return
+      phase = 'connect'
+      stopRace = race(addresses, account.port, succeed, fail)
+    }
+    const timer = setTimeout(() => fail(new DialEnded('timeout')), Math.min(timeoutMs, 2 ** 31 - 1))
+    const unwatch = watchAbort(signal, () => fail(new DialEnded('stopped')))
+    if (signal.aborted) return fail(new DialEnded('stopped'))
+    const resolving = account.hostTrusted ? resolveHost(account.host) : guard.lookup(account.host)
+    resolving.then(connect).catch(fail)
   })
+}
+
+/**
+ * Gives the first socket that connects, or the most telling error when none does. Answers the function that destroys them
+ * all; nothing is given after that.
+ */
+function race(
+  addresses: readonly HostAddress[],
+  port: number,
+  succeed: (socket: Socket) => void,
+  fail: (error: Error) => void,
+): () => void {
+  const attempts = new Set<Socket>()
+  const errors: Error[] = []
+  let next = 0
+  let timer: NodeJS.Timeout | undefined
+
+  const stop = () => {
+    clearTimeout(timer)
+    for (const socket of attempts) socket.destroy()
+    attempts.clear()
+  }
+  const tryNext = () => {
+    clearTimeout(timer)
+    const target = addresses[next++]
+    if (target === undefined) {
+      if (attempts.size === 0) fail(mostTelling(errors))
+      return
+    }
+    const { address: host, family } = target
+    const socket = connectForDirectReads({ host, family, port, noDelay: true, keepAlive: true })
+    attempts.add(socket)
+    // Stays attached for the socket's whole life: an error without a listener would end the process.
+    socket.on('error', error => {
+      if (!attempts.delete(socket)) return
+      errors.push(error)
+      tryNext()
+    })
+    socket.once('connect', () => {
+      attempts.delete(socket)
+      stop()
+      succeed(socket)
+    })
+    if (next < addresses.length) timer = setTimeout(tryNext, nextAttemptAfterMs)
+  }
+
+  tryNext()
+  return stop
 }
 
 function mostTelling(errors: readonly Error[]): Error {
   return errors.find(error => codeOf(error) === 'ECONNREFUSED') ?? errors[0] ?? new Error('the host has no address')
 }
 
-function failure(
-  account: Account,
-  phase: SmtpPhase,
-  error: unknown,
-  signal: AbortSignal,
-  limit: AbortSignal,
-  timeoutMs: number,
-): SmtpFailure {
+function failure(account: Account, phase: SmtpPhase, error: unknown, timeoutMs: number): SmtpFailure {
   const remote = `${account.host}:${account.port}`
   const base = { phase, reply: null, reachedData: false, afterDot: false, remote, cause: error }
   if (error instanceof GuardError) return new SmtpFailure(error.message, { ...base, scope: 'account' })
-  if (signal.aborted) return new SmtpFailure(`Connecting to ${remote} was stopped`, { ...base, scope: 'session' })
-  if (limit.aborted) {
+  if (error instanceof DialEnded) {
     const what = phase === 'dns' ? `Resolving ${account.host}` : `Connecting to ${remote}`
-    return new SmtpFailure(`${what} timed out after ${timeoutMs} ms`, { ...base, scope: 'session' })
+    const words =
+      error.why === 'stopped' ? `Connecting to ${remote} was stopped` : `${what} timed out after ${timeoutMs} ms`
+    return new SmtpFailure(words, { ...base, scope: 'session' })
   }
   const code = codeOf(error)
   if (phase === 'dns') {

@@ -21,9 +21,16 @@ export function connectForDirectReads(options: TcpNetConnectOpts): Socket {
   return socket
 }
 
-/** From now on `take` has what the socket reads; it must not keep the Buffer. Other sockets bring it as `data`. */
-export function readDirectly(socket: Socket, take: (octets: Buffer) => void): void {
+/**
+ * From now on `take` has what the socket reads; it must not keep the Buffer. Other sockets bring it as `data`. Answers the
+ * function that ends it.
+ */
+export function readDirectly(socket: Socket, take: (octets: Buffer) => void): () => void {
   // Also what a direct one has read and not yet handed on.
   socket.on('data', take)
   takers.set(socket, take)
+  return () => {
+    takers.delete(socket)
+    socket.removeListener('data', take)
+  }
 }

@@ -9,7 +9,7 @@ export interface Extensions {
   readonly maxSizeBytes: number
 }
 
-/** `lines`: the EHLO answer's lines after the first, without their codes. */
+/** `lines`, here and below: the EHLO answer's lines after the first, without their codes. */
 export function parseExtensions(lines: readonly string[]): Extensions {
   const offered = new Map<string, string>()
   for (const line of lines) {
@@ -24,6 +24,10 @@ export function parseExtensions(lines: readonly string[]): Extensions {
     size: size !== undefined,
     maxSizeBytes: size !== undefined && /^\d{1,15}$/.test(size) ? Number(size) : 0,
   }
+}
+
+export function offersStartTls(lines: readonly string[]): boolean {
+  return lines.some(line => line.trim().toUpperCase() === 'STARTTLS')
 }
 
 /** The AUTH mechanisms offered, upper case; `AUTH=` is the spelling of servers older than RFC 4954. */

@@ -4,17 +4,11 @@
  * broken connections, and what is no SMTP.
  */
 import { BearerRefused } from './bearer-auth.js'
+import { LoginRefused } from './dialogue.js'
 import { phaseWords } from './failures.js'
-import { parseReply, replyLine } from './reply.js'
+import { isRefusal, replyLine } from './reply.js'
 import { type Reply, SmtpFailure, type SmtpPhase } from './transport.js'
-
-/** This side ended the login, or the server did without a word. */
-export class LoginStopped extends Error {
-  override name = 'LoginStopped'
-  constructor(readonly why: 'timeout' | 'aborted' | 'closed' | 'garbled') {
-    super(why)
-  }
-}
+import { WireBroken } from './wire.js'
 
 /** The login would give a secret away or cannot work: refused before anything was sent. */
 export class LoginRefusedHere extends Error {
@@ -25,13 +19,6 @@ export class LoginRefusedHere extends Error {
   ) {
     super(message)
   }
-}
-
-interface NodemailerError extends Error {
-  readonly code?: string
-  readonly originalCode?: string
-  readonly response?: string
-  readonly timeoutType?: string
 }
 
 /** What a broken network says of itself, as against TLS that does not fit. */
@@ -56,50 +43,41 @@ export function loginFailure(
   const make = (scope: 'session' | 'account', message: string, reply: Reply | null = null, at: SmtpPhase = phase) =>
     new SmtpFailure(message, { scope, phase: at, reply, reachedData: false, afterDot: false, remote })
 
+  const outOfStep = (reply: Reply) =>
+    make('session', `While ${phaseWords(phase)} of ${remote}: the server is out of step`, reply)
+
   if (error instanceof LoginRefusedHere)
     return make('account', `Login to ${remote} is not possible: ${error.message}`, null, error.phase)
-  if (error instanceof LoginStopped) {
-    if (error.why === 'timeout') return make('session', `Timed out ${phaseWords(phase)} of ${remote} (${timeoutMs} ms)`)
-    return make('session', `While ${phaseWords(phase)} of ${remote}: ${stopWords[error.why]}`)
-  }
   if (error instanceof BearerRefused) {
-    // What nodemailer has written into the error since is not masked.
     const refusal = new BearerRefused(maskReply(error.reply, mask), error.challenge && mask(error.challenge))
     const reply = withChallenge(refusal)
-    if (reply === null || reply.code < 400)
-      return make('session', `While ${phaseWords(phase)} of ${remote}: the server is out of step`, reply)
+    if (!isRefusal(reply)) return outOfStep(reply)
     const { info, message } = make('account', `Login refused by ${remote}: ${replyLine(reply)}`, reply)
     return new SmtpFailure(message, { ...info, cause: refusal })
   }
-  if (!(error instanceof Error) || error instanceof TypeError) {
+  if (error instanceof LoginRefused) {
+    const reply = maskReply(error.reply, mask)
+    if (!isRefusal(reply)) return outOfStep(reply)
+    return make('account', `${refusedWords[phase] ?? 'Connection'} refused by ${remote}: ${replyLine(reply)}`, reply)
+  }
+  if (!(error instanceof WireBroken)) {
     return new SmtpFailure(`While ${phaseWords(phase)} of ${remote}: internal error`, {
       ...make('session', '').info,
       cause: error,
     })
   }
-
-  const { code, originalCode, response, timeoutType } = error as NodemailerError
-  const reply = maskReply(response === undefined ? null : parseReply(response), mask)
-  if (reply !== null && reply.code >= 400)
-    return make('account', `${refusedWords[phase] ?? 'Connection'} refused by ${remote}: ${replyLine(reply)}`, reply)
-  if (response !== undefined)
-    return make('session', `While ${phaseWords(phase)} of ${remote}: the server is out of step`, reply)
-  if (timeoutType !== undefined) return make('session', `Timed out ${phaseWords(phase)} of ${remote}`)
-
-  const words = mask(error.message)
-  if (code === 'EAUTH') return make('account', `Login to ${remote} failed: ${words}`)
-  const network = networkCodes.has(originalCode ?? '') || /closed unexpectedly/.test(error.message)
-  // In clear, before TLS began: a reply that never ends.
-  if (phase === 'tls' && !network && code !== 'EPROTOCOL') {
-    return make('account', `TLS to ${remote} failed: ${words}${originalCode === undefined ? '' : ` (${originalCode})`}`)
-  }
-  return make('session', `While ${phaseWords(phase)} of ${remote}: ${words}`)
+  if (error.kind === 'timeout') return make('session', `Timed out ${phaseWords(phase)} of ${remote} (${timeoutMs} ms)`)
+  const tls = phase === 'tls' ? tlsWords(error.cause) : null
+  if (tls !== null) return make('account', `TLS to ${remote} failed: ${mask(tls)}`)
+  return make('session', `While ${phaseWords(phase)} of ${remote}: ${error.message}`)
 }
 
-const stopWords = {
-  aborted: 'the login was stopped',
-  closed: 'the server closed the connection',
-  garbled: 'the server said more than it was asked',
+/** Why TLS does not fit; null: it was the network. */
+function tlsWords(cause: unknown): string | null {
+  if (!(cause instanceof Error)) return null
+  const { code } = cause as NodeJS.ErrnoException
+  if (code === undefined) return cause.message
+  return networkCodes.has(code) ? null : `${cause.message} (${code})`
 }
 
 const refusedWords: Partial<Record<SmtpPhase, string>> = {
@@ -110,10 +88,10 @@ const refusedWords: Partial<Record<SmtpPhase, string>> = {
 }
 
 /** What the server said why, behind its reply: the reply alone may be no more than «not accepted». */
-function withChallenge({ reply, challenge }: BearerRefused): Reply | null {
-  return reply === null || !challenge ? reply : { ...reply, text: `${reply.text} (${challenge})`.trim() }
+function withChallenge({ reply, challenge }: BearerRefused): Reply {
+  return challenge ? { ...reply, text: `${reply.text} (${challenge})`.trim() } : reply
 }
 
-function maskReply(reply: Reply | null, mask: (text: string) => string): Reply | null {
-  return reply === null ? null : { ...reply, text: mask(reply.text) }
+function maskReply(reply: Reply, mask: (text: string) => string): Reply {
+  return { ...reply, text: mask(reply.text) }
 }

@@ -50,6 +50,7 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
   const { clock, guard, log, tokens } = deps
   const connecting = {
     config,
+    clock,
     guard,
     tokens,
     secureContext: createSecureContext({ minVersion: 'TLSv1.2', ca: deps.ca }),

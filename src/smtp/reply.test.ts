@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { isTooManyRecipients, localReply, parseReply, ReplyParser, replyLine } from './reply.js'
+import { isTooManyRecipients, localReply, ReplyParser, replyLine } from './reply.js'
 import type { Reply } from './transport.js'
 
 /** Feeds chunks; answers the replies, and whether all was SMTP. */
@@ -10,6 +10,8 @@ function read(...chunks: (string | Buffer)[]): { replies: Reply[]; inStep: boole
   const inStep = chunks.every(chunk => parser.feed(Buffer.from(chunk)))
   return { replies, inStep }
 }
+
+const replyOf = (line: string) => read(`${line}\r\n`).replies[0]!
 
 describe('ReplyParser', () => {
   it('reads a reply with its enhanced code, which stays in the text', () => {
@@ -22,6 +24,18 @@ describe('ReplyParser', () => {
     expect(read('550-5.7.1 Not here,\r\n550-5.7.1 see\r\n550 5.7.1 https://x.test\r\n').replies).toEqual([
       { code: 550, enhanced: '5.7.1', text: '5.7.1 Not here, see https://x.test' },
     ])
+  })
+
+  it('tells each line as it came, also one that is no reply, and forgets what it is told to', () => {
+    const lines: string[] = []
+    const replies: Reply[] = []
+    const parser = new ReplyParser(reply => replies.push(reply))
+    parser.onLine = line => lines.push(line)
+    parser.feed(Buffer.from('250-a\r\n250 b\r\n220-half\r\n22'))
+    parser.reset()
+    parser.feed(Buffer.from('354 go\r\nHTTP/1.1 400\r\n250 never'))
+    expect(lines).toEqual(['250-a', '250 b', '220-half', '354 go', 'HTTP/1.1 400'])
+    expect(replies.map(replyLine)).toEqual(['250 a b', '354 go'])
   })
 
   it('keeps nothing of a chunk, which may be read into again', () => {
@@ -131,21 +145,15 @@ it('a line of the longest length is the same in whatever pieces it comes', () =>
 })
 
 describe('replies as values', () => {
-  it('parses a kept reply and gives null for what is none', () => {
-    expect(parseReply('535-5.7.8 No\n535 5.7.8 way')).toEqual({ code: 535, enhanced: '5.7.8', text: '5.7.8 No way' })
-    expect(parseReply('hello')).toBe(null)
-    expect(parseReply('250-unfinished')).toBe(null)
-  })
-
   it('writes a reply as one line', () => {
     expect(replyLine(localReply(552, '5.3.4', 'Too\r\nlarge'))).toBe('552 5.3.4 Toolarge')
     expect(replyLine({ code: 250, enhanced: null, text: '' })).toBe('250')
   })
 
   it('knows a full transaction from a full mailbox', () => {
-    expect(isTooManyRecipients(parseReply('452 4.5.3 Too many')!)).toBe(true)
-    expect(isTooManyRecipients(parseReply('552 Too many recipients')!)).toBe(true)
-    expect(isTooManyRecipients(parseReply('452 4.2.2 Mailbox full')!)).toBe(false)
-    expect(isTooManyRecipients(parseReply('550 5.5.3 No')!)).toBe(false)
+    expect(isTooManyRecipients(replyOf('452 4.5.3 Too many'))).toBe(true)
+    expect(isTooManyRecipients(replyOf('552 Too many recipients'))).toBe(true)
+    expect(isTooManyRecipients(replyOf('452 4.2.2 Mailbox full'))).toBe(false)
+    expect(isTooManyRecipients(replyOf('550 5.5.3 No'))).toBe(false)
   })
 })

@@ -20,6 +20,8 @@ export class ReplyParser {
   private lines = 0
   private enhanced: string | null = null
   private text = ''
+  /** Has each line as it came, also one that is no reply's. */
+  onLine: ((line: string) => void) | null = null
 
   constructor(private readonly onReply: (reply: Reply) => void) {}
 
@@ -40,6 +42,14 @@ export class ReplyParser {
     return true
   }
 
+  /** Forgets a reply of which not all has come. */
+  reset(): void {
+    this.rest = null
+    this.lines = 0
+    this.enhanced = null
+    this.text = ''
+  }
+
   /** True in the middle of a reply. */
   get isPartial(): boolean {
     return this.rest !== null || this.lines > 0
@@ -47,6 +57,7 @@ export class ReplyParser {
 
   private line(bytes: Buffer, start: number, end: number): boolean {
     const length = end - start
+    this.onLine?.(bytes.toString('utf8', start, Math.min(end, start + maxLineBytes)))
     if (length < 3 || length > maxLineBytes) return false
     const code = (bytes[start]! - 48) * 100 + (bytes[start + 1]! - 48) * 10 + (bytes[start + 2]! - 48)
     for (let i = start; i < start + 3; i++) if (bytes[i]! < 48 || bytes[i]! > 57) return false
@@ -76,9 +87,7 @@ export class ReplyParser {
 
   private finish(): void {
     const reply = { code: this.code, enhanced: this.enhanced, text: cut(this.text) }
-    this.lines = 0
-    this.enhanced = null
-    this.text = ''
+    this.reset()
     this.onReply(reply)
   }
 }
@@ -88,19 +97,17 @@ export function localReply(code: number, enhanced: string, words: string): Reply
   return { code, enhanced, text: cut(`${enhanced} ${clean(words)}`) }
 }
 
-/** Reads one whole reply out of text, as libraries keep it; null when it is none. */
-export function parseReply(text: string): Reply | null {
-  let found: Reply | null = null
-  const parser = new ReplyParser(reply => {
-    found ??= reply
-  })
-  parser.feed(Buffer.from(text.endsWith('\n') ? text : `${text}\r\n`))
-  return found
-}
-
 /** The reply as one line for a person: `550 5.1.1 No such user`. */
 export function replyLine(reply: Reply): string {
   return reply.text === '' ? String(reply.code) : `${reply.code} ${reply.text}`
+}
+
+export function isAcceptance(reply: Reply): boolean {
+  return reply.code >= 200 && reply.code < 300
+}
+
+export function isRefusal(reply: Reply): boolean {
+  return reply.code >= 400
 }
 
 /** True for the reply that says this transaction is full, though the recipient may be fine (RFC 5321 §4.5.3.1.10). */

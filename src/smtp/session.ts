@@ -3,7 +3,6 @@
  * write a message while there is a next one, whose envelope goes along with the final dot. Refusals are values; a
  * connection that breaks, or a 421, is thrown as SmtpFailure and is the end of the session.
  */
-import type { Socket } from 'node:net'
 import type { Clock } from '../lib/clock.js'
 import type { Envelope } from '../messages/message.js'
 import { watchAbort } from './abort-watch.js'
@@ -11,14 +10,14 @@ import { sendContent, type Timeouts } from './content.js'
 import { type EnvelopePlan, planEnvelope } from './envelope-plan.js'
 import type { Extensions } from './extensions.js'
 import { outOfStep, type Progress, serverCloses, toFailure } from './failures.js'
-import { isTooManyRecipients } from './reply.js'
+import { isAcceptance, isRefusal, isTooManyRecipients } from './reply.js'
 import type { Letter, Mail, RecipientReply, Replies, Reply, SendOptions, SmtpPhase } from './transport.js'
-import { Wire, WireBroken } from './wire.js'
+import { type Wire, WireBroken } from './wire.js'
 import { writeDown } from './write-down.js'
 
 /** A connection after login, as `openConnection` hands it over. */
 export interface Link {
-  readonly socket: Socket
+  readonly wire: Wire
   readonly extensions: Extensions
   /** host:port as connected. */
   readonly remote: string
@@ -61,7 +60,7 @@ export class Session {
     private readonly timeouts: Timeouts,
     private readonly clock: Clock,
   ) {
-    this.wire = new Wire(link.socket, clock)
+    this.wire = link.wire
   }
 
   get remote(): string {
@@ -319,14 +318,6 @@ function commandsOf({ mailCommand, asked }: AskedPlan): string {
   let commands = mailCommand
   for (const address of asked) commands += `RCPT TO:<${address}>\r\n`
   return `${commands}DATA\r\n`
-}
-
-function isAcceptance(reply: Reply): boolean {
-  return reply.code >= 200 && reply.code < 300
-}
-
-function isRefusal(reply: Reply): boolean {
-  return reply.code >= 400
 }
 
 /** `replies`: those of `plan.asked`, as far as they were asked. */

@@ -1,10 +1,11 @@
 /**
- * A logged-in socket as transactions see it: writes out, whole replies in, one time limit at a time. Breaks at most
+ * A socket as SMTP sees it: commands out, whole replies in, one time limit at a time. Breaks at most
  * once, for good: by a time-out, the peer, octets that are no reply, or a reply nobody asked for.
  * One timer a connection, set anew only when it would fire too late: most commands set none.
  */
 import type { Socket } from 'node:net'
 import type { Clock } from '../lib/clock.js'
+import { remember } from '../lib/remember.js'
 import { readDirectly } from './direct-reads.js'
 import { ReplyParser } from './reply.js'
 import type { Reply } from './transport.js'
@@ -37,10 +38,23 @@ interface Waiter {
 
 const maxTimerMs = 2 ** 31 - 1
 
+/**
+ * One for each of the few reasons, for what ends well ends so too, and a stack costs 8 µs. It has none: it would hold on to
+ * the wire that was the first.
+ */
+const stopped = remember(reason => Object.assign(new WireBroken('stopped', reason), { stack: `WireBroken: ${reason}` }))
+
 export class Wire {
   /** Replies read and not yet taken. */
   private arrived: Reply[] = []
   private waiter: Waiter | null = null
+  private readonly listeners = {
+    drain: () => this.onDrain(),
+    error: (error: Error) => this.break('closed', `the connection broke: ${codeOf(error)}`, error),
+    end: () => this.break('closed', 'the server closed the connection'),
+    close: () => this.break('closed', 'the connection was closed'),
+  }
+  private stopReading: () => void = () => {}
   private drainWaiter: { resolve: () => void; reject: (error: WireBroken) => void } | null = null
   private readonly parser = new ReplyParser(reply => this.onReply(reply))
   private isClosing = false
@@ -59,16 +73,31 @@ export class Wire {
   tap: WireTap | null = null
 
   constructor(
-    private readonly socket: Socket,
+    private socket: Socket,
     private readonly clock: Clock,
   ) {
-    readDirectly(socket, chunk => this.onData(chunk))
-    socket.on('drain', () => this.onDrain())
-    socket.on('error', error => this.break('closed', `the connection broke: ${codeOf(error)}`, error))
-    socket.on('end', () => this.break('closed', 'the server closed the connection'))
-    socket.on('close', () => this.break('closed', 'the connection was closed'))
-    if (socket.destroyed || socket.readableEnded) this.break('closed', 'the connection was closed')
-    socket.resume()
+    this.listen()
+  }
+
+  /** Has each line as the server says it; null: nobody listens. */
+  set onLine(hear: ((line: string) => void) | null) {
+    this.parser.onLine = hear
+  }
+
+  /**
+   * From now on through `encrypted`, TLS upon this wire's socket. What was said in clear and not taken is forgotten: it need not
+   * be the server's (RFC 3207 §6). Throws WireBroken.
+   */
+  encrypt(encrypted: (clear: Socket) => Socket): void {
+    if (this.broken !== null) throw this.broken
+    const clear = this.socket
+    this.stopReading()
+    // Closed for TLS that does not fit, the socket below says so before the one above says why.
+    for (const [event, listener] of Object.entries(this.listeners)) clear.removeListener(event, listener)
+    this.arrived = []
+    this.parser.reset()
+    this.socket = encrypted(clear)
+    this.listen()
   }
 
   /** Throws WireBroken. */
@@ -140,6 +169,14 @@ export class Wire {
     this.break('stopped', reason)
   }
 
+  private listen(): void {
+    const { socket } = this
+    this.stopReading = readDirectly(socket, chunk => this.onData(chunk))
+    for (const [event, listener] of Object.entries(this.listeners)) socket.on(event, listener)
+    if (socket.destroyed || socket.readableEnded) this.break('closed', 'the connection was closed')
+    socket.resume()
+  }
+
   private onData(chunk: Buffer): void {
     if (this.broken !== null) return
     if (!this.parser.feed(chunk)) this.break('garbled', 'the server answered with something that is no SMTP reply')
@@ -198,7 +235,7 @@ export class Wire {
 
   private break(kind: WireBroken['kind'], message: string, cause?: unknown): void {
     if (this.broken !== null) return
-    const error = new WireBroken(kind, message, cause)
+    const error = kind === 'stopped' ? stopped(message) : new WireBroken(kind, message, cause)
     this.broken = error
     if (this.timer !== null) clearTimeout(this.timer)
     this.timer = null

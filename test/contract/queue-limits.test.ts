@@ -6,7 +6,7 @@ import type { Db } from '../../src/db/db.js'
 import { openPostgres } from '../../src/db/postgres.js'
 import { systemClock } from '../../src/lib/clock.js'
 import { projectTurns } from '../../src/limits/store.js'
-import { freedAt, type Limit, RING } from '../../src/limits/windows.js'
+import { freedAt, type Limit, RING, SPANS } from '../../src/limits/windows.js'
 import type { Claimed } from '../../src/queue/claim.js'
 import { claimDue } from '../../src/queue/claim.js'
 import { declareDead, takeLease } from '../../src/queue/lease.js'
@@ -124,6 +124,17 @@ describe.each(dialects)('limits on %s', dialect => {
       { span: MINUTE, used: 2 },
       { span: 3_600_000, used: 2 },
     ])
+  })
+
+  it('a transaction counts in the windows that its limits have, and in no other', async () => {
+    const scopes = [`a:${account.key}`, 't:acme']
+    for (const window of scopes.flatMap(scope => SPANS.map(span => ({ scope, span })))) {
+      await rig.add(account, 1)
+      const limits = [{ ...window, limit: 9 }]
+      await rig.settle(await claim(limits), SENT, limits)
+      expect(await rig.rows('select scope, span, used from limit_buckets')).toEqual([{ ...window, used: 1 }])
+      await rig.exec('delete from limit_buckets')
+    }
   })
 
   it('the tenant’s limit is shared by its accounts, in flight and settled, also within one unit', async () => {

@@ -228,7 +228,7 @@ export const initial: readonly string[] = [
     bucket bigint not null,
     used bigint not null,
     primary key (scope, span, slot)
-  )`,
+  ) @roomy`,
   `create table rules (
     id @identity,
     tenant_id text references tenants(id) on delete cascade,

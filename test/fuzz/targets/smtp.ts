@@ -1,9 +1,9 @@
 /** What SMTP servers say, and what they are told. */
 
-import { BearerRefused, bearerHandlers } from '../../../src/smtp/bearer-auth.js'
+import { BEARER_MECHANISMS, BearerRefused, logInWithToken } from '../../../src/smtp/bearer-auth.js'
 import { DotStuffer, stuffWhole } from '../../../src/smtp/dot-stuffing.js'
-import { parseAuthMechanisms, parseExtensions } from '../../../src/smtp/extensions.js'
-import { parseReply, ReplyParser } from '../../../src/smtp/reply.js'
+import { offersStartTls, parseAuthMechanisms, parseExtensions } from '../../../src/smtp/extensions.js'
+import { ReplyParser } from '../../../src/smtp/reply.js'
 import type { Reply } from '../../../src/smtp/transport.js'
 import { check, type FuzzTarget, stated } from '../target.js'
 
@@ -61,7 +61,6 @@ const replies: FuzzTarget = {
       )
       check(enhanced === null || /^[245]\.\d{1,3}\.\d{1,3}$/.test(enhanced), 'no enhanced code', enhanced)
     }
-    parseReply(octets.toString())
   },
 }
 
@@ -122,11 +121,12 @@ const offers: FuzzTarget = {
   run(octets) {
     const lines = octets.toString().split('\n')
     check(Number.isSafeInteger(parseExtensions(lines).maxSizeBytes), 'no size')
+    check(!offersStartTls(lines) || /^\s*starttls\s*$/im.test(octets.toString()), 'no STARTTLS')
     for (const name of parseAuthMechanisms(lines)) check(!/\s/.test(name), 'no mechanism', name)
   },
 }
 
-const bearer = bearerHandlers({ user: 'u', token: 't', host: 'h', port: 25 })
+const bearer = { user: 'u', token: 't', host: 'h', port: 25 }
 
 const challenges: FuzzTarget = {
   name: 'smtp-challenges',
@@ -139,9 +139,10 @@ const challenges: FuzzTarget = {
   ],
   words: ['334 ', 'e30=', 'W1tb', '\r\n', '535 ', 'bnVsbA==', '\0', '\x1b'],
   async run(octets) {
-    for (const logIn of Object.values(bearer)) {
-      const sendCommand = async () => ({ response: octets.toString() }) as never
-      const read = await stated([BearerRefused], () => (logIn as (given: unknown) => unknown)({ sendCommand }))
+    const [reply] = feed([octets, Buffer.from('\r\n')]).replies
+    if (reply === undefined) return
+    for (const mechanism of BEARER_MECHANISMS) {
+      const read = await stated([BearerRefused], () => logInWithToken(mechanism, bearer, async () => reply))
       const { challenge } = read.ok ? { challenge: null } : (read.error as BearerRefused)
       check(
         challenge === null || (challenge.length <= 300 && !/[\p{Cc}\u2028\u2029]/u.test(challenge)),
