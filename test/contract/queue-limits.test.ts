@@ -76,12 +76,14 @@ describe.each(dialects)('limits on %s', dialect => {
       (await rig.rows('select scope from limit_buckets union all select scope from limit_scopes order by scope')).map(
         each => each.scope,
       )
-    const twice = (...given: string[]) => given.flatMap(each => [each, each]).sort()
-    expect(await scopes()).toEqual(twice(`a:${account.key}`, `a:${other.key}`, `a:${third.key}`, 't:acme', 't:gone'))
+    // Counted, and on PostgreSQL locked.
+    const known = (...given: string[]) =>
+      given.flatMap(each => (rig.db.dialect === 'sqlite' ? [each] : [each, each])).sort()
+    expect(await scopes()).toEqual(known(`a:${account.key}`, `a:${other.key}`, `a:${third.key}`, 't:acme', 't:gone'))
     expect(await deleteAccount(rig.db, account.tenantId, account.id)).toBe(account.key)
     expect(await deleteAccount(rig.db, account.tenantId, account.id)).toBeNull()
     await deleteTenant(rig.db, 'gone', rig.now)
-    expect(await scopes()).toEqual(twice(`a:${other.key}`, 't:acme', 't:gone'))
+    expect(await scopes()).toEqual(known(`a:${other.key}`, 't:acme', 't:gone'))
   })
 
   it('a slow send counts from its settlement, for that is when the server may last have seen it', async () => {
