@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { shareOfTurn } from './turn-share.js'
+import { hasShareNow, shareOfTurn } from './turn-share.js'
 
 let now = 0
 let turn = 0
@@ -42,4 +42,17 @@ test('what comes in a turn whose share is used up waits for the next', async () 
   const first = await work(5)
   expect(first).toBe(0)
   expect(await Promise.all([work(1), work(1)])).toEqual([1, 1])
+})
+
+test('who works at once asks whether something is left, and what he does counts too', async () => {
+  expect(hasShareNow()).toBe(true)
+  now += 1
+  expect(hasShareNow()).toBe(true)
+  now += 1
+  expect(hasShareNow()).toBe(false)
+  expect(await work(1)).toBe(1)
+  const taken = work(1)
+  // One was told that it is his turn, and has not begun.
+  expect(hasShareNow()).toBe(false)
+  await taken
 })

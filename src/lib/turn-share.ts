@@ -18,15 +18,22 @@ export function shareOfTurn(): Promise<void> {
   })
 }
 
+/** Whether it is the turn of a caller who does all of his work now, else he waits for `shareOfTurn`. */
+export function hasShareNow(): boolean {
+  return !isServing && isSomeLeft()
+}
+
+/** Of this turn's share. */
+function isSomeLeft(): boolean {
+  if (since !== null) return performance.now() - since < SHARE_MS
+  since = performance.now()
+  setImmediate(beginAnew)
+  return true
+}
+
 function serve(): void {
   isServing = waiting.length > 0
-  if (!isServing) return
-  if (since === null) {
-    since = performance.now()
-    setImmediate(beginAnew)
-  } else if (performance.now() - since >= SHARE_MS) {
-    return
-  }
+  if (!isServing || !isSomeLeft()) return
   waiting.shift()!()
   // After all that it does at once.
   queueMicrotask(() => process.nextTick(serve))

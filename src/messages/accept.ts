@@ -9,7 +9,7 @@ import type { Clock } from '../lib/clock.js'
 import { AppError } from '../lib/errors.js'
 import { gather } from '../lib/gather.js'
 import type { Sealer } from '../lib/sealer.js'
-import { shareOfTurn } from '../lib/turn-share.js'
+import { hasShareNow, shareOfTurn } from '../lib/turn-share.js'
 import type { Wake } from '../lib/wake.js'
 import { type EnqueueAnswer, enqueue, keyOf, uploadsOf } from '../queue/enqueue.js'
 import type { KeptContents } from '../queue/kept-contents.js'
@@ -107,7 +107,8 @@ export function createAcceptance(deps: AcceptDeps): AcceptMessages {
   const isAlone = db.dialect === 'sqlite'
   const together = { most: UNIT, atOnce: isAlone ? 2 : 4, isCommon: isAway }
   const store = async (entries: readonly Entry[]) => {
-    if (entries.length > FEW) await shareOfTurn()
+    // Without a wait for nothing, after which it would be handed on a turn later.
+    if (entries.length > FEW && !hasShareNow()) await shareOfTurn()
     const quota = new Map<string, number>()
     for (const { message, most } of entries) if (most !== null) quota.set(message.tenantId, most)
     const messages = entries.map(each => each.message)
