@@ -23,8 +23,8 @@ interface Call<T, A> {
 
 /**
  * `work` answers one an item, in order, and must not mind whose items they are. Should it fail for calls that were joined
- * it is asked for each by itself, so that what is wrong with one does not fail the others, unless it is common to all. Beside a call with an item that
- * `isExclusive` no other is under way.
+ * it is asked for each by itself, so that what is wrong with one does not fail the others, unless it is common to all. Beside
+ * a call with an item that `isExclusive` no other is under way.
  */
 export function gather<T, A>(
   work: (items: readonly T[]) => Promise<readonly A[]>,

@@ -26,7 +26,7 @@ import type { FieldWarning } from './unknown-fields.js'
 
 /** The most that one request may bring. */
 export const MAX_MESSAGES = 10_000
-/** One unit of the database: large enough to share its cost, small enough that claims, and the event loop's sends, get in between. */
+/** One unit of the database: large enough to share its cost, small enough that claims and sends get in between. */
 const UNIT = 250
 /** More at once take their share of a turn of the event loop: some 15 µs each. */
 const FEW = 32

@@ -155,12 +155,14 @@ async function postAndSettle(lane: Lane, claim: Claim, deps: RoundDeps): Promise
   const span = await beginSpan(lane.tenantId, endpoint, entries, deps)
   // The call may take its whole time, and its end has to be written within the lease. Who was frozen until now would post
   // what another has posted meanwhile.
-  for (let { leasedAt } = claim; clock.monotonic() - leasedAt > deps.leaseMarginMs / 2; ) {
+  let { leasedAt } = claim
+  while (clock.monotonic() - leasedAt > deps.leaseMarginMs / 2) {
     leasedAt = clock.monotonic()
     const leaseMs = deps.timeoutMs + deps.leaseMarginMs
-    if (await extendLease(db, { tenantId: lane.tenantId, lease, leaseMs, now: clock.now() })) continue
-    span.end(null, true)
-    throw new Error('their lease ran out before they could be posted')
+    if (!(await extendLease(db, { tenantId: lane.tenantId, lease, leaseMs, now: clock.now() }))) {
+      span.end(null, true)
+      throw new Error('their lease ran out before they could be posted')
+    }
   }
   const started = clock.monotonic()
   const answer = await deps.poster.post(
