@@ -5,6 +5,7 @@
  */
 
 import { BACKUP_TABLE, LATEST_SCHEMA } from '../db/migrate.js'
+import { SqliteCode, sqliteCode } from '../db/sqlite-code.js'
 import type { SqliteConnection } from '../db/sqlite-driver.js'
 import { CopyRefused } from './errors.js'
 
@@ -37,9 +38,14 @@ export function writeContents(copy: SqliteConnection, { manifest, files }: Backu
   }
 }
 
-/** Throws CopyRefused when it is no backup of ours or of a newer version. `path` is for the sentence. */
+/** Throws CopyRefused when it is no backup of ours or of a newer version, and what `explainFile` explains. `path` is for the sentence. */
 export function readContents(copy: SqliteConnection, path: string): BackupContents {
-  const rows = new Map(readRows(copy, path).map(row => [row.name, String(row.content)]))
+  const [tables] = copy
+    .prepare("select count(*) as n from sqlite_master where type = 'table' and name in (?1, 'meta', 'messages')")
+    .all(BACKUP_TABLE)
+  if (Number(tables?.n) !== 3) throw notOurs(path)
+  const given = copy.prepare(`select name, content from ${BACKUP_TABLE}`).all()
+  const rows = new Map(given.map(row => [row.name, String(row.content)]))
   const manifest = parseManifest(rows.get('manifest'), path)
   const schema = Number(copy.prepare("select value from meta where key = 'schema_version'").all()[0]?.value)
   if (manifest.format > 1 || schema > LATEST_SCHEMA) {
@@ -65,27 +71,15 @@ export function checkIntegrity(copy: SqliteConnection, path: string): void {
     finding = (error as Error).message
   }
   if (finding === 'ok') return
-  // Some findings come below a line that says in which database.
-  const [first] = String(finding)
-    .replace(/^\*{3}.*\n/, '')
-    .split('\n', 1)
-  throw new CopyRefused(`${path} is damaged: ${first}`)
+  throw damaged(path, String(finding))
 }
 
-function readRows(copy: SqliteConnection, path: string): Record<string, unknown>[] {
-  try {
-    const [table] = copy
-      .prepare("select count(*) as n from sqlite_master where type = 'table' and name in (?1, 'meta', 'messages')")
-      .all(BACKUP_TABLE)
-    if (Number(table?.n) !== 3) throw notOurs(path)
-    return copy.prepare(`select name, content from ${BACKUP_TABLE}`).all()
-  } catch (error) {
-    const { errcode = 0, message } = error as { errcode?: number; message: string }
-    // 26: the file is no database, 1: it has other columns, 11: malformed.
-    if ((errcode & 0xff) === 26 || (errcode & 0xff) === 1) throw notOurs(path)
-    if ((errcode & 0xff) === 11) throw new CopyRefused(`${path} is damaged: ${message}`, { cause: error })
-    throw error
-  }
+/** The same words for what SQLite says of a file, wherever in it that shows; any other error as it is. */
+export function explainFile(error: unknown, path: string): unknown {
+  const code = sqliteCode(error)
+  if (code === SqliteCode.corrupt) return damaged(path, (error as Error).message, error)
+  // An error of SQL: it has other tables or columns.
+  return code === SqliteCode.notADatabase || code === SqliteCode.error ? notOurs(path) : error
 }
 
 function parseManifest(text: string | undefined, path: string): Manifest {
@@ -96,6 +90,12 @@ function parseManifest(text: string | undefined, path: string): Manifest {
     // Told below.
   }
   throw notOurs(path)
+}
+
+function damaged(path: string, finding: string, cause?: unknown): CopyRefused {
+  // Some findings come below a line that says in which database. Names in it may hold anything.
+  const [first] = finding.replace(/^\*{3}.*\n/, '').split('\n', 1)
+  return new CopyRefused(`${path} is damaged: ${first!.replace(/\p{Cc}/gu, ' ')}`, { cause })
 }
 
 function notOurs(path: string): CopyRefused {

@@ -1,6 +1,7 @@
 /** Puts a new database in the place of an old one, which is kept under another name: one of them is there at any moment. */
 import { existsSync, linkSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { SqliteCode, sqliteCode } from '../db/sqlite-code.js'
 import { openDriver } from '../db/sqlite-driver.js'
 import { syncPath } from '../lib/private-file.js'
 import { CopyRefused } from './errors.js'
@@ -60,9 +61,8 @@ async function foldLog(path: string): Promise<boolean> {
     // Not prepared: one driver closes no connection whose statements are still known.
     old.exec('pragma wal_checkpoint(truncate)')
   } catch (error) {
-    const { errcode = 0 } = error as { errcode?: number }
-    // 5: BUSY. Anything else says that it is broken, which is why a backup is wanted.
-    if ((errcode & 0xff) === 5) throw inUse(path)
+    // Anything else says that it is broken, which is why a backup is wanted.
+    if (sqliteCode(error) === SqliteCode.busy) throw inUse(path)
     return false
   } finally {
     old?.close()

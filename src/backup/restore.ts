@@ -13,7 +13,7 @@ import { loadKeys, readKeys } from '../lib/key-file.js'
 import { makePrivateDirectory, readIfThere, syncPath, writePrivate } from '../lib/private-file.js'
 import { hashToken } from '../lib/tokens.js'
 import { CopyRefused, explainDisk } from './errors.js'
-import { type BackupContents, checkIntegrity, dropContents, FOLDER_FILES, readContents } from './file.js'
+import { type BackupContents, checkIntegrity, dropContents, explainFile, FOLDER_FILES, readContents } from './file.js'
 import { freeName, keepAside } from './keep-aside.js'
 import { holdsAll, neededKeys } from './needed-keys.js'
 import { WAITING_SQL, type Waiting, waitingFrom } from './waiting.js'
@@ -47,7 +47,7 @@ export async function readBackup(file: string): Promise<BackupContents> {
     backup = await openDriver(file, true)
     return readContents(backup, file)
   } catch (error) {
-    throw explainDisk(error, `${file} cannot be read`)
+    throw explainDisk(explainFile(error, file), `${file} cannot be read`)
   } finally {
     backup?.close()
   }
@@ -144,6 +144,8 @@ async function prepareCopy(file: string, draft: string): Promise<Prepared> {
       tokenHash: meta('admin_token_hash'),
       waiting,
     }
+  } catch (error) {
+    throw explainFile(error, file)
   } finally {
     copy.close()
   }

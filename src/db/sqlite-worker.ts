@@ -8,6 +8,7 @@
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import type { Param } from './db.js'
 import { type Checkpoints, createCheckpoints } from './sqlite-checkpoints.js'
+import { SqliteCode, sqliteCode } from './sqlite-code.js'
 import { openDriver, prepareArrays, type SqliteArrayStatement, type SqliteConnection } from './sqlite-driver.js'
 
 /** Statements go by number, so that a query's text crosses to the thread once. */
@@ -53,18 +54,6 @@ const MAX_UNITS_PER_COMMIT = 2_000
 
 /** How long a lock of another program is waited for, ms. */
 const LOCK_WAIT_MS = 5_000
-const BUSY = 5
-
-/** Of a failed `all` one driver tells SQLite's words alone, without their code. */
-const CODES: readonly (readonly [RegExp, number])[] = [
-  [/^database is locked/, BUSY],
-  [/^database table is locked/, 6],
-  [/^attempt to write a readonly database/, 8],
-  [/^disk I\/O error/, 10],
-  [/^database or disk is full/, 13],
-  [/^unable to open database file/, 14],
-  [/constraint failed/, 19],
-]
 
 const { path, readOnly } = workerData as { path: string; readOnly: boolean }
 const port = parentPort as MessagePort
@@ -164,7 +153,7 @@ function begin(): void {
   try {
     db.exec('begin immediate')
   } catch (error) {
-    if (inVainSince === null && failureOf(error).code === BUSY) {
+    if (inVainSince === null && sqliteCode(error) === SqliteCode.busy) {
       inVainSince = performance.now()
       db.exec('pragma busy_timeout = 0')
     }
@@ -219,7 +208,5 @@ function failed(unit: WireUnit, error: unknown): WireAnswer {
 }
 
 function failureOf(error: unknown): WireFailure {
-  const { message, errcode } = error as Error & { errcode?: number }
-  const code = errcode === undefined ? CODES.find(([words]) => words.test(message))?.[1] : errcode & 0xff
-  return { message, code: code ?? null }
+  return { message: (error as Error).message, code: sqliteCode(error) }
 }

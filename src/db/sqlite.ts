@@ -21,6 +21,7 @@ import {
 } from './db.js'
 import { createExpander, EACH_ROWS, eachColumns } from './dialect.js'
 import { isKeyFence } from './key-fence.js'
+import { SqliteCode, sqliteCode } from './sqlite-code.js'
 import { openDriver, type SqliteConnection } from './sqlite-driver.js'
 import type { WireAnswer, WireFailure, WireRequest, WireRows, WireStatement, WireUnit } from './sqlite-worker.js'
 
@@ -80,9 +81,10 @@ export async function lockAlone(path: string): Promise<{ release(): void }> {
     connection.exec('pragma locking_mode = exclusive; begin exclusive')
   } catch (cause) {
     connection?.close()
-    const { errcode, message } = cause as { errcode?: number; message: string }
-    // 5: BUSY, 6: LOCKED. Anything else, as a file that cannot be written or a full disk, is not another process.
-    if (errcode === undefined || ![5, 6].includes(errcode & 0xff)) {
+    const code = sqliteCode(cause)
+    // Anything else, as a file that cannot be written or a full disk, is not another process.
+    if (code !== SqliteCode.busy && code !== SqliteCode.locked) {
+      const { message } = cause as Error
       throw new Error(`${path} cannot be served: its lock file has to be one that this user may write (${message})`, {
         cause,
       })
@@ -234,20 +236,19 @@ const IN_USE = 'another program has a transaction open on it, and has to end tha
 const NOT_WRITABLE = 'the files of the database, their directory and its file system have to let this user write'
 const DISK =
   'its disk has to work and must not be mounted read-only, and its files have to be allowed to grow (ulimit -f)'
-/** What passes by itself or once somebody mends it, by SQLite's primary result code: BUSY, LOCKED, READONLY, IOERR, CANTOPEN. */
-const PASSING = new Map([
-  [5, IN_USE],
-  [6, IN_USE],
-  [8, NOT_WRITABLE],
-  [10, DISK],
-  [14, NOT_WRITABLE],
+/** What passes by itself or once somebody mends it. */
+const PASSING = new Map<number, string>([
+  [SqliteCode.busy, IN_USE],
+  [SqliteCode.locked, IN_USE],
+  [SqliteCode.readOnly, NOT_WRITABLE],
+  [SqliteCode.ioError, DISK],
+  [SqliteCode.cannotOpen, NOT_WRITABLE],
 ])
-const FULL = 13
-const CONSTRAINT = 19
 
 function asError({ message, code }: WireFailure, path: string): Error {
-  if (code === FULL) return new DatabaseFull(message)
-  if (code === CONSTRAINT) return isKeyFence(message) ? new SealingKeyChanged(message) : new ConstraintViolated(message)
+  if (code === SqliteCode.full) return new DatabaseFull(message)
+  if (code === SqliteCode.constraint)
+    return isKeyFence(message) ? new SealingKeyChanged(message) : new ConstraintViolated(message)
   const todo = code === null ? undefined : PASSING.get(code)
   return todo === undefined ? new Error(message) : new DatabaseUnavailable(`${path}: ${message}: ${todo}`)
 }
