@@ -83,8 +83,8 @@ describe.each(clients)('%s against servers that do not do as they should', (back
   test('a reader who takes his time is not a server that stalls', async () => {
     const content = 'x'.repeat(5_000_000)
     sink.answer(() => ({ body: content, headers: { 'content-length': '5000000', etag: '"1"' } }))
-    const { body } = await (await open(backend, config(), 300)).get('a.txt', signal)
-    await new Promise(done => setTimeout(done, 700))
+    const { body } = await (await open(backend, config(), 600)).get('a.txt', signal)
+    await new Promise(done => setTimeout(done, 1_000))
     expect((await buffer(body)).length).toBe(5_000_000)
   })
 

@@ -59,7 +59,7 @@ describe.each(['sqlite', 'postgres'] as const)('stopped by SIGTERM on %s', diale
     const began = performance.now()
     process.kill('SIGTERM')
     expect(await process.exited).toBe(143)
-    expect(performance.now() - began).toBeLessThan(1_000)
+    expect(performance.now() - began).toBeLessThan(5_000)
 
     world.sink.behave({})
     await world.start()
@@ -93,7 +93,8 @@ describe.each(['sqlite', 'postgres'] as const)('stopped by SIGTERM on %s', diale
     expect(refused).toMatchObject({ status: 503, body: { code: 'draining' } })
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
     expect(await process.exited).toBe(0)
-    expect(performance.now() - began).toBeLessThan(6_000)
+    // Five seconds of it are GMP_STOP_TIMEOUT; the reply would be waited for ten minutes.
+    expect(performance.now() - began).toBeLessThan(15_000)
     const [row] = await readDatabase(world.databaseUrl, 'select status, stage from messages')
     expect(row).toMatchObject({ status: 'in_doubt', stage: 4 })
   })

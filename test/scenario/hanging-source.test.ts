@@ -55,7 +55,7 @@ describe.each(['sqlite', 'postgres'] as const)('a hanging source, on %s', dialec
       delays.push(Date.now() - at)
     }
     // The first wait until hanging ones are broken off, after GMP_SLOW_SEND_SECONDS; then their accounts are known.
-    expect(Math.max(...delays)).toBeLessThan(3_000)
-    expect(Math.max(...delays.slice(3))).toBeLessThan(2_000)
+    expect(Math.max(...delays)).toBeLessThan(10_000)
+    expect(Math.max(...delays.slice(3))).toBeLessThan(5_000)
   })
 })

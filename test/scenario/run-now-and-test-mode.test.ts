@@ -71,7 +71,7 @@ describe.each(['sqlite', 'postgres'] as const)('run-now on %s', dialect => {
       expect((await service.call('POST', '/commands/run-now')).status).toBe(200)
       times.push(performance.now() - at)
     }
-    expect(Math.max(...times)).toBeLessThan(500)
+    expect(Math.max(...times)).toBeLessThan(2_000)
   })
 
   it('does not send early what is deferred, and not what is suspended', async () => {
