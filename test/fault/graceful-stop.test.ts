@@ -11,7 +11,7 @@ describe.each(['sqlite', 'postgres'] as const)('stopped by SIGTERM on %s', diale
   afterEach(() => world.close())
 
   it('ends with 0 within 10 s, leaves nothing claimed, and the next start sends the rest', async () => {
-    world = await openWorld(dialect)
+    world = await openWorld(dialect, { env: { GMP_LEASE_SECONDS: '30' } })
     world.sink.behave({ final: () => ({ delayMs: 40 }) })
     const first = await world.start()
     await world.account({ max_connections: 4 })
