@@ -93,7 +93,7 @@ describe.each(['sqlite', 'postgres'] as const)('stopped by SIGTERM on %s', diale
     expect(refused).toMatchObject({ status: 503, body: { code: 'draining' } })
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
     expect(await process.exited).toBe(0)
-    // Five seconds of it are GMP_STOP_TIMEOUT; the reply would be waited for ten minutes.
+    // The reply would be waited for ten minutes.
     expect(performance.now() - began).toBeLessThan(15_000)
     const [row] = await readDatabase(world.databaseUrl, 'select status, stage from messages')
     expect(row).toMatchObject({ status: 'in_doubt', stage: 4 })
