@@ -26,7 +26,7 @@ async function rig(options: SinkOptions = {}, deps: Partial<TransportDeps> = {})
 
 /** Waits for what happens by itself, turn by turn of the event loop. */
 async function until(condition: () => boolean): Promise<void> {
-  for (const end = Date.now() + 5000; !condition(); ) {
+  for (const end = Date.now() + 20_000; !condition(); ) {
     if (Date.now() > end) expect.fail('it never came')
     await new Promise(resolve => setTimeout(resolve, 2))
   }
