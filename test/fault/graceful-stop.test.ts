@@ -42,7 +42,7 @@ describe.each(['sqlite', 'postgres'] as const)('stopped by SIGTERM on %s', diale
   })
 
   it('a second signal ends it at once, and the message at the dot is in doubt', async () => {
-    world = await openWorld(dialect)
+    world = await openWorld(dialect, { env: { GMP_STOP_TIMEOUT: '60' } })
     let dots = 0
     world.sink.behave({
       final: () => {
@@ -59,7 +59,7 @@ describe.each(['sqlite', 'postgres'] as const)('stopped by SIGTERM on %s', diale
     const began = performance.now()
     process.kill('SIGTERM')
     expect(await process.exited).toBe(143)
-    expect(performance.now() - began).toBeLessThan(5_000)
+    expect(performance.now() - began).toBeLessThan(20_000)
 
     world.sink.behave({})
     await world.start()

@@ -197,7 +197,7 @@ describe.each(['sqlite', 'postgres'] as const)('the report protocol on %s', dial
     await service.until('the hanging ones are asked', () => hanging.requests.length >= 3)
     await service.send({ tenant_id: 'good', id: 'm1' })
     // The hanging ones have 30 s.
-    await service.until('told', () => good.acknowledged.length === 1)
+    await service.until('told', () => good.acknowledged.length === 1, 20_000)
     expect(hanging.acknowledged).toEqual([])
   })
 

@@ -23,7 +23,7 @@ describe.each(['sqlite', 'postgres'] as const)('a time given with a message on %
     for (const [i, message] of sink.messages.slice(1).entries()) {
       const due = (i < 3 ? at : at + 1) * 1000
       expect(message.at).toBeGreaterThanOrEqual(due)
-      expect(message.at).toBeLessThan(due + 5_000)
+      expect(message.at).toBeLessThan(due + 15_000)
     }
     // The client knows when: it chose it.
     expect(reports('m1')).toMatchObject([{ sent_ts: expect.any(Number) }])
