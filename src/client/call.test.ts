@@ -28,7 +28,7 @@ describe('a call', () => {
       error => error,
     )
 
-  it.each([{ error: { toString: 1 }, code: { toString: 1 } }, { error: ['x'], code: 7 }, [1, 2], 'text'])(
+  it.each([{ error: { toString: 1 }, code: { toString: 1 } }, { error: ['x'], code: 7 }, { code: '' }, [1, 2], 'text'])(
     'an answer that is not the service’s is told as that: %j',
     async body => {
       answers({ status: 400, body: JSON.stringify(body) })

@@ -148,7 +148,7 @@ function answerOf(request: Request, what: string, response: Response, text: stri
   const { error, code, detail, details } = body as Record<string, unknown>
   const facts = { status, detail, details, retryAfter: waitOf(response) }
   const sentence = `${what}: ${status} ${typeof error === 'string' ? error : ''}`
-  throw new MailProxyError(typeof code === 'string' ? code : 'unexpected_answer', sentence, facts)
+  throw new MailProxyError(typeof code === 'string' && code !== '' ? code : 'unexpected_answer', sentence, facts)
 }
 
 function mayRepeat(request: Request, { code, status }: MailProxyError): boolean {

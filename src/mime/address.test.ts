@@ -173,7 +173,7 @@ describe('what is refused', () => {
   ])('a long hostile value is judged in linear time', value => {
     const start = performance.now()
     parseAddressList(value)
-    expect(performance.now() - start).toBeLessThan(1_000)
+    expect(performance.now() - start).toBeLessThan(5_000)
   })
 })
 

@@ -1,7 +1,7 @@
 import { connect, createServer, type Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { selfSigned } from '../../test/support/certificate.js'
-import { sendOptions, testAccount, testTransport, textMail } from '../../test/support/smtp-rig.js'
+import { SHORT_MS, sendOptions, testAccount, testTransport, textMail } from '../../test/support/smtp-rig.js'
 import { type SinkBehaviour, type SinkOptions, type SmtpSink, startSink } from '../../test/support/smtp-sink.js'
 import type { Account } from '../accounts/account.js'
 import type { Config } from '../config.js'
@@ -166,7 +166,7 @@ describe('TLS', () => {
   })
 
   it.each([
-    ['is timed out', /^Timed out starting TLS of 127\.0\.0\.1:\d+ \(150 ms\)$/, () => {}],
+    ['is timed out', /^Timed out starting TLS of 127\.0\.0\.1:\d+ \(400 ms\)$/, () => {}],
     [
       'is stopped',
       /^While starting TLS of 127\.0\.0\.1:\d+: the login was stopped$/,
@@ -183,7 +183,7 @@ describe('TLS', () => {
         else then(stop)
       })
     })
-    const sending = transportWith({ commandTimeoutMs: 150 }).probe(testAccount(server), stop.signal)
+    const sending = transportWith({ commandTimeoutMs: SHORT_MS }).probe(testAccount(server), stop.signal)
     await expect(sending).rejects.toMatchObject({
       message: expect.stringMatching(words),
       info: { scope: 'session', phase: 'tls' },
@@ -196,7 +196,7 @@ describe('TLS', () => {
     await sendTo(relay, { ...login, useTls: null })
     await sendTo(relay, { ...login, useTls: true })
     expect(sink.messages).toMatchObject([{ tls: true, authUser: 'alice' }, { tls: true }])
-    expect((await failTo(relay, { ...login, useTls: false }, { commandTimeoutMs: 100 })).info).toMatchObject({
+    expect((await failTo(relay, { ...login, useTls: false }, { commandTimeoutMs: SHORT_MS })).info).toMatchObject({
       scope: 'session',
     })
   })
@@ -305,7 +305,7 @@ describe('failures on the way', () => {
     ['more than was asked after AUTH', { auth: () => '235 ok\r\n250 extra' }, 'session', 'auth', null],
   ])('%s', async (_what, behave, scope, phase, code) => {
     const sink = await sinkWith({ auth: ['PLAIN'], behave })
-    const { info } = await failTo(sink, login, { commandTimeoutMs: 100 })
+    const { info } = await failTo(sink, login, { commandTimeoutMs: SHORT_MS })
     expect(info).toMatchObject({
       scope,
       phase,
@@ -320,7 +320,9 @@ describe('failures on the way', () => {
       const timer = setInterval(() => socket.write('220-x\r\n'), 10)
       socket.on('close', () => clearInterval(timer))
     })
-    expect((await failTo(server, {}, { commandTimeoutMs: 150 })).message).toMatch(/^Timed out waiting for the greeting/)
+    expect((await failTo(server, {}, { commandTimeoutMs: SHORT_MS })).message).toMatch(
+      /^Timed out waiting for the greeting/,
+    )
   })
 
   it("a refused connection and an unknown host are the account's affair", async () => {

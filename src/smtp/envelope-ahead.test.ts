@@ -13,7 +13,7 @@ import {
   twice,
   type WirePhase,
 } from '../../test/support/smtp-proxy.js'
-import { sendOptions, streamMail, testAccount, testTransport, textMail } from '../../test/support/smtp-rig.js'
+import { SHORT_MS, sendOptions, streamMail, testAccount, testTransport, textMail } from '../../test/support/smtp-rig.js'
 import { type SinkBehaviour, type SinkOptions, type SinkPhase, startSink } from '../../test/support/smtp-sink.js'
 import type { Account } from '../accounts/account.js'
 import type { Config } from '../config.js'
@@ -228,7 +228,10 @@ describe('when the message before goes wrong', () => {
     ['gibberish', 'what?', { scope: 'session', phase: 'final', afterDot: true }],
     ['354', '354 go', { scope: 'session', phase: 'final', afterDot: true }],
   ])('with %s, it alone bears it: the next goes whole over a fresh connection', async (_what, action, info) => {
-    const { sink, transport, account } = await rig({ behave: at('final', 1, action) }, { finalReplyTimeoutMs: 100 })
+    const { sink, transport, account } = await rig(
+      { behave: at('final', 1, action) },
+      { finalReplyTimeoutMs: SHORT_MS },
+    )
     const { results, named } = await sendAll(transport, account, [letterTo('a'), letterTo('b')])
     expect(infoOf(results[0])).toMatchObject({ ...info, reachedData: true })
     expect(results[1]).toMatchObject({ data: { code: 250 } })
@@ -281,7 +284,7 @@ describe('when the message whose envelope is ahead goes wrong', () => {
   ]
 
   it.each(cases)('at %s with %j, it alone bears it', async (phase, action, expected, connections) => {
-    const { sink, transport, account } = await rig({ behave: at(phase, 2, action) }, { commandTimeoutMs: 100 })
+    const { sink, transport, account } = await rig({ behave: at(phase, 2, action) }, { commandTimeoutMs: SHORT_MS })
     const { results } = await sendAll(transport, account, [letterTo('a'), letterTo('b'), letterTo('c')])
     expect(results[0]).toMatchObject({ mail: null, data: { code: 250 } })
     expect(infoOf(results[1])).toMatchObject(expected)

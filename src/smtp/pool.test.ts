@@ -26,7 +26,7 @@ async function rig(options: SinkOptions = {}, deps: Partial<TransportDeps> = {})
 
 /** Waits for what happens by itself, turn by turn of the event loop. */
 async function until(condition: () => boolean): Promise<void> {
-  for (const end = Date.now() + 5000; !condition(); ) {
+  for (const end = Date.now() + 20_000; !condition(); ) {
     if (Date.now() > end) expect.fail('it never came')
     await new Promise(resolve => setTimeout(resolve, 2))
   }
@@ -248,7 +248,7 @@ describe('the end', () => {
     await send()
     const startedAt = performance.now()
     await transport.close()
-    expect(performance.now() - startedAt).toBeLessThan(2_000)
+    expect(performance.now() - startedAt).toBeLessThan(5_000)
     expect(transport.stats().open).toBe(0)
   })
 

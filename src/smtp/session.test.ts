@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import { afterEach, describe, expect, it } from 'vitest'
-import { sendOptions, streamMail, testAccount, testTransport, textMail } from '../../test/support/smtp-rig.js'
+import { SHORT_MS, sendOptions, streamMail, testAccount, testTransport, textMail } from '../../test/support/smtp-rig.js'
 import { type SinkOptions, type SinkPhase, type SmtpSink, startSink } from '../../test/support/smtp-sink.js'
 import type { Config } from '../config.js'
 import type { Envelope } from '../messages/message.js'
@@ -146,7 +146,7 @@ describe.each([
     async phase => {
       const { fail } = await rig(
         { pipelining, behave: { [phase]: () => ({ silent: true }) } },
-        { commandTimeoutMs: 80, finalReplyTimeoutMs: 80 },
+        { commandTimeoutMs: SHORT_MS, finalReplyTimeoutMs: SHORT_MS },
       )
       const failure = await fail()
       const at = phase === 'body' ? 'final' : phase
@@ -308,14 +308,14 @@ describe('the content', () => {
   })
 
   it('a source that stalls is timed out and closed', async () => {
-    const { fail } = await rig({}, { commandTimeoutMs: 80 })
+    const { fail } = await rig({}, { commandTimeoutMs: SHORT_MS })
     const stalled = new Readable({ read() {} })
     expect((await fail({ mail: streamMail(9, () => stalled) })).message).toBe('Timed out sending the content')
     expect(stalled.destroyed).toBe(true)
   })
 
   it('a server that stops reading is timed out', async () => {
-    const { fail } = await rig({ behave: { body: () => ({ silent: true }) } }, { commandTimeoutMs: 150 })
+    const { fail } = await rig({ behave: { body: () => ({ silent: true }) } }, { commandTimeoutMs: SHORT_MS })
     const endless = streamMail(
       1e12,
       () =>

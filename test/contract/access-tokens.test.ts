@@ -436,7 +436,7 @@ function createGate(): { readonly opened: Promise<void>; open(): void } {
 
 /** Until what real databases do beside the fake clock has come about. */
 async function until(check: () => boolean | Promise<boolean>): Promise<void> {
-  for (const deadline = performance.now() + 5_000; ; ) {
+  for (const deadline = performance.now() + 20_000; ; ) {
     if (await check()) return
     if (performance.now() > deadline) throw new Error('it did not come about')
     await new Promise(setImmediate)

@@ -80,14 +80,6 @@ describe.each(clients)('%s against servers that do not do as they should', (back
     await expect(failure).rejects.toMatchObject({ kind: 'transient', message: 'no answer within 0.3 s' })
   })
 
-  test('a reader who takes his time is not a server that stalls', async () => {
-    const content = 'x'.repeat(5_000_000)
-    sink.answer(() => ({ body: content, headers: { 'content-length': '5000000', etag: '"1"' } }))
-    const { body } = await (await open(backend, config(), 300)).get('a.txt', signal)
-    await new Promise(done => setTimeout(done, 700))
-    expect((await buffer(body)).length).toBe(5_000_000)
-  })
-
   test('a connection that is reset is a transient failure', async () => {
     sink.answer(() => ({ close: true }))
     await expect(read(await open(backend, config()))).rejects.toMatchObject({
@@ -170,6 +162,18 @@ describe.each(clients)('%s against servers that do not do as they should', (back
     })
     expect(requests()).toBe(0)
   })
+})
+
+test('a reader who takes his time is not a server that stalls', async () => {
+  const content = 'x'.repeat(5_000_000)
+  sink.answer(() => ({ body: content, headers: { 'content-length': '5000000', etag: '"1"' } }))
+  // All at once, for the time limit is one that an answer keeps also on a busy machine.
+  const read = clients.map(async ([backend, config]) => {
+    const { body } = await (await open(backend, config(), 2_000)).get('a.txt', signal)
+    await new Promise(done => setTimeout(done, 2_500))
+    return (await buffer(body)).length
+  })
+  expect(await Promise.all(read)).toEqual(clients.map(() => 5_000_000))
 })
 
 describe('http', () => {

@@ -8,7 +8,7 @@ import { idsOf, openWorld, until } from '../support/world.js'
 vi.setConfig({ testTimeout: 90_000 })
 
 it('the dispatch loop fails with the reason, servers are left alone, and all goes out in the end', async () => {
-  const world = await openWorld('sqlite')
+  const world = await openWorld('sqlite', { env: { GMP_LEASE_SECONDS: '5' } })
   try {
     const service = await world.start()
     await world.account()

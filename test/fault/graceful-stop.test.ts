@@ -11,7 +11,7 @@ describe.each(['sqlite', 'postgres'] as const)('stopped by SIGTERM on %s', diale
   afterEach(() => world.close())
 
   it('ends with 0 within 10 s, leaves nothing claimed, and the next start sends the rest', async () => {
-    world = await openWorld(dialect)
+    world = await openWorld(dialect, { env: { GMP_LEASE_SECONDS: '30' } })
     world.sink.behave({ final: () => ({ delayMs: 40 }) })
     const first = await world.start()
     await world.account({ max_connections: 4 })
@@ -42,7 +42,7 @@ describe.each(['sqlite', 'postgres'] as const)('stopped by SIGTERM on %s', diale
   })
 
   it('a second signal ends it at once, and the message at the dot is in doubt', async () => {
-    world = await openWorld(dialect)
+    world = await openWorld(dialect, { env: { GMP_STOP_TIMEOUT: '60' } })
     let dots = 0
     world.sink.behave({
       final: () => {
@@ -59,7 +59,7 @@ describe.each(['sqlite', 'postgres'] as const)('stopped by SIGTERM on %s', diale
     const began = performance.now()
     process.kill('SIGTERM')
     expect(await process.exited).toBe(143)
-    expect(performance.now() - began).toBeLessThan(1_000)
+    expect(performance.now() - began).toBeLessThan(20_000)
 
     world.sink.behave({})
     await world.start()
@@ -93,7 +93,8 @@ describe.each(['sqlite', 'postgres'] as const)('stopped by SIGTERM on %s', diale
     expect(refused).toMatchObject({ status: 503, body: { code: 'draining' } })
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
     expect(await process.exited).toBe(0)
-    expect(performance.now() - began).toBeLessThan(6_000)
+    // The reply would be waited for ten minutes.
+    expect(performance.now() - began).toBeLessThan(15_000)
     const [row] = await readDatabase(world.databaseUrl, 'select status, stage from messages')
     expect(row).toMatchObject({ status: 'in_doubt', stage: 4 })
   })

@@ -56,9 +56,9 @@ it.skipIf(process.platform !== 'linux')('after 240 failing connections the proce
 
   world.sink.behave({})
   await world.drained()
-  await until('nothing but idle connections', () => socketsOf(pid) <= before + world.sink.openConnections, 5_000)
+  await until('nothing but idle connections', () => socketsOf(pid) <= before + world.sink.openConnections)
   world.sink.dropAll()
-  await until('the sockets to be closed on both sides', () => socketsOf(pid) <= before, 5_000)
+  await until('the sockets to be closed on both sides', () => socketsOf(pid) <= before)
   await pause(100)
   expect((await world.ledger.balance(world.databaseUrl)).problems).toEqual({})
 })

@@ -20,7 +20,9 @@ describe('two instances on one database', () => {
   }
 
   it('share the work, send nothing twice and keep a common limit', async () => {
-    world = await openWorld('postgres', { env: { GMP_BATCH_SIZE_PER_ACCOUNT: '10' } })
+    // Nobody dies here: no busy machine shall make a lease end or a report time out.
+    const env = { GMP_BATCH_SIZE_PER_ACCOUNT: '10', GMP_LEASE_SECONDS: '30', GMP_SYNC_TIMEOUT: '30' }
+    world = await openWorld('postgres', { env })
     // Slow enough that neither can take it all before the other looks.
     world.sink.behave({ final: () => ({ delayMs: 10 }) })
     const one = await world.start()

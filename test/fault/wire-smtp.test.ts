@@ -28,13 +28,13 @@ import { type SinkOptions, type SmtpSink, startSink } from '../support/smtp-sink
 import { expectBalanced, metric, tenant } from '../support/story.js'
 
 /** Of each command, the final reply, and a login as a whole. */
-const LIMIT_MS = 2_000
+const LIMIT_MS = 3_000
 const certificate = selfSigned(['127.0.0.1'])
 const LOGIN = { auth: ['PLAIN'], users: { user: testSecret('wire') } } as const satisfies SinkOptions
 const FAULTS: Readonly<Record<string, Fault>> = {
   reset,
   'half-open': halfOpen,
-  'too-slow': dripping(200, 1),
+  'too-slow': dripping(300, 1),
   slow: dripping(2, 200),
   garbage,
   'over-long': overlong,

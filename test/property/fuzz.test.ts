@@ -46,9 +46,13 @@ describe.each(TARGETS.map(target => [target.name, target] as const))('%s', (name
   })
 
   it('holds for what is made of it', async () => {
+    // Not fast-check's own limit, which fails where a busy machine lets not even the first input end within it.
+    const end = performance.now() + 500 * times
     await fc.assert(
-      fc.asyncProperty(inputsFor(seeds, words), async octets => target.run(octets)),
-      { seed, numRuns: 200 * times, interruptAfterTimeLimit: 500 * times, markInterruptAsFailure: false },
+      fc.asyncProperty(inputsFor(seeds, words), async octets => {
+        if (performance.now() < end) await target.run(octets)
+      }),
+      { seed, numRuns: 200 * times },
     )
   })
 
@@ -64,13 +68,13 @@ describe.each(TARGETS.map(target => [target.name, target] as const))('%s', (name
           ...Array(Math.ceil(octets / word.length)).fill(word),
           start.subarray(middle),
         ])
-      const long = await cpuMs(() => target.run(grown(most)))
-      if (long < 100) continue
-      // Slow is no fault; slower than in proportion is. The best of three, for the machine has other work.
-      const short = Math.min(
-        await cpuMs(() => target.run(grown(most / 10))),
-        await cpuMs(() => target.run(grown(most / 10))),
-      )
+      const timed = (octets: number) => cpuMs(() => target.run(grown(octets)))
+      const first = await timed(most)
+      if (first < 100) continue
+      // Slow is no fault; slower than in proportion is. The better of two, for the machine has other work, and the first
+      // run may have met what was not compiled yet.
+      const short = Math.min(await timed(most / 10), await timed(most / 10))
+      const long = Math.min(first, await timed(most))
       expect(long / Math.max(short, 2), `${JSON.stringify(String(word))} many times`).toBeLessThan(50)
     }
   })

@@ -160,5 +160,5 @@ it.each(['the admin', 'a tenant'])(
     // The twin: some of it is taken.
     expect([...statuses]).toEqual(expect.arrayContaining([200, 422]))
   },
-  60_000,
+  60_000 * times,
 )

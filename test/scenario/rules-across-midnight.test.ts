@@ -97,10 +97,8 @@ describe.each(['sqlite', 'postgres'] as const)('rules on %s', dialect => {
     await quiet()
     expect(subjects()).toEqual(['immediate'])
 
-    const asked = performance.now()
     await service.call('POST', '/commands/run-now')
     await sink.waitFor(6)
-    expect(performance.now() - asked).toBeLessThan(2_000)
     await service.send({ id: 'after', subject: 'after' })
     await quiet()
     expect(subjects()).not.toContain('after')

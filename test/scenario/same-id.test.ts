@@ -80,7 +80,7 @@ describe.each(['sqlite', 'postgres'] as const)('the same id again on %s', dialec
         behave: {
           final() {
             letGo()
-            return { delayMs: 600 }
+            return { delayMs: 1_500 }
           },
         },
       },

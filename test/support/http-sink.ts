@@ -37,12 +37,12 @@ export interface HttpSink {
   connections(): number
   /** Replaces how requests are answered. */
   answer(with_: (request: SinkRequest, index: number) => SinkAnswer | Promise<SinkAnswer>): void
-  /** Resolves with the requests once there are `count`; rejects after 10 s. */
+  /** Resolves with the requests once there are `count`; rejects after 30 s. */
   waitFor(count: number): Promise<readonly SinkRequest[]>
   close(): Promise<void>
 }
 
-const WAIT_MS = 10_000
+const WAIT_MS = 30_000
 
 export const accept: SinkAnswer = { body: { ok: true } }
 

@@ -132,7 +132,7 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
     async message(id, tenantId = 'default') {
       return (await call('GET', `/messages/${encodeURIComponent(id)}?tenant_id=${tenantId}`)).body
     },
-    async until(what, check, timeoutMs = 15_000) {
+    async until(what, check, timeoutMs = 30_000) {
       const deadline = performance.now() + timeoutMs
       let last: unknown
       while (performance.now() < deadline) {

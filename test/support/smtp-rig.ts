@@ -19,6 +19,12 @@ export const smtpConfig: Config['smtp'] = {
   slowSendMs: 30_000,
 }
 
+/**
+ * For a time limit that is to run out: the other phases of the same session have to end within it, also where the machine
+ * does not turn to this process for a while.
+ */
+export const SHORT_MS = 400
+
 export function testTransport(config: Partial<Config['smtp']> = {}, deps: Partial<TransportDeps> = {}): MailTransport {
   const guard = createNetworkGuard({ allowPrivate: true, allowed: [] })
   return createTransport(

@@ -182,7 +182,7 @@ export class SmtpSink {
   }
 
   /** Resolves when `n` messages have been accepted in all; rejects after `withinMs`. */
-  waitFor(n: number, withinMs = 10_000): Promise<void> {
+  waitFor(n: number, withinMs = 30_000): Promise<void> {
     if (this.accepted >= n) return Promise.resolve()
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`the sink has ${this.accepted} of ${n} messages`)), withinMs)

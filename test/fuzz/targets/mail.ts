@@ -339,8 +339,8 @@ const mails: FuzzTarget = {
   },
 }
 
-/** In base64, as a part of a mail has it. */
-const inLines = (content: Buffer) => `\r\n\r\n${content.toString('base64').replace(/.{76}(?!$)/g, '$&\r\n')}\r\n`
+/** In base64, as it stands between the fields of its part and the delimiter; of nothing there is no line. */
+const inLines = (content: Buffer) => `\r\n\r\n${content.toString('base64').replace(/.{1,76}/g, '$&\r\n')}--`
 
 /** Readers differ in what they do with the last line ending, and with octets that no text has. */
 const plain = (text = '') =>
