@@ -5,6 +5,7 @@
 import { DatabaseUnavailable, type Db } from '../db/db.js'
 import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
+import { beforeTurnEnds } from '../lib/turn-end.js'
 import type { DoubtJournal } from '../queue/doubt-journal.js'
 import type { Lease } from '../queue/lease.js'
 import { type Settlement, settle } from '../queue/settle.js'
@@ -43,9 +44,9 @@ export function createSettler({ db, clock, log, journal, steadyNow }: SettlerDep
   let running: Promise<void> | null = null
 
   const flush = async () => {
-    // One turn later: results that arrive in the same read of the sockets go together.
-    await new Promise(resolve => setImmediate(resolve))
     while (queue.length > 0) {
+      // Results of one turn of the event loop go together.
+      await new Promise<void>(beforeTurnEnds)
       const lease = queue[0]!.lease
       const unit = queue.filter(each => each.lease === lease).slice(0, MAX_UNIT)
       const taken = new Set(unit)

@@ -12,6 +12,7 @@ import { readFile } from 'node:fs/promises'
 import { uptime } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { type Db, keysParam, rowsParam, type Statement } from '../db/db.js'
+import { beforeTurnEnds } from '../lib/turn-end.js'
 import type { Claimed } from './claim.js'
 
 /** One claim of a message under a lease. */
@@ -206,9 +207,9 @@ export function createTableJournal(db: Db, steadyNow: () => number): DoubtJourna
   // What is asked for while one insert is under way goes with the next: a round trip for many, not for each.
   const flush = async () => {
     running = true
-    // The rest of this turn of the event loop joins the first insert.
-    await null
     while (waiting.length > 0) {
+      // What the rest of this turn of the event loop asks for goes along.
+      await new Promise<void>(beforeTurnEnds)
       const { lease } = waiting[0]!
       const entries = waiting.filter(each => each.lease === lease)
       waiting = waiting.filter(each => each.lease !== lease)

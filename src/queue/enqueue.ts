@@ -70,14 +70,11 @@ async function insert(
   const first = randomInt(2 ** 47)
   const submissions = messages.map((_, at) => first + at)
   const keys = messages.map(message => keyOf(message.tenantId, message.id))
-  let written = new Set<string>()
+  let written: ReadonlySet<string> = new Set()
   try {
-    if (db.dialect === 'sqlite' && (await isDone(insertNew(db, messages, submissions, now, kept)))) {
-      written = new Set(keys)
-    } else {
-      const [, returned] = await insertOrReplace(db, messages, submissions, now)
-      written = new Set(returned!.map(row => keyOf(row.tenant_id as string, row.id as string)))
-    }
+    if (db.dialect === 'postgres') written = await insertOnPostgres(db, messages, keys, submissions, now)
+    else if (await isDone(insertNew(db, messages, submissions, now, kept))) written = new Set(keys)
+    else written = await insertOrReplace(db, messages, submissions, now)
     return written
   } finally {
     // Refused, or the unit failed: no claim would ever take it.
@@ -105,26 +102,58 @@ function insertNew(
   ])
 }
 
+/**
+ * As a rule no id is known yet, so what ended before is looked for only where a row was not written: 5 µs a message spared.
+ * A row that is refused for another reason is asked for twice.
+ */
+async function insertOnPostgres(
+  db: Db,
+  messages: readonly Message[],
+  keys: readonly string[],
+  submissions: readonly number[],
+  now: number,
+): Promise<ReadonlySet<string>> {
+  const written = await upsert(db, messages, submissions, now)
+  if (written.size === messages.length) return written
+  const rest = [...messages.keys()].filter(at => !written.has(keys[at]!))
+  const replaced = await insertOrReplace(
+    db,
+    rest.map(at => messages[at]!),
+    rest.map(at => submissions[at]!),
+    now,
+  )
+  return new Set([...written, ...replaced])
+}
+
 function insertOrReplace(
   db: Db,
   messages: readonly Message[],
   submissions: readonly number[],
   now: number,
-): Promise<Row[][]> {
-  const upsert = rowsOf(UPSERT, messages, submissions, now)
+): Promise<ReadonlySet<string>> {
+  // Error or cancelled with nothing accepted: a new submission, at the end of the queue. Its old reports stay owed.
+  const sql = `delete from messages where stage = 0 and accepted = 0 and (tenant_id, id) in
+    (select g.t, g.i from @each(t text, i text) g)`
+  const rows = messages.map(({ tenantId, id }) => ({ t: tenantId, i: id }))
+  return upsert(db, messages, submissions, now, [{ sql, params: [], rows }])
+}
+
+/** The keys of what was written, all in one unit with what goes `before`. */
+async function upsert(
+  db: Db,
+  messages: readonly Message[],
+  submissions: readonly number[],
+  now: number,
+  before: readonly Statement[] = [],
+): Promise<ReadonlySet<string>> {
   const texts = messages.map(message => JSON.stringify(message.content))
-  return db.write([
-    // Error or cancelled with nothing accepted: a new submission, at the end of the queue. Its old reports stay owed.
-    {
-      sql: `delete from messages where stage = 0 and accepted = 0 and (tenant_id, id) in
-        (select g.t, g.i from @each(t text, i text) g)`,
-      params: [],
-      rows: upsert.rows,
-    },
-    upsert,
+  const results = await db.write([
+    ...before,
+    rowsOf(UPSERT, messages, submissions, now),
     ...contentsOf(messages, submissions, texts),
     ...fencesOf(messages),
   ])
+  return new Set(results[before.length]!.map(row => keyOf(row.tenant_id as string, row.id as string)))
 }
 
 /** What secrets in contents were sealed with has to be what seals now. */
@@ -191,7 +220,8 @@ function contentsOf(
   return [
     {
       sql: `insert into contents (seq, submission, envelope, size, trace, content)
-        select m.seq, g.s, g.e, length(g.c), g.tr, g.c from @each(t text, i text, s bigint, e text, c text, tr text) g
+        select m.seq, g.s, g.e, g.z, g.tr, g.c
+        from @each(t text, i text, s bigint, e text, z bigint, c text, tr text) g
         join messages m on m.tenant_id = g.t and m.id = g.i where m.submission = g.s
         on conflict (seq) do update set
           submission = excluded.submission, envelope = excluded.envelope, size = excluded.size, trace = excluded.trace,
@@ -202,6 +232,8 @@ function contentsOf(
         i: message.id,
         s: submissions[at],
         e: JSON.stringify(message.envelope),
+        // PostgreSQL takes some 7 µs to count the characters of 2 KB.
+        z: texts[at]!.length,
         c: texts[at],
         tr: message.trace ?? undefined,
       })),

@@ -234,6 +234,15 @@ describe.each(dialects)('enqueue on %s', dialect => {
       },
     )
 
+    it('new ones and one that ended unsent in one call: all are queued, each with its content', async () => {
+      const [id] = await rig.add(account, 1)
+      await rig.settle(await rig.claim(account, await rig.lease()), REFUSED)
+      const given = ['before', id!, 'after'].map(each => rig.message(account, { id: each }))
+      const messages = given.map(each => ({ ...each, content: { ...each.content, subject: `of ${each.id}` } }))
+      expect(await rig.enqueue(...messages)).toEqual(['queued', 'queued', 'queued'])
+      for (const each of messages) expect((await contentOf(each.id)).content.subject).toBe(`of ${each.id}`)
+    })
+
     it('ended unsent between the two looks: in_progress, for already_sent would be the end of it', async () => {
       const [id] = await rig.add(account, 1)
       const claims = await rig.claim(account, await rig.lease())

@@ -265,6 +265,21 @@ describe('the doubt journal in a table', () => {
     expect(await inDoubt()).toEqual(seqs(mine))
   })
 
+  it('what the rest of a turn of the event loop asks for goes in the same row, after another one too', async () => {
+    const journal = newJournal()
+    const mine = await claims(4)
+    const inTheSameTurn = async ([first, second]: readonly Claimed[]) => {
+      const asked = journal.append(lease, first!)
+      // As one socket after another is read in a turn: promises are settled between them.
+      for (let hops = 0; hops < 10; hops += 1) await null
+      await Promise.all([asked, journal.append(lease, second!)])
+    }
+    await inTheSameTurn(mine.slice(0, 2))
+    await inTheSameTurn(mine.slice(2))
+    expect(await rowCount()).toBe(2)
+    expect(await inDoubt()).toEqual(seqs(mine))
+  })
+
   it('under a lease that has ended nothing is written and no dot may be sent', async () => {
     const journal = newJournal()
     const ended = await rig.lease()
