@@ -9,7 +9,7 @@ import type { Log } from '../lib/log.js'
 import type { Claimed } from '../queue/claim.js'
 import type { DoubtJournal } from '../queue/doubt-journal.js'
 import type { Lease } from '../queue/lease.js'
-import { CLAIMS_CHUNK, claimedSeqs, claimsOf, inDoubtOf } from '../queue/rescue.js'
+import { claimedSeqs, claimsOf, inDoubtOf } from '../queue/rescue.js'
 import { type RetryPolicy, rescueTransition, type Transition } from '../queue/transition.js'
 import type { Settings } from './settings.js'
 import type { Settler } from './settler.js'
@@ -35,7 +35,7 @@ export async function giveBackUnknown(
   const { db, clock, log, journal, settings, settler } = deps
   const lost = (await claimedSeqs(db, lease.id)).filter(seq => !isKnown(seq))
   if (lost.length === 0) return []
-  const [rows, journalled] = await Promise.all([claimsOfAll(db, lease.id, lost), journal.read(lease.id)])
+  const [rows, journalled] = await Promise.all([claimsOf(db, lease.id, lost), journal.read(lease.id)])
   const accountKeys = [...new Set(rows.map(each => each.claimed.accountKey))]
   const lookups = await settings.get(accountKeys)
   await Promise.all(
@@ -54,12 +54,4 @@ export async function giveBackUnknown(
   )
   log.warning(`Gave back ${rows.length} messages whose claim or result was not recorded`)
   return accountKeys
-}
-
-async function claimsOfAll(db: Db, lease: number, seqs: readonly number[]): ReturnType<typeof claimsOf> {
-  const found: Awaited<ReturnType<typeof claimsOf>> = []
-  for (let at = 0; at < seqs.length; at += CLAIMS_CHUNK) {
-    found.push(...(await claimsOf(db, lease, seqs.slice(at, at + CLAIMS_CHUNK))))
-  }
-  return found
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { Db } from '../../src/db/db.js'
+import { DatabaseUnavailable, type Db } from '../../src/db/db.js'
 import { giveBackUnknown } from '../../src/delivery/reconcile.js'
 import type { Settings } from '../../src/delivery/settings.js'
 import { createSettler } from '../../src/delivery/settler.js'
@@ -55,7 +55,7 @@ describe.each(dialects)('rescue on %s', dialect => {
 
   /** All claims of the lease, by the process that has it and cannot read its accounts. */
   const giveBackOwn = () => {
-    const clock = { ...systemClock, now: () => rig.now }
+    const clock = { ...systemClock, now: () => rig.now, sleep: async () => {} }
     const settler = createSettler({ db: rig.db, clock, log: silentLog, journal, steadyNow: () => rig.now })
     const settings = { get: async () => new Map() } as unknown as Settings
     const policyOf = (inDoubt: RetryPolicy['inDoubt']) => ({ ...POLICY, inDoubt })
@@ -183,7 +183,7 @@ describe.each(dialects)('rescue on %s', dialect => {
       ...rig.db,
       write: unit => {
         units += 1
-        if (units > 1) throw new Error('killed')
+        if (units > 1) throw new DatabaseUnavailable('killed')
         return rig.db.write(unit)
       },
     }
@@ -198,6 +198,29 @@ describe.each(dialects)('rescue on %s', dialect => {
     expect(await rig.rows('select count(*) as n from events')).toEqual([{ n: 200 }])
     expect((await rig.row(again[0]!.id)).stage).toBe(Stage.claimed)
     expect(await declareDead(rig.db, rig.now, false)).toEqual([])
+  })
+
+  it('one claim that the database refuses to settle holds back no other, and is freed once it is taken', async () => {
+    const ids = await rig.add(account, 600)
+    for (const claimed of (await rig.claim(account, lease, { limit: 600 })).slice(0, 4))
+      await journal.append(lease, claimed)
+    const accept = await rig.refuseToSettle(ids[2]!)
+    expect(await rescueAll()).toMatchObject([{ freed: 596, inDoubt: 3 }])
+    expect(await rig.rows('select id from messages where stage = 3')).toEqual([{ id: ids[2] }])
+    await accept()
+    // By its journal still: of a lease that is gone it would be in doubt anyway.
+    expect(await rig.journal().read(lease)).toContain(Number((await rig.row(ids[2]!)).seq))
+    expect(await rescueAll()).toMatchObject([{ freed: 0, inDoubt: 1 }])
+    expect(await declareDead(rig.db, rig.now, false)).toEqual([])
+  })
+
+  it('of this process, too', async () => {
+    const ids = await rig.add(account, 3)
+    await rig.claim(account, lease)
+    const accept = await rig.refuseToSettle(ids[1]!)
+    await giveBackOwn()
+    expect(await rig.rows('select id from messages where stage = 3')).toEqual([{ id: ids[1] }])
+    await accept()
   })
 
   it('two rescuers at once free each claim once, and tell of it once', async () => {
