@@ -185,8 +185,7 @@ describe.each(cases)('query plans on %s with %s', (dialect, statistics) => {
       journal,
       epoch: 'today',
       steadyNow: () => rig.now,
-      fallback: POLICY,
-      settingsOf: async () => ({ policy: POLICY, limits: limits() }),
+      policyOf: () => POLICY,
     }
     expectCheap(await plansOf(db => rescue({ ...deps, db }, { id: lease, holder: 'x', epoch: 'today' }, rig.now)))
   })
