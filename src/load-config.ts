@@ -27,6 +27,8 @@ export interface ConfigInput {
    */
   readonly folderFollowsDatabase?: boolean
   readFile(path: string): string
+  /** Where a link leads that stands for a SQLite file; absent: links are not followed. */
+  followLinks?(path: string): string
 }
 
 export interface LoadedConfig {
@@ -191,12 +193,14 @@ function build(
     groups[group] = { ...groups[group], [name]: value }
   }
   const given = values.get('database.url') as string
-  const url = urlFrom === 'default' ? join(input.instanceDir, 'mail_service.db') : given
-  const dialect = isPostgres(url) ? 'postgres' : 'sqlite'
+  const named = urlFrom === 'default' ? join(input.instanceDir, 'mail_service.db') : given
+  const dialect = isPostgres(named) ? 'postgres' : 'sqlite'
+  // Two names of one file must find one lock beside it, one log and one doubt journal.
+  const url = dialect === 'sqlite' ? (input.followLinks?.(named) ?? named) : named
   const follows = input.folderFollowsDatabase === true && urlFrom !== 'default' && dialect === 'sqlite'
   groups.database = { ...groups.database, url, dialect }
   groups.server = { ...groups.server, portMayMove: sources.get('server.port') === 'default' }
-  groups.instance = { name: basename(input.instanceDir), dir: follows ? dirname(resolve(url)) : input.instanceDir }
+  groups.instance = { name: basename(input.instanceDir), dir: follows ? dirname(resolve(named)) : input.instanceDir }
   const volumes = Object.fromEntries(ini.get('volumes') ?? [])
   const volumeVariables = variablesIn(Object.values(volumes), input.env)
   // The table's type covers every value of Config and those made here complete it.

@@ -213,13 +213,11 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
       journal,
       epoch,
       steadyNow,
-      fallback: { maxRetries: config.queue.maxRetries, retryDelaysMs: config.queue.retryDelaysMs, inDoubt: 'retry' },
-      async settingsOf(key) {
-        const lookup = (await settings.get([key])).get(key)
-        if (lookup === undefined) return null
-        const { maxRetries, retryDelaysMs } = config.queue
-        return { limits: lookup.limits, policy: { maxRetries, retryDelaysMs, inDoubt: lookup.account.inDoubt } }
-      },
+      policyOf: inDoubt => ({
+        maxRetries: config.queue.maxRetries,
+        retryDelaysMs: config.queue.retryDelaysMs,
+        inDoubt,
+      }),
     }),
     flush: () => Promise.race([settler.idle(), clock.sleep(FLUSH_MS)]),
     changed: lease => (lease === null ? dispatcher.abandon() : dispatchLoop.wake()),

@@ -144,7 +144,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     retryDelaysMs: options.retryDelaysMs,
     inDoubt,
   })
-  const reconciling = { db, clock, log, journal, settings, settler, policyOf, leftInDoubt: events.leftInDoubt }
+  const reconciling = { db, clock, log, journal, settler, policyOf, leftInDoubt: events.leftInDoubt }
 
   const hint = (accountKeys: readonly number[], priority: number) => {
     hinted = true

@@ -9,9 +9,8 @@ import type { Log } from '../lib/log.js'
 import type { Claimed } from '../queue/claim.js'
 import type { DoubtJournal } from '../queue/doubt-journal.js'
 import type { Lease } from '../queue/lease.js'
-import { CLAIMS_CHUNK, claimedSeqs, claimsOf, inDoubtOf } from '../queue/rescue.js'
+import { claimedSeqs, claimsOf } from '../queue/rescue.js'
 import { type RetryPolicy, rescueTransition, type Transition } from '../queue/transition.js'
-import type { Settings } from './settings.js'
 import type { Settler } from './settler.js'
 
 export interface ReconcileDeps {
@@ -19,7 +18,6 @@ export interface ReconcileDeps {
   readonly clock: Clock
   readonly log: Log
   readonly journal: DoubtJournal
-  readonly settings: Settings
   readonly settler: Settler
   policyOf(inDoubt: RetryPolicy['inDoubt']): RetryPolicy
   /** A message went back in doubt. */
@@ -32,34 +30,20 @@ export async function giveBackUnknown(
   lease: Lease,
   isKnown: (seq: number) => boolean,
 ): Promise<number[]> {
-  const { db, clock, log, journal, settings, settler } = deps
+  const { db, clock, log, journal, settler } = deps
   const lost = (await claimedSeqs(db, lease.id)).filter(seq => !isKnown(seq))
   if (lost.length === 0) return []
-  const [rows, journalled] = await Promise.all([claimsOfAll(db, lease.id, lost), journal.read(lease.id)])
-  const accountKeys = [...new Set(rows.map(each => each.claimed.accountKey))]
-  const lookups = await settings.get(accountKeys)
+  const [rows, journalled] = await Promise.all([claimsOf(db, lease.id, lost), journal.read(lease.id)])
   await Promise.all(
-    rows.map(async ({ claimed, to }) => {
-      const lookup = lookups.get(claimed.accountKey)
+    rows.map(async ({ claimed, to, inDoubt, limits }) => {
       const doubt = journalled.has(claimed.seq)
-      const { inDoubt = 'retry' } = lookup?.account ?? (await inDoubtOf(db, claimed.accountKey))
-      const policy = deps.policyOf(inDoubt)
-      const transition = rescueTransition(claimed, to, doubt, policy, clock.now())
+      const transition = rescueTransition(claimed, to, doubt, deps.policyOf(inDoubt), clock.now())
+      const { claim, tenantId } = claimed
       // Only what may have reached the server counts against its limits.
-      const limits = doubt ? (lookup?.limits ?? []) : []
-      const settlement = { transition, claim: claimed.claim, tenantId: claimed.tenantId, limits }
-      const settled = await settler.add(lease, settlement)
+      const settled = await settler.add(lease, { transition, claim, tenantId, limits: doubt ? limits : [] })
       if (doubt && settled === 'recorded') deps.leftInDoubt(claimed, transition)
     }),
   )
   log.warning(`Gave back ${rows.length} messages whose claim or result was not recorded`)
-  return accountKeys
-}
-
-async function claimsOfAll(db: Db, lease: number, seqs: readonly number[]): ReturnType<typeof claimsOf> {
-  const found: Awaited<ReturnType<typeof claimsOf>> = []
-  for (let at = 0; at < seqs.length; at += CLAIMS_CHUNK) {
-    found.push(...(await claimsOf(db, lease, seqs.slice(at, at + CLAIMS_CHUNK))))
-  }
-  return found
+  return [...new Set(rows.map(each => each.claimed.accountKey))]
 }

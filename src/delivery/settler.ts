@@ -2,16 +2,18 @@
  * Gathers what sends came to and settles it in batches: while one unit is being committed the next one fills. Nothing
  * is dropped while the database is away; the results wait until they are written or the lease is lost.
  */
-import { DatabaseUnavailable, type Db } from '../db/db.js'
+import type { Db } from '../db/db.js'
 import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 import { beforeTurnEnds } from '../lib/turn-end.js'
 import type { DoubtJournal } from '../queue/doubt-journal.js'
 import type { Lease } from '../queue/lease.js'
-import { type Settlement, settle } from '../queue/settle.js'
+import { type Settlement, settleApart } from '../queue/settle.js'
 
 const MAX_UNIT = 400
 const RETRY_MS = 500
+/** How often the database may refuse a result before it is given up. */
+const MAX_REFUSALS = 5
 
 /** lost: the claim was no longer ours. failed: the database refused to record it. */
 export type Settled = 'recorded' | 'lost' | 'failed'
@@ -57,34 +59,34 @@ export function createSettler({ db, clock, log, journal, steadyNow }: SettlerDep
   }
 
   const write = async (lease: Lease, unit: readonly Pending[]) => {
-    for (let tries = 1; ; tries += 1) {
+    const left = new Set(unit)
+    let refusals = 0
+    for (let tries = 1; left.size > 0; tries += 1) {
+      if (tries > 1) await clock.sleep(RETRY_MS)
+      const times = { now: clock.now(), steadyNow: steadyNow() }
+      let reason: Error | null = null
       try {
-        const settled = await settle(
-          db,
-          lease.id,
-          { now: clock.now(), steadyNow: steadyNow() },
-          unit.map(each => each.settlement),
-        )
-        markSettled(lease, unit)
-        for (const { settlement, done } of unit) done(settled.has(settlement.transition.seq) ? 'recorded' : 'lost')
-        return
-      } catch (error) {
-        if (!(error instanceof DatabaseUnavailable)) {
-          // A statement that cannot work: try each alone, so that one odd row does not hold back the others.
-          log.error(`Settling ${unit.length} results failed: ${(error as Error).message}`)
-          if (unit.length > 1) {
-            for (const each of unit) await write(lease, [each])
-            return
+        for await (const { part, ours, refusal } of settleApart(db, lease.id, times, [...left])) {
+          reason = refusal ?? reason
+          if (refusal !== null) continue
+          markSettled(lease, part)
+          for (const each of part) {
+            left.delete(each)
+            each.done(ours.has(each.settlement.transition.seq) ? 'recorded' : 'lost')
           }
-          if (tries >= 5) {
-            unit[0]!.done('failed')
-            return
-          }
-        } else if (tries === 1 || tries % 60 === 0) {
-          log.warning(`Results of ${unit.length} sends wait for the database: ${error.message}`)
         }
-        await clock.sleep(RETRY_MS)
+      } catch (error) {
+        if (tries === 1 || tries % 60 === 0) {
+          log.warning(`Results of ${left.size} sends wait for the database: ${(error as Error).message}`)
+        }
+        continue
       }
+      if (reason === null) return
+      log.error(`The database refused ${left.size} of ${unit.length} results: ${reason.message}`)
+      refusals += 1
+      if (refusals < MAX_REFUSALS) continue
+      for (const each of left) each.done('failed')
+      return
     }
   }
 

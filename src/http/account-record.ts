@@ -94,8 +94,8 @@ export const AccountInfo = Type.Object(
   { title: 'AccountInfo' },
 )
 
-/** null sets an optional field back, and the others to their default. */
-export function accountPatch(given: Static<typeof AccountPayload>): AccountPatch {
+/** null sets an optional field back, and the others to their default. `stored`: the record there is, if oauth2 is given. */
+export function accountPatch(given: Static<typeof AccountPayload>, stored: Account | null): AccountPatch {
   const or = <T>(value: T | null | undefined, fallback: T): T | undefined => (value === null ? fallback : value)
   return {
     // A host cannot be taken away.
@@ -104,7 +104,7 @@ export function accountPatch(given: Static<typeof AccountPayload>): AccountPatch
     user: given.user,
     password: given.password === MASK ? undefined : given.password,
     authMethod: or(given.auth_method, ACCOUNT_DEFAULTS.authMethod),
-    oauth2: oauthPatch(given.oauth2),
+    oauth2: oauthPatch(given.oauth2, stored?.oauth2 ?? null),
     useTls: given.use_tls,
     tlsVerify: or(given.tls_verify, ACCOUNT_DEFAULTS.tlsVerify),
     limitPerMinute: noZero(given.limit_per_minute),

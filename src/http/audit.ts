@@ -10,7 +10,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { type Db, type Row, rowsParam } from '../db/db.js'
 import { isUnsafe } from '../messages/fields.js'
 import type { HttpDeps } from './deps.js'
-import { maskLogins, maskSecrets } from './mask.js'
+import { maskSecrets, maskUrls } from './mask.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -37,7 +37,7 @@ export function audit(request: FastifyRequest, payload: Readonly<Record<string, 
   const { tenantScope } = request
   request.audit = {
     // Also what is refused is kept, so a password in a URL that would never be stored.
-    payload: maskLogins(maskSecrets(payload)) as Record<string, unknown>,
+    payload: maskUrls(maskSecrets(payload)) as Record<string, unknown>,
     // Of no tenant there is: one that PostgreSQL cannot store would take along all that is written with it.
     tenantId: tenantScope !== null && isUnsafe(tenantScope) ? null : tenantScope,
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { isSecretField, maskLogins, maskSecrets } from './mask.js'
+import { isSecretField, maskSecrets, maskUrls } from './mask.js'
 
 describe('masking', () => {
   it.each([
@@ -36,7 +36,7 @@ describe('masking', () => {
   })
 })
 
-it('user and password of a URL are masked, however it is written, and nothing else', () => {
+it('user, password and query of a URL are masked, however it is written, and nothing else', () => {
   const masked = [
     'https://ada:hunter2@x.test/p?q=a@b',
     ' HTTP:\\\\ada:hunter2@x.test',
@@ -44,13 +44,17 @@ it('user and password of a URL are masked, however it is written, and nothing el
     'https://x.test/a@b',
     'to: ada@x.test',
     ['https:hunter2@x'],
-  ].map(maskLogins)
+    '/sync?key=hunter2&flag&&v=1#top',
+    'why?key=value',
+  ].map(maskUrls)
   expect(masked).toEqual([
-    'https://***@x.test/p?q=a@b',
+    'https://***@x.test/p?q=***',
     ' HTTP:\\\\***@x.test',
     's3://***@bucket',
     'https://x.test/a@b',
     'to: ada@x.test',
     ['https:***@x'],
+    '/sync?key=***&flag&&v=***#top',
+    'why?key=value',
   ])
 })

@@ -30,12 +30,30 @@ function maskOne(value: unknown, depth: number): unknown {
   return MASK
 }
 
-/** A copy in which no text that is a URL has a user or password. As URLs are read: with spaces before, and any slashes. */
-export function maskLogins(value: unknown): unknown {
-  if (typeof value === 'string') return value.replace(LOGIN, `$1${MASK}@`)
+/** A copy in which no URL has a user or password, and neither a URL nor a path the values of its query. */
+export function maskUrls(value: unknown): unknown {
+  if (typeof value === 'string') return URL_OR_PATH.test(value) ? maskQuery(value.replace(LOGIN, `$1${MASK}@`)) : value
   if (typeof value !== 'object' || value === null) return value
-  if (Array.isArray(value)) return value.map(maskLogins)
-  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, maskLogins(each)]))
+  if (Array.isArray(value)) return value.map(maskUrls)
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, maskUrls(each)]))
 }
 
+/** As URLs are read: with spaces before, and any slashes. */
 const LOGIN = /^(\s*(?:https?:[/\\]*|[a-z][a-z0-9+.-]*:\/\/))[^/\\?#]*@/i
+const URL_OR_PATH = /^\s*(?:https?:|[a-z][a-z0-9+.-]*:\/\/|\/)/i
+
+/**
+ * A URL or path without the values of its query: one may be a token. By the text, so that also what is no good URL is masked.
+ * A name ends at the next mark of one, or a row of them would be read anew from each.
+ */
+export function maskQuery(text: string): string
+export function maskQuery(text: string | null): string | null
+export function maskQuery(text: string | null): string | null {
+  return text === null ? null : text.replace(/([?&][^=?&#]*=)[^&#]+/g, `$1${MASK}`)
+}
+
+const MASKED_QUERY = /[?&][^=?&#]*=\*\*\*(?:[&#]|$)/
+
+export function hasMaskedQuery(text: string | null | undefined): boolean {
+  return text != null && MASKED_QUERY.test(text)
+}

@@ -1,9 +1,9 @@
 /** An account's OAuth settings on the wire: what a client may give, what it gets back. Secrets come back as `***`. */
 import { type Static, Type } from 'typebox'
 import { OAUTH_DEFAULTS, type OAuthPatch, type OAuthSettings } from '../oauth/settings.js'
-import { MASK } from './mask.js'
+import { MASK, maskQuery } from './mask.js'
 import { Given, Line, Matching } from './schemas.js'
-import { wrongField } from './validate.js'
+import { unlessMasked, wrongField } from './validate.js'
 import { withoutNulls } from './wire-time.js'
 
 /** '' is not set: forms send all their fields. */
@@ -44,12 +44,16 @@ export const OAuthInfo = Type.Object({
   client_auth_method: Type.String(),
 })
 
-export function oauthPatch(given: Static<typeof OAuthPayload> | null | undefined): OAuthPatch | null | undefined {
+/** `stored`: the settings there are. */
+export function oauthPatch(
+  given: Static<typeof OAuthPayload> | null | undefined,
+  stored: OAuthSettings | null,
+): OAuthPatch | null | undefined {
   if (given === null || given === undefined) return given
   return {
     provider: given.provider,
     tenant: emptyToNull(given.tenant),
-    tokenUrl: urlOrNull(given.token_url),
+    tokenUrl: urlOrNull(unlessMasked('oauth2.token_url', given.token_url, stored?.tokenUrl ?? null)),
     grantType: given.grant_type === null ? OAUTH_DEFAULTS.grantType : given.grant_type,
     clientId: emptyToNull(given.client_id),
     clientSecret: given.client_secret === MASK ? undefined : emptyToNull(given.client_secret),
@@ -63,7 +67,7 @@ export function oauthInfo(settings: OAuthSettings): Static<typeof OAuthInfo> {
   return withoutNulls({
     provider: settings.provider,
     tenant: settings.tenant,
-    token_url: settings.tokenUrl,
+    token_url: maskQuery(settings.tokenUrl),
     grant_type: settings.grantType,
     client_id: settings.clientId,
     client_secret: settings.clientSecret === null ? null : MASK,

@@ -8,9 +8,9 @@ import { signingKey } from '../lib/signing-secret.js'
 import type { ClientAuthPatch, GivenSecret, TenantPatch } from '../tenants/change.js'
 import { KEEP } from '../tenants/keep.js'
 import type { LargeFileConfig, Tenant } from '../tenants/tenant.js'
-import { MASK, maskSecrets } from './mask.js'
+import { MASK, maskQuery, maskSecrets } from './mask.js'
 import { Flag, Given, Int, Line, Matching, NewId } from './schemas.js'
-import { wrongField } from './validate.js'
+import { unlessMasked, wrongField } from './validate.js'
 import { auditedConfig } from './volume-record.js'
 import { isoTime, withoutNulls } from './wire-time.js'
 
@@ -104,8 +104,8 @@ export function tenantInfo(tenant: Tenant): Static<typeof TenantInfo> {
     name: tenant.name,
     client_auth: maskSecrets(tenant.clientAuth),
     client_base_url: tenant.clientBaseUrl,
-    client_sync_path: tenant.clientSyncPath,
-    client_attachment_path: tenant.clientAttachmentPath,
+    client_sync_path: maskQuery(tenant.clientSyncPath),
+    client_attachment_path: maskQuery(tenant.clientAttachmentPath),
     rate_limits: hourly === null && daily === null ? null : withoutNulls({ hourly, daily }),
     large_file_config: maskSecrets(tenant.largeFileConfig),
     active: tenant.active,
@@ -117,15 +117,18 @@ export function tenantInfo(tenant: Tenant): Static<typeof TenantInfo> {
   }) as Static<typeof TenantInfo>
 }
 
-/** null sets a field back, a masked secret keeps the one there is. Throws 422 for what cannot work. */
-export function tenantPatch(given: TenantFields): TenantPatch {
+/**
+ * null sets a field back, a masked secret keeps the one there is. `stored`: the record there is. Throws 422 for what cannot
+ * work.
+ */
+export function tenantPatch(given: TenantFields, stored: Tenant | null): TenantPatch {
   const { rate_limits: rates, signing_secrets: secrets } = given
   return {
     name: given.name,
     active: given.active === null ? true : given.active,
     clientBaseUrl: httpUrl(given.client_base_url),
-    clientSyncPath: path('client_sync_path', given.client_sync_path),
-    clientAttachmentPath: path('client_attachment_path', given.client_attachment_path),
+    clientSyncPath: path('client_sync_path', given.client_sync_path, stored?.clientSyncPath),
+    clientAttachmentPath: path('client_attachment_path', given.client_attachment_path, stored?.clientAttachmentPath),
     clientAuth: given.client_auth == null ? given.client_auth : clientAuth(given.client_auth),
     largeFileConfig: largeFileConfig(given.large_file_config),
     rateHourly: rates == null ? rates : noZero(rates.hourly),
@@ -236,9 +239,14 @@ function httpUrl(given: string | null | undefined): string | null | undefined {
 const DOT_SEGMENT = /\/(?:\.|%2e){1,2}(?:\/|$)/i
 
 /** A path is appended to the base URL: anything else could turn into another host (`@evil`, `.evil`, `:1`). */
-function path(field: string, given: string | null | undefined): string | null | undefined {
+function path(
+  field: string,
+  given: string | null | undefined,
+  stored: string | null = null,
+): string | null | undefined {
   if (given == null) return given
   if (given === '') return null
+  if (unlessMasked(field, given, stored) === undefined) return undefined
   // As a URL parser reads it, which takes a backslash for a slash.
   if (!given.startsWith('/') || /[\s\\]/.test(given)) {
     throw wrongField(field, 'Input should be a path that starts with /, without spaces and backslashes')

@@ -8,7 +8,7 @@ import type { FastifySchemaCompiler } from 'fastify'
 import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { AppError } from '../lib/errors.js'
-import { isSecretField } from './mask.js'
+import { hasMaskedQuery, isSecretField, MASK, maskQuery } from './mask.js'
 import { REFUSAL } from './schemas.js'
 
 export interface FieldProblem {
@@ -295,4 +295,18 @@ function valueAt(root: unknown, path: string): unknown {
     value = (value as Record<string, unknown>)[segment]
   }
   return value
+}
+
+/**
+ * A URL or path that answers show without the values of its query. undefined: what is shown of the stored one came back,
+ * which stays. Throws 422 where `***` stands for nothing.
+ */
+export function unlessMasked<T extends string | null | undefined>(
+  field: string,
+  given: T,
+  stored: string | null,
+): T | undefined {
+  if (!hasMaskedQuery(given)) return given
+  if (stored !== null && given === maskQuery(stored)) return undefined
+  throw wrongField(field, `${MASK} stands for a stored value, and there is none`)
 }

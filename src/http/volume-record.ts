@@ -3,7 +3,7 @@ import { type Static, Type } from 'typebox'
 import { keyNamed } from '../attachments/stores/settings.js'
 import { isBackend } from '../attachments/stores/store.js'
 import type { Volume } from '../volumes/volume.js'
-import { MASK, maskSecrets } from './mask.js'
+import { MASK, maskQuery, maskSecrets } from './mask.js'
 import { AnyId, AnyObject, Given, Line, NewId } from './schemas.js'
 import { wrongField } from './validate.js'
 import { isoTime, withoutNulls } from './wire-time.js'
@@ -132,11 +132,8 @@ function maskUrls(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, maskUrls(each)]))
 }
 
-/**
- * `https://user:password@host/path?sig=…`: by the text, so that also what is no good URL is masked. A name ends at the next
- * mark of one, or a row of them would be read anew from each.
- */
+/** `https://user:password@host/path?sig=…`: by the text, so that also what is no good URL is masked. */
 function maskUrl(text: string): string {
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return text
-  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, `$1${MASK}@`).replace(/([?&][^=?&#]*=)[^&#]+/g, `$1${MASK}`)
+  return maskQuery(text.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, `$1${MASK}@`))
 }

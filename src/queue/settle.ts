@@ -3,7 +3,7 @@
  * only under its own lease: every statement carries the condition and the last one ends the lease, so a lost lease
  * writes nothing; the rescuer may already have given the message to someone else.
  */
-import { type Db, type Param, rowsParam, type Statement } from '../db/db.js'
+import { DatabaseUnavailable, type Db, type Param, rowsParam, type Statement } from '../db/db.js'
 import { countUsedSql } from '../limits/store.js'
 import { type Limit, windowBits } from '../limits/windows.js'
 import { Cause } from './stage.js'
@@ -53,6 +53,39 @@ export async function settle(
   const unit = db.dialect === 'postgres' ? inOne(lease, times, settlements) : inTurn(lease, times, settlements)
   const results = await db.write(unit)
   return new Set((results.at(-1) ?? []).map(row => Number(row.seq)))
+}
+
+/** What became of a part of a unit. */
+export interface Part<T> {
+  readonly part: readonly T[]
+  /** The seqs of those that were still ours. */
+  readonly ours: ReadonlySet<number>
+  /** Why the database refuses it, which is one settlement then; null: it is durable. */
+  readonly refusal: Error | null
+}
+
+/**
+ * Settles a unit; where the database refuses what stands in it, each settlement alone, so that one odd row does not hold
+ * back the others. Throws when the database is away: what was yielded before stands, the rest does not.
+ */
+export async function* settleApart<T extends { readonly settlement: Settlement }>(
+  db: Db,
+  lease: number,
+  times: SettleTimes,
+  unit: readonly T[],
+): AsyncGenerator<Part<T>> {
+  const settlements = unit.map(each => each.settlement)
+  try {
+    yield { part: unit, ours: await settle(db, lease, times, settlements), refusal: null }
+    return
+  } catch (error) {
+    if (error instanceof DatabaseUnavailable) throw error
+    if (unit.length === 1) {
+      yield { part: unit, ours: new Set(), refusal: error as Error }
+      return
+    }
+  }
+  for (const each of unit) yield* settleApart(db, lease, times, [each])
 }
 
 /**

@@ -112,19 +112,6 @@ describe('keeping connections', () => {
     await send({ key: 2 })
     expect(sink.connections).toBe(2)
   })
-
-  it('drops the idle ones of a forgotten account, and the busy ones when they are done', async () => {
-    const { sink, transport, send } = await rig()
-    await send()
-    await send({ key: 2 })
-    const sending = send({}, { beforeFinalDot: () => transport.forget(1) })
-    await sending
-    await until(() => transport.stats().open === 1)
-    transport.forget(2)
-    await until(() => transport.stats().open === 0)
-    transport.forget(99)
-    expect(sink.countOf('QUIT')).toBe(2)
-  })
 })
 
 describe('a kept connection the server has ended', () => {

@@ -115,11 +115,7 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     options: SendOptions,
   ): Promise<Replies> {
     const { session } = pooled
-    const isKept = () =>
-      !closed &&
-      session.transactions < account.maxMessagesPerConnection &&
-      account.ttlSeconds > 0 &&
-      pooled.generation === station.generation
+    const isKept = () => !closed && session.transactions < account.maxMessagesPerConnection && account.ttlSeconds > 0
     const replies = await session.transact(envelope, mail, options, () => {
       const letter = isKept() ? (options.next?.() ?? null) : null
       if (letter !== null) expectants.set(letter.mail, { pooled, station, accountKey: account.key })
@@ -163,12 +159,11 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
   }
 
   async function connect(station: Station, account: Account, { signal, conversation }: SendOptions): Promise<Pooled> {
-    const { generation } = station
     const link = await openConnection(account, connecting, signal, conversation)
     const fields = { tenant_id: account.tenantId, account_id: account.id, remote: link.remote }
     log.debug('Connection opened', fields)
     const session = new Session(link, config, clock)
-    const pooled: Pooled = { session, shape: shapeOf(account), generation, idleUntil: 0 }
+    const pooled: Pooled = { session, shape: shapeOf(account), idleUntil: 0 }
     open++
     opened++
     session.onGone(why => {
@@ -187,14 +182,6 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     conversation.push('C: QUIT')
     if (goodbye !== null) conversation.push(`S: ${replyLine(goodbye)}`)
     return { conversation, durationMs: clock.monotonic() - startedAt }
-  }
-
-  function forget(accountKey: number): void {
-    const station = stations.get(accountKey)
-    if (station === undefined) return
-    station.generation++
-    for (const pooled of station.takeExpired()) retire(pooled)
-    if (station.isEmpty) stations.delete(accountKey)
   }
 
   function stats(): { open: number; idle: number; opened: number } {
@@ -242,7 +229,7 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     return station
   }
 
-  return { send, forgo, probe, forget, stats, close }
+  return { send, forgo, probe, stats, close }
 }
 
 /** Everything of an account that a connection depends on. */

@@ -9,8 +9,6 @@ export interface Pooled {
   readonly session: Session
   /** Everything that shaped the connection; only a send that asks for the same may use it. */
   readonly shape: string
-  /** The station's generation when it was opened. */
-  readonly generation: number
   /** Monotonic milliseconds after which it is not used again. */
   idleUntil: number
 }
@@ -19,8 +17,6 @@ export class Station {
   private inUse = 0
   private readonly waiting: Array<() => void> = []
   private readonly kept: Pooled[] = []
-  /** Raised when the account changes: connections of an older generation are not kept. */
-  generation = 0
 
   get idle(): number {
     return this.kept.length
@@ -81,8 +77,8 @@ export class Station {
     return at !== -1
   }
 
-  /** Removes and answers the idle connections that are past their time; all of them without a time. */
-  takeExpired(now = Number.POSITIVE_INFINITY): Pooled[] {
+  /** Removes and answers the idle connections that are past their time. */
+  takeExpired(now: number): Pooled[] {
     const expired = this.kept.filter(({ idleUntil }) => idleUntil <= now)
     for (const pooled of expired) this.remove(pooled)
     return expired

@@ -124,8 +124,6 @@ export interface MailTransport {
    * conversation, secrets masked; `lines`, when given, receives it also as far as a failed one went.
    */
   probe(account: Account, signal: AbortSignal, lines?: string[]): Promise<ProbeResult>
-  /** Drops idle connections of this account (its settings changed or it is gone). */
-  forget(accountKey: number): void
   /** Connections by state, and how many were ever opened; for metrics. */
   stats(): { readonly open: number; readonly idle: number; readonly opened: number }
   /** QUITs what is idle; running transactions end by their signals. */

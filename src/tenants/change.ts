@@ -53,12 +53,13 @@ export function changeTenant(current: Tenant, patch: TenantPatch, options: Chang
     // Always later than before: it tells one version of the record from the next.
     updatedAt: Math.max(options.now, current.updatedAt + 1),
   }
-  if (
-    !options.trusted &&
-    keepsSecret(givenAuth, clientAuth) &&
-    isElsewhere(next.clientBaseUrl, current.clientBaseUrl)
-  ) {
-    return refused('client_auth', 'the secret must be given again when the origin of client_base_url changes')
+  if (!options.trusted && isElsewhere(next.clientBaseUrl, current.clientBaseUrl)) {
+    const again = 'must be given again when the origin of client_base_url changes'
+    if (keepsSecret(givenAuth, clientAuth)) return refused('client_auth', `the secret ${again}`)
+    // A query may be a secret too, and is not shown.
+    if (keepsQuery(patch.clientSyncPath, current.clientSyncPath)) return refused('client_sync_path', again)
+    if (keepsQuery(patch.clientAttachmentPath, current.clientAttachmentPath))
+      return refused('client_attachment_path', again)
   }
   return { ...next, endpointTrusted: isTrusted(current, patch, options) }
 }
@@ -97,6 +98,10 @@ function keepsSecret(given: TenantPatch['clientAuth'], auth: ClientAuth | null):
     default:
       return false
   }
+}
+
+function keepsQuery(given: string | null | undefined, path: string | null): boolean {
+  return given === undefined && path !== null && /[?&][^=?&#]*=[^&#]/.test(path)
 }
 
 /** Whoever may move the address must not learn by it what somebody else has set. To nowhere nothing is sent. */

@@ -36,6 +36,22 @@ describe.each(dialects)('the oauth2 fields of accounts on %s', dialect => {
   const shown = async (id: string) => (await http.call('GET', `/account/${id}?tenant_id=acme`)).body
   const newId = () => `a${++n}`
 
+  it('the query of a token_url is not shown, and stays when what is shown comes back', async () => {
+    const id = newId()
+    const token_url = 'https://login.test/token?key=in-the-query'
+    await post({ id, ...base, oauth2: { ...custom, token_url } })
+    const { oauth2 } = await shown(id)
+    expect(oauth2.token_url).toBe('https://login.test/token?key=***')
+    expect((await post({ id, ...base, oauth2 }, acme)).status).toBe(200)
+    expect((await stored(id)).oauth2?.tokenUrl).toBe(token_url)
+    for (const other of [id, newId()]) {
+      const changed = { ...custom, token_url: 'https://evil.test/token?key=***' }
+      expect((await post({ id: other, ...base, oauth2: changed })).status).toBe(422)
+    }
+    await http.app.flushAudit()
+    expect(JSON.stringify((await http.call('GET', '/command-log')).body)).not.toContain('in-the-query')
+  })
+
   it('are kept sealed, and come back without their secrets', async () => {
     expect((await post({ id: 'g', ...base, oauth2: google })).body).toEqual({ ok: true })
     expect((await stored('g')).oauth2).toEqual({

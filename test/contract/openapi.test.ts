@@ -2,17 +2,18 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { MESSAGE_FIELDS } from '../../src/messages/parse.js'
 import { ATTACHMENT_FIELDS } from '../../src/messages/parse-attachments.js'
+import type { OpenApi } from '../support/api-document.js'
 import { type HttpApp, openHttpApp } from '../support/http-app.js'
 
 describe('the description of the API', () => {
   let http: HttpApp
-  let paths: any
+  let paths: OpenApi['paths']
   beforeAll(async () => {
     http = await openHttpApp('sqlite')
     paths = (await http.call('GET', '/openapi.json', { token: null })).body.paths
   })
   afterAll(() => http.close())
-  const bodyOf = (path: string, method = 'post') => paths[path][method].requestBody
+  const bodyOf = (path: string, method = 'post') => paths[path]![method]!.requestBody!
 
   it('calls a body required only where an empty one is refused', async () => {
     expect(bodyOf('/commands/run-now').required).toBe(false)
@@ -20,8 +21,8 @@ describe('the description of the API', () => {
     expect(bodyOf('/tenant/{tenant_id}', 'put').required).toBe(false)
     expect(bodyOf('/tenant').required).toBe(true)
     expect(bodyOf('/commands/add-messages').required).toBe(true)
-    for (const [path, methods] of Object.entries<any>(paths)) {
-      for (const [method, { requestBody }] of Object.entries<any>(methods)) {
+    for (const [path, methods] of Object.entries(paths)) {
+      for (const [method, { requestBody }] of Object.entries(methods)) {
         if (requestBody?.required !== true) continue
         const answer = await http.call(method.toUpperCase(), path.replace(/\{\w+\}/g, '1'))
         expect(answer.status, `${method} ${path}`).toBe(422)
@@ -30,12 +31,12 @@ describe('the description of the API', () => {
   })
 
   it('shows every field of a message and of an attachment', () => {
-    const { messages } = bodyOf('/commands/add-messages').content['application/json'].schema.properties
-    const { properties } = messages.items
-    expect(Object.keys(properties).sort()).toEqual([...MESSAGE_FIELDS].sort())
-    const attachment = JSON.stringify(properties.attachments)
+    const { messages } = bodyOf('/commands/add-messages').content!['application/json']!.schema!.properties!
+    const { properties, required } = messages!.items!
+    expect(Object.keys(properties!).sort()).toEqual([...MESSAGE_FIELDS].sort())
+    const attachment = JSON.stringify(properties!.attachments)
     for (const field of ATTACHMENT_FIELDS) expect(attachment).toContain(`"${field}":`)
-    expect(messages.items.required).toEqual(['id', 'from', 'to', 'subject'])
+    expect(required).toEqual(['id', 'from', 'to', 'subject'])
   })
 
   it('shows that a message is judged by none of it', async () => {
@@ -46,11 +47,12 @@ describe('the description of the API', () => {
 
   it('shows what an add-messages that queued nothing answers', () => {
     for (const status of ['400', '429']) {
-      const { properties } = paths['/commands/add-messages'].post.responses[status].content['application/json'].schema
-      expect(Object.keys(properties)).toEqual(
+      const { responses } = paths['/commands/add-messages']!.post!
+      const { properties } = responses[status]!.content!['application/json']!.schema!
+      expect(Object.keys(properties!)).toEqual(
         expect.arrayContaining(['ok', 'error', 'code', 'detail', 'queued', 'rejected', 'warnings']),
       )
-      expect(Object.keys(properties.rejected.items.properties)).toContain('index')
+      expect(Object.keys(properties!.rejected!.items!.properties!)).toContain('index')
     }
   })
 })

@@ -181,6 +181,7 @@ describe.each(dialects)('limits on %s', dialect => {
   it('claims that a crash left count until rescued, and then as used', async () => {
     await rig.add(account, 10)
     const limits = perMinute(3)
+    await rig.exec('update accounts set limit_per_minute = 3 where key = $1', account.key)
     const dying = await rig.lease({ leaseMs: 10_000 })
     expect(await rig.claim(account, dying, { limits })).toHaveLength(3)
     rig.now += 10 * MINUTE
@@ -194,8 +195,7 @@ describe.each(dialects)('limits on %s', dialect => {
           journal,
           epoch: 'today',
           steadyNow: () => rig.now,
-          settingsOf: async () => ({ policy: POLICY, limits }),
-          fallback: POLICY,
+          policyOf: () => POLICY,
         },
         dead,
         rig.now,

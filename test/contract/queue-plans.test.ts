@@ -20,7 +20,7 @@ import { declareDead, orphanedLeases } from '../../src/queue/lease.js'
 import { countOpenBatch, countOpenUpTo } from '../../src/queue/open-rows.js'
 import { cancelMessage, deleteMessages } from '../../src/queue/operate.js'
 import { createPruner } from '../../src/queue/prune.js'
-import { claimsOf, rescue } from '../../src/queue/rescue.js'
+import { claimedSeqs, claimsOf, rescue } from '../../src/queue/rescue.js'
 import { settle } from '../../src/queue/settle.js'
 import { readQueueState } from '../../src/queue/state.js'
 import { owedReports } from '../../src/reports/outbox.js'
@@ -177,7 +177,7 @@ describe.each(cases)('query plans on %s with %s', (dialect, statistics) => {
     const lease = await rig.lease()
     await rig.claim(account, lease, { limit: 5 })
     const journal = createFileJournal(join(mkdtempSync(join(tmpdir(), 'gmp-')), 'db'))
-    expectCheap(await plansOf(db => claimsOf(db, lease)))
+    expectCheap(await plansOf(async db => claimsOf(db, lease, await claimedSeqs(db, lease))))
     expectCheap(await plansOf(orphanedLeases))
     expectCheap(await plansOf(db => declareDead(db, rig.now, false)))
     const deps = {
@@ -185,8 +185,7 @@ describe.each(cases)('query plans on %s with %s', (dialect, statistics) => {
       journal,
       epoch: 'today',
       steadyNow: () => rig.now,
-      fallback: POLICY,
-      settingsOf: async () => ({ policy: POLICY, limits: limits() }),
+      policyOf: () => POLICY,
     }
     expectCheap(await plansOf(db => rescue({ ...deps, db }, { id: lease, holder: 'x', epoch: 'today' }, rig.now)))
   })

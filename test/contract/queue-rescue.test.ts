@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { Db } from '../../src/db/db.js'
+import { DatabaseUnavailable, type Db } from '../../src/db/db.js'
 import { giveBackUnknown } from '../../src/delivery/reconcile.js'
-import type { Settings } from '../../src/delivery/settings.js'
 import { createSettler } from '../../src/delivery/settler.js'
 import { systemClock } from '../../src/lib/clock.js'
 import type { DoubtJournal } from '../../src/queue/doubt-journal.js'
@@ -39,8 +38,7 @@ describe.each(dialects)('rescue on %s', dialect => {
     journal: rig.journal(),
     epoch: 'today',
     steadyNow: () => rig.now,
-    settingsOf: async () => ({ policy: POLICY, limits: [] }),
-    fallback: POLICY,
+    policyOf: inDoubt => ({ ...POLICY, inDoubt }),
     ...fields,
   })
   const die = async () => {
@@ -53,13 +51,15 @@ describe.each(dialects)('rescue on %s', dialect => {
     return results
   }
 
-  /** All claims of the lease, by the process that has it and cannot read its accounts. */
+  /** What was counted, of all windows. */
+  const used = () => rig.rows('select scope, span, used from limit_buckets order by scope, span')
+
+  /** All claims of the lease, by the process that has it. */
   const giveBackOwn = () => {
-    const clock = { ...systemClock, now: () => rig.now }
+    const clock = { ...systemClock, now: () => rig.now, sleep: async () => {} }
     const settler = createSettler({ db: rig.db, clock, log: silentLog, journal, steadyNow: () => rig.now })
-    const settings = { get: async () => new Map() } as unknown as Settings
     const policyOf = (inDoubt: RetryPolicy['inDoubt']) => ({ ...POLICY, inDoubt })
-    const deps = { db: rig.db, clock, log: silentLog, journal, settings, settler, policyOf, leftInDoubt: () => {} }
+    const deps = { db: rig.db, clock, log: silentLog, journal, settler, policyOf, leftInDoubt: () => {} }
     return giveBackUnknown(deps, { id: lease } as Lease, () => false)
   }
 
@@ -80,11 +80,8 @@ describe.each(dialects)('rescue on %s', dialect => {
     const [held] = await rig.add(holding, 1)
     const claims = [...(await rig.claim(account, lease)), ...(await rig.claim(holding, lease))]
     for (const claimed of claims) await journal.append(lease, claimed)
-    const settingsOf: RescueDeps['settingsOf'] = async key => ({
-      policy: { ...POLICY, inDoubt: key === holding.key ? 'hold' : 'retry' },
-      limits: [],
-    })
-    expect(await rescueAll({ settingsOf })).toMatchObject([{ freed: 0, inDoubt: 2 }])
+    await rig.exec("update accounts set in_doubt = 'hold' where key = $1", holding.key)
+    expect(await rescueAll()).toMatchObject([{ freed: 0, inDoubt: 2 }])
     expect(await rig.row(retried!)).toMatchObject({
       stage: Stage.waiting,
       status: 'deferred',
@@ -147,19 +144,24 @@ describe.each(dialects)('rescue on %s', dialect => {
     expect(await rig.rows('select seq from messages where stage = 3')).toEqual([])
   })
 
-  it('of a deleted account the claims are freed by the fallback policy', async () => {
-    const [id] = await rig.add(account, 1)
-    const [claimed] = await rig.claim(account, lease)
+  it('of a deleted account the claims are freed by the default policy, and count for the tenant', async () => {
+    const gone = await rig.account('limited')
+    const [id] = await rig.add(gone, 1)
+    const [claimed] = await rig.claim(gone, lease)
     await journal.append(lease, claimed!)
-    await rig.exec('delete from accounts where key = $1', account.key)
-    await rescueAll({ settingsOf: async () => null, fallback: { ...POLICY, inDoubt: 'hold' } })
-    expect(await rig.row(id!)).toMatchObject({ stage: Stage.doubt })
+    await rig.exec('update accounts set limit_per_hour = 5 where key = $1', gone.key)
+    await rig.exec('update tenants set rate_hourly = 5 where id = $1', gone.tenantId)
+    await rig.exec('delete from accounts where key = $1', gone.key)
+    await rescueAll()
+    expect(await rig.row(id!, gone.tenantId)).toMatchObject({ stage: Stage.waiting, attempts: 1 })
+    expect(await used()).toEqual([{ scope: 't:limited', span: 3_600_000, used: 1 }])
   })
 
   it.each([
     ['a dead worker', false],
     ['this process', true],
-  ])('what %s left in doubt is held where the account says so, also when its secrets do not open', async (_, isOwn) => {
+  ])('what %s left in doubt goes by the account’s row, whether its secrets open or not', async (_, isOwn) => {
+    await rig.exec("update accounts set password = 'ENC:of another key', limit_per_day = 5 where key = $1", account.key)
     const [id] = await rig.add(account, 1)
     const [retried] = await rig.add(await rig.account(), 1)
     await rig.exec("update accounts set in_doubt = 'hold' where key = $1", account.key)
@@ -169,9 +171,10 @@ describe.each(dialects)('rescue on %s', dialect => {
         await journal.append(lease, claimed)
     }
     if (isOwn) await giveBackOwn()
-    else await rescueAll({ settingsOf: async () => null })
+    else await rescueAll()
     expect(await rig.row(id!)).toMatchObject({ stage: Stage.doubt })
     expect(await rig.row(retried!)).toMatchObject({ stage: Stage.waiting, attempts: 1 })
+    expect(await used()).toEqual([{ scope: `a:${account.key}`, span: 86_400_000, used: 1 }])
   })
 
   it('a rescuer that dies halfway is followed by another, and nothing is freed twice', async () => {
@@ -183,7 +186,7 @@ describe.each(dialects)('rescue on %s', dialect => {
       ...rig.db,
       write: unit => {
         units += 1
-        if (units > 1) throw new Error('killed')
+        if (units > 1) throw new DatabaseUnavailable('killed')
         return rig.db.write(unit)
       },
     }
@@ -198,6 +201,29 @@ describe.each(dialects)('rescue on %s', dialect => {
     expect(await rig.rows('select count(*) as n from events')).toEqual([{ n: 200 }])
     expect((await rig.row(again[0]!.id)).stage).toBe(Stage.claimed)
     expect(await declareDead(rig.db, rig.now, false)).toEqual([])
+  })
+
+  it('one claim that the database refuses to settle holds back no other, and is freed once it is taken', async () => {
+    const ids = await rig.add(account, 600)
+    for (const claimed of (await rig.claim(account, lease, { limit: 600 })).slice(0, 4))
+      await journal.append(lease, claimed)
+    const accept = await rig.refuseToSettle(ids[2]!)
+    expect(await rescueAll()).toMatchObject([{ freed: 596, inDoubt: 3 }])
+    expect(await rig.rows('select id from messages where stage = 3')).toEqual([{ id: ids[2] }])
+    await accept()
+    // By its journal still: of a lease that is gone it would be in doubt anyway.
+    expect(await rig.journal().read(lease)).toContain(Number((await rig.row(ids[2]!)).seq))
+    expect(await rescueAll()).toMatchObject([{ freed: 0, inDoubt: 1 }])
+    expect(await declareDead(rig.db, rig.now, false)).toEqual([])
+  })
+
+  it('of this process, too', async () => {
+    const ids = await rig.add(account, 3)
+    await rig.claim(account, lease)
+    const accept = await rig.refuseToSettle(ids[1]!)
+    await giveBackOwn()
+    expect(await rig.rows('select id from messages where stage = 3')).toEqual([{ id: ids[1] }])
+    await accept()
   })
 
   it('two rescuers at once free each claim once, and tell of it once', async () => {
@@ -229,8 +255,8 @@ describe.each(dialects)('rescue on %s', dialect => {
     const [claimed] = await rig.claim(account, lease)
     await journal.append(lease, claimed!)
     const [dead] = await die()
-    const failing = depsOf({ settingsOf: async () => Promise.reject(new Error('away')) })
-    await expect(rescue(failing, dead!, rig.now)).rejects.toThrow('away')
+    const failing = { ...rig.db, write: async () => Promise.reject(new DatabaseUnavailable('away')) }
+    await expect(rescue(depsOf({ db: failing }), dead!, rig.now)).rejects.toThrow('away')
     expect(await rig.journal().read(lease)).toEqual(new Set([claimed!.seq]))
     await rescue(depsOf(), dead!, rig.now)
     expect(await rig.journal().read(lease)).toEqual(new Set())

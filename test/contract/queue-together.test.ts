@@ -71,9 +71,8 @@ describe.each(dialects)('workers, clients, operators and rescuers on %s', dialec
         await readyDue(rig.db, rig.now, 50)
         await expireDue(rig.db, rig.now, 50)
         for (const dead of await declareDead(rig.db, rig.now, false)) {
-          const settingsOf = async (key: number) => ({ policy: POLICY, limits: limitsOf(key, 'acme') })
           await rescue(
-            { db: rig.db, log: silentLog, journal, epoch, steadyNow: () => rig.now, settingsOf, fallback: POLICY },
+            { db: rig.db, log: silentLog, journal, epoch, steadyNow: () => rig.now, policyOf: () => POLICY },
             dead,
             rig.now,
           )

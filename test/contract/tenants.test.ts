@@ -66,6 +66,41 @@ describe.each(dialects)('tenants on %s', dialect => {
     }
   })
 
+  it('the query of a path is not shown, stays when what is shown comes back, and moves nowhere', async () => {
+    const token = await http.addTenant('query', {
+      client_base_url: 'https://app.test',
+      client_sync_path: '/sync?v=1&key=in-the-path',
+      client_attachment_path: '/files?key=in-the-other',
+    })
+    const stored = async () => {
+      const { clientSyncPath, clientAttachmentPath } = (await getTenant(http.temp.db, http.sealer, 'query'))!
+      return [clientSyncPath, clientAttachmentPath]
+    }
+    const put = (body: object) => http.call('PUT', '/tenant/query', { body, token })
+    const { client_base_url, client_sync_path, client_attachment_path } = await shown('query')
+    expect([client_sync_path, client_attachment_path]).toEqual(['/sync?v=***&key=***', '/files?key=***'])
+    expect((await put({ client_base_url, client_sync_path, client_attachment_path })).status).toBe(200)
+    expect(await stored()).toEqual(['/sync?v=1&key=in-the-path', '/files?key=in-the-other'])
+    const elsewhere = 'https://evil.test'
+    const moves = [
+      [{ client_sync_path: '/else?v=***&key=***' }, 'client_sync_path'],
+      [{ client_base_url: elsewhere }, 'client_sync_path'],
+      [{ client_base_url: elsewhere, client_sync_path: '/sync?v=***&key=***' }, 'client_sync_path'],
+      [{ client_base_url: elsewhere, client_sync_path: '/sync' }, 'client_attachment_path'],
+    ] as const
+    for (const [body, field] of moves) {
+      const refusal = await put(body)
+      expect([refusal.status, JSON.stringify(refusal.body)]).toEqual([422, expect.stringContaining(field)])
+    }
+    const made = await http.call('POST', '/tenant', { body: { id: 'copied', client_sync_path } })
+    expect(made.status).toBe(422)
+    expect(
+      (await put({ client_base_url: elsewhere, client_sync_path: '/s', client_attachment_path: '/f' })).status,
+    ).toBe(200)
+    await http.app.flushAudit()
+    expect(JSON.stringify((await http.call('GET', '/command-log')).body)).not.toMatch(/in-the-path|in-the-other/)
+  })
+
   it('secrets are sealed at rest, masked in answers, and kept when the mask comes back', async () => {
     const auth = { method: 'bearer', token: 'tell-nobody' }
     await http.call('POST', '/tenant', { body: { id: 'auth', client_auth: auth, signing_secrets: [ONE] } })

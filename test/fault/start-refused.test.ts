@@ -1,6 +1,6 @@
 /** A process that cannot start as configured says why in one line and ends; it never half-starts. */
 
-import { writeFile } from 'node:fs/promises'
+import { readdir, symlink, writeFile } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -128,6 +128,26 @@ describe('what is taken, foreign or newer is refused', () => {
     expect(errorLines(output)).toEqual([expect.stringMatching(/mail_service\.db is already served by another process/)])
     expect(code).toBe(1)
     expect((await fetch(`${first.url}/ready`)).status).toBe(200)
+  })
+
+  it('nor by a symbolic link to the file, whose lock and log lie beside the real one', async () => {
+    const env = { ...TOKEN, GMP_ENCRYPTION_KEY: KEY }
+    const [real, other] = [await folder(), await folder()]
+    const file = join(real, 'mail_service.db')
+    const link = join(other, 'linked.db')
+    await symlink(file, link)
+    const byLink = { ...env, GMP_DB_PATH: link }
+    // It makes the file to which the link leads.
+    const first = await start(other, byLink)
+    const { code, output } = await runToEnd({ dir: real, env: { ...env, GMP_DB_PATH: file } })
+    expect(errorLines(output)).toEqual([expect.stringContaining(`${file} is already served by another process`)])
+    expect(code).toBe(1)
+    expect(await readdir(real)).toEqual(expect.arrayContaining(['mail_service.db-lock', 'mail_service.db-wal']))
+    await stop(first)
+    await start(real, { ...env, GMP_DB_PATH: file })
+    const second = await runToEnd({ dir: other, env: byLink })
+    expect(errorLines(second.output)).toEqual([expect.stringContaining('is already served by another process')])
+    expect((await readdir(other)).filter(name => name.startsWith('linked.db'))).toEqual(['linked.db'])
   })
 
   it('a port in use: one line that names it, exit 1', async () => {

@@ -44,6 +44,8 @@ export interface Schema {
 }
 
 interface Content {
+  /** Of a request. */
+  readonly required?: boolean
   readonly content?: Readonly<Record<string, { readonly schema?: Schema }>>
 }
 

@@ -49,6 +49,8 @@ export interface QueueRig {
   exec(sql: string, ...params: (string | number | null)[]): Promise<void>
   /** Everything that a settle may write, to compare. */
   dump(): Promise<unknown>
+  /** From now on the database refuses to end the claim of this message. Resolves with what ends that. */
+  refuseToSettle(id: string): Promise<() => Promise<void>>
   clear(): Promise<void>
 }
 
@@ -145,6 +147,19 @@ export async function openQueueRig(dialect: (typeof dialects)[number]): Promise<
         events: await rows('select * from events order by id'),
         buckets: await rows('select * from limit_buckets order by scope, span, slot'),
       }
+    },
+    async refuseToSettle(id) {
+      const when = `old.id = '${id}' and old.stage = 3 and new.stage <> 3`
+      if (dialect === 'sqlite') {
+        await exec(`create trigger refuse before update on messages when ${when}
+          begin select raise(abort, 'refused by a trigger'); end`)
+        return () => exec('drop trigger refuse')
+      }
+      await exec(`create function refuse() returns trigger language plpgsql
+        as 'begin raise exception ''refused by a trigger''; end'`)
+      await exec(`create trigger refuse before update on messages
+        for each row when (${when}) execute function refuse()`)
+      return () => exec('drop function refuse cascade')
     },
     async clear() {
       await db.write(

@@ -1,15 +1,13 @@
 /** `mail-proxy <instance> restore <file>`: brings a backup back; nothing is sent from it before `--release`. */
-import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { type Restored, readBackup, restoreBackup } from '../../backup/restore.js'
-import type { Config } from '../../config.js'
-import { loadConfig } from '../../load-config.js'
 import { withExamples, withJson } from '../command.js'
 import type { CliIo } from '../context.js'
 import { CliError } from '../errors.js'
-import { DEFAULT_INSTANCE, instanceFolder, readConfigIni } from '../instance.js'
+import { DEFAULT_INSTANCE } from '../instance.js'
 import { show } from '../output/show.js'
+import { settingsOfInstance } from '../settings.js'
 
 interface RestoreOptions {
   readonly force?: boolean
@@ -25,7 +23,9 @@ export function addRestore(program: Command, io: CliIo, instance: string): void 
     .action(async (given: string, options: RestoreOptions) => {
       const file = resolve(given)
       const { files } = await readBackup(file)
-      const { database, encryptionKeys, instance: own } = settingsAfterwards(io, instance, files['config.ini'])
+      // As a start after this will see them: where the folder has no config.ini, the backup's will be there.
+      const { config } = settingsOfInstance(io, instance, {}, files['config.ini'])
+      const { database, encryptionKeys, instance: own } = config
       if (database.dialect === 'postgres') {
         throw new CliError(
           'the configuration of this instance names PostgreSQL: restore there with pg_restore, or bring this backup back under another instance name and transfer it',
@@ -43,19 +43,6 @@ export function addRestore(program: Command, io: CliIo, instance: string): void 
     `mail-proxy ${instance} restore ${instance}-20261126T140000Z.backup`,
     `mail-proxy ${instance} restore ${instance}-20261126T140000Z.backup --force`,
   ])
-}
-
-/** As a start after this will see them: where the folder has no config.ini, the backup's will be there. */
-function settingsAfterwards(io: CliIo, name: string, iniOfBackup: string | undefined): Config {
-  const instanceDir = instanceFolder(name, io.env, io.home)
-  return loadConfig({
-    flags: {},
-    env: io.env,
-    iniText: readConfigIni(instanceDir) ?? iniOfBackup,
-    instanceDir,
-    folderFollowsDatabase: name === DEFAULT_INSTANCE,
-    readFile: path => readFileSync(path, 'utf8'),
-  }).config
 }
 
 function asText(restored: Restored, instance: string): string {

@@ -156,7 +156,7 @@ export const initial: readonly string[] = [
     submission bigint not null,
     -- JSON {from, to}; before the content, so that who needs the recipients alone does not read megabytes
     envelope text not null,
-    -- characters of the content: a long one is read when it is sent, not when it is claimed
+    -- characters of the content as JavaScript counts them: a long one is read when it is sent, not when it is claimed
     size bigint not null default 0,
     -- traceparent of the request that brought it, while there are traces; before the content, as the envelope is
     trace text,

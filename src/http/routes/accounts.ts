@@ -4,7 +4,7 @@ import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { Account } from '../../accounts/account.js'
 import { pauseByOperator, resumeByOperator } from '../../accounts/pause.js'
-import { deleteAccount, findAccount, listAccounts, saveAccount } from '../../accounts/store.js'
+import { deleteAccount, findAccount, getAccount, listAccounts, saveAccount } from '../../accounts/store.js'
 import { AppError } from '../../lib/errors.js'
 import { failAccountQueue } from '../../queue/account-deleted.js'
 import { DEFAULT_TENANT } from '../../tenants/store.js'
@@ -42,7 +42,8 @@ export const accountRoutes: Routes = (app, deps) => {
       const { id } = request.body
       const tenantId = request.tenantScope ?? (await findAccount(db, sealer, null, id))?.tenantId ?? DEFAULT_TENANT
       const trusted = request.caller.kind === 'admin'
-      const saved = await saveAccount(db, sealer, { tenantId, id }, accountPatch(request.body), {
+      const stored = request.body.oauth2 == null ? null : await getAccount(db, sealer, tenantId, id)
+      const saved = await saveAccount(db, sealer, { tenantId, id }, accountPatch(request.body, stored), {
         now: clock.now(),
         trusted,
       })

@@ -69,7 +69,7 @@ export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake, ten
       const { id, ...given } = request.body
       auditLargeFiles(request, given)
       const options = { now: clock.now(), trusted: true, problemOfLargeFiles: largeFilesProblem }
-      const patch = tenantPatch(given)
+      const patch = tenantPatch(given, await getTenant(db, sealer, id))
       const created = await createTenant(db, sealer, id, patch, options)
       const saved = created.kind === 'taken' ? await updateTenant(db, sealer, id, patch, options) : created
       refuseUnsaved(saved, id)
@@ -164,7 +164,7 @@ export const tenantRoutes: Routes = (app, { config, db, sealer, clock, wake, ten
       auditLargeFiles(request, request.body)
       const before = await getTenant(db, sealer, id)
       if (before === null) throw notFound(id)
-      const patch = tenantPatch(withoutGivenNulls(request.body))
+      const patch = tenantPatch(withoutGivenNulls(request.body), before)
       const trusted = request.caller.kind === 'admin'
       if (!trusted) refuseForeignFields(patch, before)
       const options = { now: clock.now(), trusted, problemOfLargeFiles: largeFilesProblem }
