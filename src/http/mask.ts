@@ -32,10 +32,12 @@ function maskOne(value: unknown, depth: number): unknown {
 
 /** A copy in which no text that is a URL has a user or password. As URLs are read: with spaces before, and any slashes. */
 export function maskLogins(value: unknown): unknown {
-  if (typeof value === 'string') return value.replace(LOGIN, `$1${MASK}@`)
+  if (typeof value === 'string') return value.includes('@') ? value.replace(LOGIN, `$1${MASK}@`) : value
   if (typeof value !== 'object' || value === null) return value
   if (Array.isArray(value)) return value.map(maskLogins)
-  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, maskLogins(each)]))
+  const masked: Record<string, unknown> = {}
+  for (const [name, each] of Object.entries(value)) masked[name] = maskLogins(each)
+  return masked
 }
 
 const LOGIN = /^(\s*(?:https?:[/\\]*|[a-z][a-z0-9+.-]*:\/\/))[^/\\?#]*@/i
