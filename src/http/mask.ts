@@ -35,7 +35,9 @@ export function maskUrls(value: unknown): unknown {
   if (typeof value === 'string') return URL_OR_PATH.test(value) ? maskQuery(value.replace(LOGIN, `$1${MASK}@`)) : value
   if (typeof value !== 'object' || value === null) return value
   if (Array.isArray(value)) return value.map(maskUrls)
-  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, maskUrls(each)]))
+  const masked: Record<string, unknown> = {}
+  for (const [name, each] of Object.entries(value)) masked[name] = maskUrls(each)
+  return masked
 }
 
 /** As URLs are read: with spaces before, and any slashes. */

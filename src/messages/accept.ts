@@ -92,10 +92,13 @@ export interface Accepted {
   readonly warnings: readonly FieldWarning[]
 }
 
-/** Throws AppError for more than MAX_MESSAGES; of a stream that only shows on the way, so count first where possible. */
+/**
+ * `given`: the messages, or a stream of pieces of them. Throws AppError for more than MAX_MESSAGES; of a stream that only
+ * shows on the way, so count first where possible.
+ */
 export type AcceptMessages = (
   submitter: Submitter,
-  chunks: AsyncIterable<readonly unknown[]> | readonly unknown[],
+  given: AsyncIterable<readonly unknown[]> | readonly unknown[],
   options: AcceptOptions,
 ) => Promise<Accepted>
 
@@ -119,13 +122,17 @@ export function createAcceptance(deps: AcceptDeps): AcceptMessages {
   // Where one process has the file a quota is counted exactly, so what is counted is stored before the next is.
   const isCounted = ({ message, most }: Entry) => isAlone && (most !== null || uploadsOf(message).length > 0)
   const queue: Queue = { resolve: createResolve(db, together), enqueue: gather(store, together, isCounted) }
-  return async (submitter, chunks, options) => {
-    if (Array.isArray(chunks)) refuseTooMany(chunks.length)
+  return async (submitter, given, options) => {
+    if (isList(given)) {
+      refuseTooMany(given.length)
+      // A single message needs no stream, whose promises would be an eighth of what its request allocates.
+      if (given.length <= UNIT) return acceptUnit(deps, queue, submitter, given, { ...options, first: 0 })
+    }
     let seen = 0
     let queued = 0
     const rejected: Rejection[] = []
     const warnings: FieldWarning[] = []
-    for await (const unit of unitsOf(chunks)) {
+    for await (const unit of unitsOf(isList(given) ? [given] : given)) {
       refuseTooMany(seen + unit.length)
       const accepted = await acceptUnit(deps, queue, submitter, unit, { ...options, first: seen })
       seen += unit.length
@@ -135,6 +142,10 @@ export function createAcceptance(deps: AcceptDeps): AcceptMessages {
     }
     return { queued, rejected, warnings }
   }
+}
+
+function isList(given: AsyncIterable<readonly unknown[]> | readonly unknown[]): given is readonly unknown[] {
+  return Array.isArray(given)
 }
 
 /**
@@ -159,9 +170,8 @@ export function refuseTooMany(count: number): void {
   throw new AppError('bad_request', error, { detail: { error, rejected: null } })
 }
 
-async function* unitsOf(chunks: AsyncIterable<readonly unknown[]> | readonly unknown[]) {
-  const source = Symbol.asyncIterator in chunks ? chunks : [chunks]
-  for await (const chunk of source) {
+async function* unitsOf(chunks: AsyncIterable<readonly unknown[]> | readonly (readonly unknown[])[]) {
+  for await (const chunk of chunks) {
     for (let start = 0; start < chunk.length; start += UNIT) {
       yield chunk.length <= UNIT ? chunk : chunk.slice(start, start + UNIT)
     }
@@ -197,63 +207,30 @@ interface Queue {
   enqueue(entries: readonly Entry[]): Promise<readonly EnqueueAnswer[]>
 }
 
+type UnitOptions = AcceptOptions & { readonly first: number }
+
 async function acceptUnit(
   deps: AcceptDeps,
   queue: Queue,
   submitter: Submitter,
   unit: readonly unknown[],
-  options: AcceptOptions & { readonly first: number },
+  options: UnitOptions,
 ): Promise<Accepted> {
   const rejected: Rejection[] = []
   const warnings: FieldWarning[] = []
-  const candidates: Candidate[] = []
-  const asked: string[] = []
-  const context = {
-    defaultPriority: options.defaultPriority ?? deps.defaultPriority,
-    strict: options.strict,
-    uploads: options.uploads,
-    // Whose message it is shows only later: until then it is the endpoint's, and the names are noted.
-    isVolume(name: string) {
-      if (problemOfName(name) === null) asked.push(name)
-      return false
-    },
-  }
-  for (const [at, raw] of unit.entries()) {
-    const index = options.first + at
-    asked.length = 0
-    const result = parseMessage(raw, context)
-    if (!result.ok) {
-      const { id, reason, code, field } = result
-      rejected.push({ index, id, reason, code, ...(field === null ? {} : { field }) })
-    } else if (isForeign(submitter, result.message)) {
-      rejected.push({ index, id: result.message.id, ...FOREIGN })
-    } else {
-      candidates.push({ index, parsed: result.message, maybe: asked.length === 0 ? NOTHING : [...asked] })
-      warnings.push(...result.warnings)
-    }
-  }
+  const context = contextOf(deps, options)
+  const candidates = readUnit(unit, context, submitter, options.first, rejected, warnings)
+  if (candidates.length === 0) return { queued: 0, rejected, warnings }
 
   const own = submitter.kind === 'tenant' ? submitter.tenantId : options.tenantId
-  const named = candidates.map(({ parsed }) => ({
-    tenantId: parsed.tenantId ?? own,
-    accountId: parsed.accountId,
-  }))
-  const destinations = named.length === 0 ? [] : await queue.resolve(named)
-  const volumes = await findVolumes(
-    deps.volumes,
-    candidates.map(({ parsed, maybe }, at) => {
-      const { tenantId, account } = destinations[at] ?? { account: null }
-      const attachments = parsed.content.attachments
-      if (attachments === undefined || account === null) return null
-      return { tenantId: tenantId!, accountId: account.id, attachments, maybe }
-    }),
+  const destinations = await queue.resolve(
+    candidates.map(({ parsed }) => ({ tenantId: parsed.tenantId ?? own, accountId: parsed.accountId })),
   )
+  const volumes = candidates.some(hasAttachments) ? await volumesOf(deps, candidates, destinations) : null
   const taken: Taken[] = []
-  const last = new Map<string, Taken>()
-  const accountKeys = new Set<number>()
   for (const [at, { index, parsed: first, maybe }] of candidates.entries()) {
     const destination = destinations[at] ?? null
-    const known = volumes[at]!
+    const known = volumes?.[at] ?? NO_VOLUMES
     const parsed = maybe.some(name => known.has(name))
       ? parseAgain(unit[index - options.first], first, { ...context, isVolume: name => known.has(name) })
       : first
@@ -264,27 +241,99 @@ async function acceptUnit(
       continue
     }
     const { tenantId, maxQueuedMessages, account } = destination!
-    accountKeys.add(account!.key)
-    const each = { index, parsed, tenantId, account: account!, most: maxQueuedMessages }
-    taken.push(each)
-    last.set(keyOf(tenantId, parsed.id), each)
+    taken.push({ index, parsed, tenantId, account: account!, most: maxQueuedMessages })
   }
-  const stored: Taken[] = []
-  for (const each of taken) {
-    const { parsed, tenantId } = each
-    // Of two equal ids the last content wins: that of the other would lie there for nobody.
-    const isLast = last.get(keyOf(tenantId, parsed.id)) === each
-    const withUploads = parsed.uploads.size === 0 || !isLast ? parsed : await storeUploads(deps, parsed)
-    stored.push({ ...each, parsed: withUploads })
-  }
+  const stored = taken.some(hasUploads) ? await withUploads(deps, taken) : taken
+  const queued = stored.length === 0 ? 0 : await putIn(deps, queue, stored, submitter, options, rejected)
+  rejected.sort((a, b) => a.index - b.index)
+  return { queued, rejected, warnings }
+}
 
-  let entries: Entry[] = []
-  const answers = await sealedAnew(deps.sealer, async () => {
-    entries = stored.map(({ parsed, tenantId, account, most }) => ({
-      message: toMessage(parsed, tenantId, account, deps.sealer, submitter, options.trace),
+interface UnitContext extends ParseContext {
+  /** What may be volumes' names in the message that was parsed last. */
+  readonly asked: string[]
+}
+
+function contextOf(deps: AcceptDeps, { defaultPriority, strict, uploads }: UnitOptions): UnitContext {
+  const asked: string[] = []
+  return {
+    defaultPriority: defaultPriority ?? deps.defaultPriority,
+    strict,
+    uploads,
+    asked,
+    // Whose message it is shows only later: until then it is the endpoint's, and the names are noted.
+    isVolume(name: string) {
+      if (problemOfName(name) === null) asked.push(name)
+      return false
+    },
+  }
+}
+
+/** What of the unit is a message that its submitter may bring; the others are told among the rejected. */
+function readUnit(
+  unit: readonly unknown[],
+  context: UnitContext,
+  submitter: Submitter,
+  first: number,
+  rejected: Rejection[],
+  warnings: FieldWarning[],
+): Candidate[] {
+  const { asked } = context
+  const candidates: Candidate[] = []
+  for (let at = 0; at < unit.length; at += 1) {
+    const index = first + at
+    asked.length = 0
+    const result = parseMessage(unit[at], context)
+    if (!result.ok) {
+      const { id, reason, code, field } = result
+      rejected.push({ index, id, reason, code, ...(field === null ? {} : { field }) })
+    } else if (isForeign(submitter, result.message)) {
+      rejected.push({ index, id: result.message.id, ...FOREIGN })
+    } else {
+      candidates.push({ index, parsed: result.message, maybe: asked.length === 0 ? NOTHING : [...asked] })
+      warnings.push(...result.warnings.slice(0, MAX_WARNINGS - warnings.length))
+    }
+  }
+  return candidates
+}
+
+function hasAttachments({ parsed }: Candidate): boolean {
+  return parsed.content.attachments !== undefined
+}
+
+/** For each candidate the names among those it mentions that are volumes it may use. */
+function volumesOf(
+  { volumes }: AcceptDeps,
+  candidates: readonly Candidate[],
+  destinations: readonly (Destination | null)[],
+): Promise<readonly ReadonlySet<string>[]> {
+  return findVolumes(
+    volumes,
+    candidates.map(({ parsed, maybe }, at) => {
+      const { tenantId, account } = destinations[at] ?? { account: null }
+      const attachments = parsed.content.attachments
+      if (attachments === undefined || account === null) return null
+      return { tenantId: tenantId!, accountId: account.id, attachments, maybe }
+    }),
+  )
+}
+
+/** Into the queue; how many are there then. What the queue refuses is told among the rejected. */
+async function putIn(
+  deps: AcceptDeps,
+  queue: Queue,
+  taken: readonly Taken[],
+  submitter: Submitter,
+  { trace }: UnitOptions,
+  rejected: Rejection[],
+): Promise<number> {
+  let entries: readonly Entry[] = []
+  const answers = await sealedAnew(deps.sealer, () => {
+    entries = taken.map(({ parsed, tenantId, account, most }) => ({
+      message: toMessage(parsed, tenantId, account, deps.sealer, submitter, trace),
       most,
     }))
-    return entries.length === 0 ? [] : queue.enqueue(entries)
+    return queue.enqueue(entries)
   })
   let queued = 0
   let urgent = 3
@@ -298,9 +347,23 @@ async function acceptUnit(
       await dropUploads(deps.db, uploadsOf(message))
     }
   }
-  if (queued > 0) deps.wake.queue([...accountKeys], urgent)
-  rejected.sort((a, b) => a.index - b.index)
-  return { queued, rejected, warnings }
+  if (queued > 0) deps.wake.queue([...new Set(taken.map(({ account }) => account.key))], urgent)
+  return queued
+}
+
+function hasUploads({ parsed }: Taken): boolean {
+  return parsed.uploads.size > 0
+}
+
+/** With their uploads stored. Of two equal ids the last content wins: that of the other would lie there for nobody. */
+async function withUploads(deps: AcceptDeps, taken: readonly Taken[]): Promise<Taken[]> {
+  const last = new Map(taken.map(each => [keyOf(each.tenantId, each.parsed.id), each]))
+  const stored: Taken[] = []
+  for (const each of taken) {
+    const isStored = hasUploads(each) && last.get(keyOf(each.tenantId, each.parsed.id)) === each
+    stored.push(isStored ? { ...each, parsed: await storeUploads(deps, each.parsed) } : each)
+  }
+  return stored
 }
 
 /** Before its message and in units of their own; what no message takes up in the end is removed. */
@@ -317,6 +380,7 @@ function isForeign(submitter: Submitter, { tenantId }: ParsedMessage): boolean {
 }
 
 const NOTHING: readonly string[] = []
+const NO_VOLUMES: ReadonlySet<string> = new Set()
 
 /** Only where its attachments come from is understood otherwise. */
 function parseAgain(raw: unknown, first: ParsedMessage, context: ParseContext): ParsedMessage {

@@ -21,8 +21,10 @@ export interface Destination {
   readonly account: { readonly key: number; readonly id: string } | null
 }
 
-/** The destination of each, in order; null: there is no such tenant. */
-export type Resolve = (named: readonly Named[]) => Promise<readonly (Destination | null)[]>
+/** The destination of each, in order; null: there is no such tenant. At once where all are remembered. */
+export type Resolve = (
+  named: readonly Named[],
+) => readonly (Destination | null)[] | Promise<readonly (Destination | null)[]>
 
 /** Most destinations that are remembered, some 300 octets each; then it begins anew. */
 const MOST_KNOWN = 20_000
@@ -35,7 +37,7 @@ export function createResolve(db: Db, together: GatherOptions): Resolve {
   const ask = gather((named: readonly Named[]) => resolveDestinations(db, named), together)
   let known = new Map<string, Destination>()
   let knownSince: number | null = null
-  return async named => {
+  return named => {
     const version = db.recordsVersion()
     if (version === null) return ask(named)
     if (version !== knownSince || known.size >= MOST_KNOWN) {
@@ -46,12 +48,13 @@ export function createResolve(db: Db, together: GatherOptions): Resolve {
     const mine = known
     const remembered = named.map(each => mine.get(nameOf(each)))
     if (!remembered.includes(undefined)) return remembered as Destination[]
-    const found = await ask(named)
-    for (const [at, each] of named.entries()) {
-      const destination = found[at] ?? null
-      if (destination !== null) mine.set(nameOf(each), destination)
-    }
-    return found
+    return ask(named).then(found => {
+      for (const [at, each] of named.entries()) {
+        const destination = found[at] ?? null
+        if (destination !== null) mine.set(nameOf(each), destination)
+      }
+      return found
+    })
   }
 }
 

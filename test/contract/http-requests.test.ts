@@ -5,7 +5,7 @@ import { Type } from 'typebox'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { DatabaseUnavailable } from '../../src/db/db.js'
 import type { Routes } from '../../src/http/app.js'
-import { messageChunks, messageCount } from '../../src/http/parse-body.js'
+import { messageCount, messagesOf } from '../../src/http/parse-body.js'
 import { Line } from '../../src/http/schemas.js'
 import { ADMIN, type HttpApp, openHttpApp } from '../support/http-app.js'
 
@@ -51,7 +51,8 @@ const testRoutes: Routes = app => {
     async request => {
       seen.sizes = []
       seen.ids = []
-      for await (const chunk of messageChunks(request)) {
+      const messages = messagesOf(request)
+      for await (const chunk of Symbol.asyncIterator in messages ? messages : [messages]) {
         seen.sizes.push(chunk.length)
         for (const message of chunk) seen.ids.push((message as { id: string }).id)
       }

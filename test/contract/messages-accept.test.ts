@@ -59,6 +59,14 @@ describe.each(dialects)('accepting messages on %s', dialect => {
     await temp.db.write([{ sql: 'delete from messages', params: [] }])
   })
 
+  it.each([100, 300])('of %i messages full of unknown fields no more than 1,000 warnings are told', async count => {
+    const unknown = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`unheard_of_${i}`, i]))
+    const messages = Array.from({ length: count }, (_, i) => mail(`w${i}`, { tenant_id: 'default', ...unknown }))
+    const { queued, warnings } = await accept(messages)
+    expect([queued, warnings.length]).toEqual([count, 1_000])
+    expect(warnings.at(-1)).toMatchObject({ id: 'w49', field: 'unheard_of_19' })
+  })
+
   it('what is queued stands in the database, and the dispatcher is told of it', async () => {
     const accepted = await accept([
       mail('m1', { tenant_id: 'one', account_id: 'main', priority: 1 }),

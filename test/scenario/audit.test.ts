@@ -124,4 +124,13 @@ describe.each(['sqlite', 'postgres'] as const)('the command log on %s', dialect 
     ])
     expect(Object.keys(body.commands[0]).sort()).toEqual(['command_ts', 'endpoint', 'payload', 'tenant_id'])
   })
+
+  it('has many commands of a moment each once', async () => {
+    const ids = Array.from({ length: 200 }, (_, i) => `crowd-${i}`)
+    const removing = ids.map(id => service.call('POST', '/commands/delete-messages', { ids: [id] }))
+    expect((await Promise.all(removing)).map(({ status }) => status)).toEqual(ids.map(() => 200))
+    const { commands } = await log('?limit=1000')
+    const logged = commands.flatMap(({ payload }: { payload: { ids?: string[] } }) => payload.ids ?? [])
+    expect(logged.filter((id: string) => id.startsWith('crowd-')).toSorted()).toEqual(ids.toSorted())
+  })
 })

@@ -18,7 +18,7 @@ import {
 import type { App } from '../app.js'
 import { audit, createIdDigest } from '../audit.js'
 import type { HttpDeps } from '../deps.js'
-import { messageChunks, messageCount, takenUploads } from '../parse-body.js'
+import { messageCount, messagesOf, takenUploads } from '../parse-body.js'
 import { AnyId, Flag, Given, Int, OkWith, TenantBody, TenantQuery, UnixTime } from '../schemas.js'
 import { contextOf } from '../trace-requests.js'
 import { wrongField } from '../validate.js'
@@ -89,9 +89,9 @@ function addSubmission(app: App, deps: HttpDeps): void {
         uploads: takenUploads(request),
         trace: contextOf(request),
       }
-      const chunks = noting(messageChunks(request), digest.add)
+      const messages = noting(messagesOf(request), digest.add)
       // Also of a request that failed half-way: some of it may stand.
-      const accepted = await acceptMessages(request.caller, chunks, options).finally(() =>
+      const accepted = await acceptMessages(request.caller, messages, options).finally(() =>
         audit(request, { ...digest.result(), default_priority: defaultPriority === null ? undefined : given }),
       )
       deps.accepted(accepted)
@@ -103,15 +103,23 @@ function addSubmission(app: App, deps: HttpDeps): void {
   )
 }
 
-/** Passes the chunks on and tells the ids, for the command log. */
-async function* noting(chunks: AsyncIterable<readonly unknown[]>, note: (id: string) => void) {
+/** Passes the messages on and tells their ids, for the command log. */
+function noting(messages: ReturnType<typeof messagesOf>, note: (id: string) => void): typeof messages {
+  if (Symbol.asyncIterator in messages) return notingEach(messages, note)
+  for (const message of messages) note(idOf(message))
+  return messages
+}
+
+async function* notingEach(chunks: AsyncIterable<readonly unknown[]>, note: (id: string) => void) {
   for await (const chunk of chunks) {
-    for (const message of chunk) {
-      const id = (message as { id?: unknown } | null)?.id
-      note(typeof id === 'string' ? id.slice(0, 255) : '')
-    }
+    for (const message of chunk) note(idOf(message))
     yield chunk
   }
+}
+
+function idOf(message: unknown): string {
+  const id = (message as { id?: unknown } | null)?.id
+  return typeof id === 'string' ? id.slice(0, 255) : ''
 }
 
 function addReading(app: App, { db, clock, nextOpening }: HttpDeps): void {
