@@ -141,16 +141,20 @@ describe('TLS', () => {
     expect((await failTo(sink, {}, {}, { ca: named.cert })).info).toMatchObject({ scope: 'account', phase: 'tls' })
   })
 
-  it("that breaks in the handshake is the session's affair", async () => {
-    const server = await rawServer(socket => {
+  /** A server that offers STARTTLS; `handshake`: what it does in the place of one. */
+  const promisesTls = (handshake: (socket: Socket) => void) =>
+    rawServer(socket => {
       socket.write('220 hello\r\n')
       socket.on('data', data => {
         const line = String(data)
         if (line.startsWith('EHLO')) socket.write('250-hi\r\n250 STARTTLS\r\n')
         else if (line.startsWith('STARTTLS')) socket.write('220 go\r\n')
-        else socket.destroy()
+        else handshake(socket)
       })
     })
+
+  it("that breaks in the handshake is the session's affair", async () => {
+    const server = await promisesTls(socket => socket.destroy())
     expect((await failTo(server)).info).toMatchObject({ scope: 'session', phase: 'tls' })
   })
 
@@ -174,15 +178,7 @@ describe('TLS', () => {
     ],
   ])('that never gets through its handshake %s', async (_what, words, then) => {
     const stop = new AbortController()
-    const server = await rawServer(socket => {
-      socket.write('220 hello\r\n')
-      socket.on('data', data => {
-        const line = String(data)
-        if (line.startsWith('EHLO')) socket.write('250-hi\r\n250 STARTTLS\r\n')
-        else if (line.startsWith('STARTTLS')) socket.write('220 go\r\n')
-        else then(stop)
-      })
-    })
+    const server = await promisesTls(() => then(stop))
     const sending = transportWith({ commandTimeoutMs: 150 }).probe(testAccount(server), stop.signal)
     await expect(sending).rejects.toMatchObject({
       message: expect.stringMatching(words),

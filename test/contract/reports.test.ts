@@ -359,6 +359,19 @@ describe.each(dialects)('reports on %s', dialect => {
     expect(lines.filter(line => line.startsWith('WARNING'))).toEqual([expect.stringContaining('no answer within 30 s')])
   })
 
+  /** Of five places four are taken by tenants that hang, which were called once before; a newcomer gets the fifth. */
+  const findsPlace = async (reporter: Reporter) => {
+    await reporter.step()
+    await sink.waitFor(9)
+    await addTenant('acme')
+    await addSent('acme', ['a'])
+    reporter.wake(['acme'])
+    await reporter.step()
+    await expect.poll(reported).toContain('a')
+    expect(sink.requests).toHaveLength(10)
+    await clock.advance(30_000)
+  }
+
   it('failing tenants leave a fifth of the places to the others', async () => {
     for (const id of ['t1', 't2', 't3', 't4', 't5']) {
       await addTenant(id)
@@ -371,15 +384,8 @@ describe.each(dialects)('reports on %s', dialect => {
     expect(told.failed).toBe(5)
     answer = { hang: 'headers' }
     await clock.advance(6_000)
-    await reporter.step()
-    await sink.waitFor(9)
-    await addTenant('acme')
-    await addSent('acme', ['a'])
-    reporter.wake(['acme'])
-    await reporter.step()
-    await expect.poll(reported).toEqual(['a'])
-    expect(sink.requests).toHaveLength(10)
-    await clock.advance(30_000)
+    await findsPlace(reporter)
+    expect(await reported()).toEqual(['a'])
   })
 
   it('tenants that answered slowly leave a fifth of the places to the others, also after they had nothing to be told', async () => {
@@ -400,15 +406,7 @@ describe.each(dialects)('reports on %s', dialect => {
     sink.answer(request => (request.path.startsWith('/t') ? { hang: 'headers' } : accept))
     for (const id of slow) await addSent(id, [`${id} again`])
     reporter.wake(slow)
-    await reporter.step()
-    await sink.waitFor(9)
-    await addTenant('acme')
-    await addSent('acme', ['a'])
-    reporter.wake(['acme'])
-    await reporter.step()
-    await expect.poll(reported).toContain('a')
-    expect(sink.requests).toHaveLength(10)
-    await clock.advance(30_000)
+    await findsPlace(reporter)
   })
 
   it('two reporters on one database never post for one tenant at once, and nothing twice', async () => {
