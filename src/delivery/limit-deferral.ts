@@ -4,10 +4,9 @@
  */
 import { type Db, rowsParam } from '../db/db.js'
 import { projectTurns } from '../limits/store.js'
-import type { Priority } from '../messages/message.js'
 import { type ClaimRequest, claimableSql } from '../queue/claim.js'
 import { endOpen } from '../queue/end.js'
-import { deferredEntry } from '../queue/report-entry.js'
+import { deferredEntry, entryBase } from '../queue/report-entry.js'
 import { Cause } from '../queue/stage.js'
 import type { Lookup } from './settings.js'
 
@@ -56,20 +55,7 @@ export async function deferByLimit(
       k: Number(row.seq),
       t: row.tenant_id as string,
       d: turn,
-      e: JSON.stringify(
-        deferredEntry(
-          {
-            id: row.id as string,
-            tenantId: row.tenant_id as string,
-            accountId: row.account_id as string,
-            priority: Number(row.priority) as Priority,
-            attempts: Number(row.attempts),
-            recipients: null,
-          },
-          turn,
-          REASON,
-        ),
-      ),
+      e: JSON.stringify(deferredEntry(entryBase(row), turn, REASON)),
     }))
   const newly = told.length > 0 ? await tell(db, told, Cause.limit, REASON, now) : 0
   return { told: newly, failed: 0, firstTurn: turns[0] ?? now }

@@ -17,9 +17,8 @@ import { type Db, type Row, rowsParam } from '../db/db.js'
 import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
 import type { Step } from '../lib/loop.js'
-import type { Priority } from '../messages/message.js'
 import { endOpen } from '../queue/end.js'
-import { deferredEntry } from '../queue/report-entry.js'
+import { deferredEntry, entryBase } from '../queue/report-entry.js'
 import { Cause } from '../queue/stage.js'
 import { type MailTransport, SmtpFailure } from '../smtp/transport.js'
 import { failureWords } from './classify.js'
@@ -176,7 +175,7 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
           k: Number(row.seq),
           t: row.tenant_id as string,
           d: nextAt,
-          e: JSON.stringify(deferredEntry(baseOf(row), nextAt, account.pause_reason as string)),
+          e: JSON.stringify(deferredEntry(entryBase(row), nextAt, account.pause_reason as string)),
         }))
         const told = await tell(db, given, Cause.account, account.pause_reason as string, now)
         if (told > 0) deps.told(account.tenant_id as string, account.id as string, told, 0)
@@ -241,17 +240,6 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
 
 function named(account: Account) {
   return { account_id: account.id, tenant_id: account.tenantId }
-}
-
-function baseOf(row: Row) {
-  return {
-    id: row.id as string,
-    tenantId: row.tenant_id as string,
-    accountId: row.account_id as string,
-    priority: Number(row.priority) as Priority,
-    attempts: Number(row.attempts),
-    recipients: null,
-  }
 }
 
 function reasonOf(error: unknown): string {

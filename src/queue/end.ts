@@ -4,8 +4,8 @@
  * ends as sent, whatever becomes of the rest; the others as `status`.
  */
 import type { Db, Row } from '../db/db.js'
-import type { Priority, RecipientState } from '../messages/message.js'
-import { errorEntry, sentEntry } from './report-entry.js'
+import type { RecipientState } from '../messages/message.js'
+import { entryBase, errorEntry, sentEntry } from './report-entry.js'
 import { Cause } from './stage.js'
 
 export interface EndRequest {
@@ -78,14 +78,7 @@ function endRow(row: Row, { now, status, type, code, error }: EndRequest) {
     recipients?.map(each =>
       each.status === 'open' ? { ...each, status: 'refused' as const, code, reply: error } : each,
     ) ?? null
-  const base = {
-    id: row.id as string,
-    tenantId: row.tenant_id as string,
-    accountId: row.account_id as string,
-    priority: Number(row.priority) as Priority,
-    attempts: Number(row.attempts),
-    recipients: closed,
-  }
+  const base = entryBase(row, closed)
   const sent = Number(row.accepted) > 0
   const isDoubtful = (Number(row.causes) & Cause.doubt) !== 0
   return {

@@ -2,6 +2,7 @@
  * The entries of a delivery report (spec section 5): built when the state changes, stored in the outbox, posted
  * unchanged until acknowledged. Pure: instants come in as epoch ms and leave as whole Unix seconds.
  */
+import type { Row } from '../db/db.js'
 import type { Priority, RecipientState } from '../messages/message.js'
 import { differ } from './recipients.js'
 
@@ -14,6 +15,18 @@ export interface EntryBase {
   readonly attempts: number
   /** All of them, or null; they enter the report only when they differ. */
   readonly recipients: readonly RecipientState[] | null
+}
+
+/** Of a row of `messages` with the columns that are named here. */
+export function entryBase(row: Row, recipients: EntryBase['recipients'] = null): EntryBase {
+  return {
+    id: row.id as string,
+    tenantId: row.tenant_id as string,
+    accountId: row.account_id as string,
+    priority: Number(row.priority) as Priority,
+    attempts: Number(row.attempts),
+    recipients,
+  }
 }
 
 interface CommonFields {
