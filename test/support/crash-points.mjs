@@ -110,11 +110,14 @@ const WRAPPED = {
         journalWithPoints(create(...args)),
   },
   'queue/settle.js': {
-    settle:
-      settle =>
-      (...args) => {
-        const seqs = args[3].map(({ transition }) => transition.seq)
-        return between('settle', () => noted(settle(...args), 'settled', ...seqs))
+    settleApart: settleApart =>
+      async function* (...args) {
+        pass('settle:before')
+        for await (const each of settleApart(...args)) {
+          if (each.refusal === null) note('settled', ...each.part.map(({ settlement }) => settlement.transition.seq))
+          pass('settle:after')
+          yield each
+        }
       },
   },
   'attachments/fetch.js': { createAttachmentFetcher: create => deps => withPoints(create(deps), 'fetch', 'fetch') },
