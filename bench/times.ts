@@ -12,3 +12,8 @@ export function quantile(values: readonly number[], q: number): number {
 export function mean(values: readonly number[]): number {
   return values.reduce((sum, each) => sum + each, 0) / values.length
 }
+
+/** Of equal amounts that were done at these rates one after the other. */
+export function rateOfAll(rates: readonly number[]): number {
+  return rates.length / rates.reduce((sum, rate) => sum + 1 / rate, 0)
+}
