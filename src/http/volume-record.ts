@@ -66,7 +66,7 @@ export function auditedConfig(backend: string, given: unknown): unknown {
 
 /** Secret fields, and what URLs carry of user names, passwords and signatures. */
 function maskConfig(config: unknown): unknown {
-  const masked = maskUrls(maskSecrets(config))
+  const masked = maskTexts(maskSecrets(config))
   const headers = at(masked, 'headers')
   if (typeof headers !== 'object' || headers === null) return masked
   return { ...(masked as object), headers: maskHeaders(headers) }
@@ -124,12 +124,12 @@ function at(container: unknown, name: string | number): unknown {
   return (container as Record<string | number, unknown>)[name]
 }
 
-function maskUrls(value: unknown): unknown {
+function maskTexts(value: unknown): unknown {
   // Settings that are objects may also come as JSON in a text; which of it is secret is not told apart.
   if (typeof value === 'string') return /^\s*[{[]/.test(value) ? MASK : maskUrl(value)
   if (typeof value !== 'object' || value === null) return value
-  if (Array.isArray(value)) return value.map(maskUrls)
-  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, maskUrls(each)]))
+  if (Array.isArray(value)) return value.map(maskTexts)
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, maskTexts(each)]))
 }
 
 /** `https://user:password@host/path?sig=…`: by the text, so that also what is no good URL is masked. */

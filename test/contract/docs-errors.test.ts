@@ -41,7 +41,7 @@ function unionOf(path: string, name: string): string[] {
 const httpCodes = unionOf('src/lib/errors.ts', 'ErrorCode')
 const rejectionCodes = [
   ...unionOf('src/messages/fields.ts', 'RefusalCode'),
-  ...unionOf('src/messages/accept.ts', 'RejectionCode'),
+  ...unionOf('src/messages/rejection.ts', 'RejectionCode'),
 ].sort()
 
 describe('docs/errors.md', () => {

@@ -1,5 +1,6 @@
 /** The answer of add-messages: success when something was queued or all was sent before, else a failure with the same body. */
-import type { Accepted, Rejection } from '../../messages/accept.js'
+import type { Accepted } from '../../messages/accept.js'
+import type { Rejection } from '../../messages/rejection.js'
 
 export function answerAccepted(accepted: Accepted): { status: number; body: Record<string, unknown> } {
   const { queued, rejected, warnings } = accepted
