@@ -3,6 +3,7 @@
  * quoted-printable or base64, whichever is shorter. 8bit is never used: it saves little and not every server on the
  * way takes it. Dot-stuffing belongs to the SMTP transport.
  */
+import { isSevenBit } from './seven-bit.js'
 
 export interface EncodedText {
   readonly encoding: '7bit' | 'quoted-printable' | 'base64'
@@ -10,15 +11,15 @@ export interface EncodedText {
   readonly data: string
 }
 
-/** RFC 5322 §2.1.1, without CRLF. */
-const MAX_LINE = 998
 /** RFC 2045 §6.7 and §6.8. */
 const MAX_ENCODED_LINE = 76
 
 /** Encodes a body as the module header says. `avoid`: a string that must not stand in the result (a boundary). */
 export function encodeText(text: string, avoid: string | null): EncodedText {
-  const lines = toCrlf(text)
-  if (isPlain(lines) && (avoid === null || !lines.includes(avoid))) return { encoding: '7bit', data: lines }
+  const isPlain = isSevenBit(text)
+  const lines = isPlain ? text : toCrlf(text)
+  if ((isPlain || isSevenBit(lines)) && (avoid === null || !lines.includes(avoid)))
+    return { encoding: '7bit', data: lines }
   const bytes = Buffer.from(lines)
   const size = bytes.length + 2 * countEscapes(bytes)
   const inQ = size + 3 * Math.floor(size / (MAX_ENCODED_LINE - 3))
@@ -41,29 +42,10 @@ export function base64Lines(bytes: Buffer): string {
   return lines.join('\r\n')
 }
 
-/** In text with CRLF line endings. */
-function isPlain(lines: string): boolean {
-  // An expression is three times as fast here as a loop over the characters, 3.4 µs for 2 KB; and one that counts the
-  // line as well is slower than to look for its end.
-  if (UNFIT.test(lines)) return false
-  for (let start = 0; lines.length - start > MAX_LINE; ) {
-    const end = lines.indexOf('\r', start)
-    if (end < 0 || end - start > MAX_LINE) return false
-    start = end + 2
-  }
-  return true
-}
-
-/** What 7bit cannot carry. */
-const UNFIT = /[^\t\r\n -~]/
-
 function toCrlf(text: string): string {
   if (!text.includes('\r')) return text.replaceAll('\n', '\r\n')
-  return MIXED.test(text) ? text.replace(/\r\n?|\n/g, '\r\n') : text
+  return text.replace(/\r\n?|\n/g, '\r\n')
 }
-
-/** A line ending other than CRLF. */
-const MIXED = /\r(?!\n)|(?<!\r)\n/
 
 function countEscapes(bytes: Buffer): number {
   let count = 0
