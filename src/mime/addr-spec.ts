@@ -9,8 +9,17 @@ import { domainToASCII, domainToUnicode } from 'node:url'
 const MAX_LOCAL_OCTETS = 64
 const MAX_ADDRESS_OCTETS = 254
 
+/** What most addresses are: read as it stands, all else must be looked at part by part, which takes ten times as long. */
+export function isUsualAddrSpec(spec: string): boolean {
+  // As short, no part of it can be too long.
+  return spec.length <= MAX_LOCAL_OCTETS && USUAL.test(spec)
+}
+
+const USUAL = /^[\w+-]+(?:\.[\w+-]+)*@[a-z0-9]+(?:[.-][a-z0-9]+)*$/
+
 /** Checks a bare addr-spec without surrounding space or control characters; a string is the problem. */
 export function readAddrSpec(spec: string): { address: string } | string {
+  if (isUsualAddrSpec(spec)) return { address: spec }
   const quoted = spec.charCodeAt(0) === QUOTE
   const at = quoted ? endOfQuoted(spec, 0) + 1 : spec.indexOf('@')
   if (at === 0 && !quoted) return 'the local part is empty'

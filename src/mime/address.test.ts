@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parseAddress, parseAddressList, parseReversePath } from './address.js'
 
@@ -200,4 +201,19 @@ describe('one address', () => {
     expect(parseReversePath('b@x.it\r\n').ok).toBe(false)
     expect(parseReversePath('<b@x.it').ok).toBe(false)
   })
+})
+
+it('a usual address is read as any other: nothing passes sooner that would be refused later', () => {
+  const local = fc.string({ unit: fc.constantFrom('a', 'Z', '0', '_', '+', '-', '.', "'"), maxLength: 8 })
+  const domain = fc.string({ unit: fc.constantFrom('a', 'b', '0', '-', '.', '_'), maxLength: 8 })
+  fc.assert(
+    fc.property(local, domain, (before, after) => {
+      // In capitals it is not usual.
+      expect(parseAddressList(`${before}@A${after}`).ok).toBe(parseAddressList(`${before}@a${after}`).ok)
+      const [capital, usual] = ['A', 'a'].map(first => parseAddressList(`N <${before}@${first}${after}>`))
+      expect(usual!.ok).toBe(capital!.ok)
+      if (usual!.ok) expect(usual).toEqual(capital)
+    }),
+    { numRuns: 2_000 },
+  )
 })

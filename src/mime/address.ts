@@ -4,7 +4,8 @@
  * Own scanner, one pass, no backtracking. nodemailer's addressparser was considered: it repairs what it cannot read
  * and returns a guess (an address found inside a display name, say); this border has to refuse instead.
  */
-import { endOfQuoted, escapeQuoted, isAtoms, readAddrSpec, unquote } from './addr-spec.js'
+import { remember } from '../lib/remember.js'
+import { endOfQuoted, escapeQuoted, isAtoms, isUsualAddrSpec, readAddrSpec, unquote } from './addr-spec.js'
 
 export interface ParsedAddress {
   /** Display name, unquoted; '' when there is none. */
@@ -36,29 +37,21 @@ export function parseAddressList(
 ): AddressListResult {
   const addresses: ParsedAddress[] = []
   const items = typeof value === 'string' ? [value] : value
-  for (const [index, item] of items.entries()) {
-    const problem = readElements(item, addresses, most)
+  // By number, here as in the fields: an iterator of pairs makes an array of each, and there are few in each of many.
+  for (let index = 0; index < items.length; index++) {
+    const problem = readElements(items[index]!, addresses, most)
     if (addresses.length > most) return { ok: false, problem: `more than ${most} addresses`, index: null }
     if (problem !== null) return { ok: false, problem, index: typeof value === 'string' ? null : index }
   }
   return { ok: true, addresses }
 }
 
-/** Reads exactly one address, with or without a display name: a sender, and these come again and again. */
-export function parseAddress(value: string): AddressResult {
-  const known = senders.get(value)
-  if (known !== undefined) return known
-  const result = readOne(value)
-  if (!result.ok || value.length > LONGEST_SENDER) return result
-  if (senders.size >= MOST_SENDERS) senders.clear()
-  senders.set(value, result)
-  return result
-}
+/** How many senders are remembered, and how long such a text may be: they come again and again. */
+export const MOST_SENDERS = 500
+export const LONGEST_SENDER = 400
 
-/** Read before, at submission or rendering: to read one takes 2.5 µs. */
-const senders = new Map<string, AddressResult>()
-const MOST_SENDERS = 500
-const LONGEST_SENDER = 400
+/** Reads exactly one address, with or without a display name: a sender. */
+export const parseAddress = remember(readOne, MOST_SENDERS, LONGEST_SENDER)
 
 /** Beyond it nobody cares how many there are where one is meant. */
 const MOST_COUNTED = 100
@@ -86,6 +79,10 @@ const CONTROL = /[\0-\x1f\x7f-\x9f\ud800-\udfff]/u
  * problem or null.
  */
 function readElements(text: string, out: ParsedAddress[], most: number): string | null {
+  if (isUsualAddrSpec(text)) {
+    out.push({ name: '', address: text, header: text })
+    return null
+  }
   if (CONTROL.test(text)) return 'an address must not contain control characters'
   let start = 0
   let angle = -1

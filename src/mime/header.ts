@@ -53,7 +53,8 @@ export function exactField(name: string, text: string): string {
 /** An address list. Display names are quoted or encoded; the addresses stand as the parser made them. */
 export function addressField(name: string, addresses: readonly ParsedAddress[]): string {
   const line = startLine(name)
-  for (const [index, address] of addresses.entries()) {
+  for (let index = 0; index < addresses.length; index++) {
+    const address = addresses[index]!
     const comma = index < addresses.length - 1 ? ',' : ''
     if (address.name !== '') appendPhrase(line, address.name)
     append(line, ' ', address.name === '' ? `${address.address}${comma}` : `<${address.address}>${comma}`)
