@@ -55,51 +55,40 @@ export async function deliver(
   const { signal } = sending.abort
   const { clock, transport, journal, marginMs } = deps
   const { account } = lookup
-  // Replies are told apart by their order, and a letter made ahead keeps its own, whatever the account says by now.
-  const ahead = sending.letter?.envelope.to ?? []
-  const open = [...new Set([...ahead, ...openRecipients(claimed, account.maxRecipientsPerTransaction)])]
+  const open = openInOrder(claimed, sending.letter, account.maxRecipientsPerTransaction)
   const startedAt = clock.now()
   const from = clock.monotonic()
   let conversation: string[] | undefined
   const facts = () => ({ n: claimed.attempts + 1, startedAt, durationMs: clock.monotonic() - from, conversation })
-  // A process frozen past its lease must not send: the message may be another's by now.
-  const checkLease = () => {
-    if (!lease.hasMargin(marginMs)) throw new Interrupted('the lease ran out before the final dot', true)
-  }
-  // Claimed in time and then kept waiting: given back, it is claimed no more, and is ended as expired.
-  const checkExpiry = (reachedData: boolean) => {
-    if (claimed.expiresAt === null || claimed.expiresAt > clock.now()) return
-    throw new Interrupted('it expired before it could be sent', reachedData)
-  }
   const beforeFinalDot = () => {
-    checkExpiry(true)
-    checkLease()
+    checkExpiry(claimed, clock, true)
+    checkLease(lease, marginMs)
     const journalled = journalling(true, () => journal.append(lease.id, claimed))
     // A file's entry is written by now, and body and dot may leave in one piece. With a table's, check once more: frozen
     // while the entry was on its way, the process may have been declared dead.
-    return journalled?.then(checkLease)
+    return journalled?.then(() => checkLease(lease, marginMs))
   }
-  let fetched = null as Fetched | null
-  const compose = async (): Promise<Letter> => {
-    checkExpiry(false)
-    // The server is spared a transaction that would end before its final dot.
-    journalling(false, () => journal.check(lease.id))
-    const content = claimed.content ?? (await deps.loadContent(claimed.seq))
-    if (content.attachments !== undefined) fetched = await deps.fetchAttachments(content, lookup, signal)
-    const given = { content, attachments: fetched?.attachments ?? [] }
-    const parts = await handleLargeFiles(claimed.id, given, lookup.tenant, deps, signal)
-    if (content.keepConversation) conversation = []
-    return letterOf(claimed, parts, lookup)
-  }
+  let fetched: Fetched | undefined
   try {
-    const { envelope, mail } = sending.letter ?? (await compose())
+    let { letter } = sending
+    if (letter === null) {
+      checkExpiry(claimed, clock, false)
+      // The server is spared a transaction that would end before its final dot.
+      journalling(false, () => journal.check(lease.id))
+      const content = claimed.content ?? (await deps.loadContent(claimed.seq))
+      if (content.attachments !== undefined) fetched = await deps.fetchAttachments(content, lookup, signal)
+      const given = { content, attachments: fetched?.attachments ?? [] }
+      const parts = await handleLargeFiles(claimed.id, given, lookup.tenant, deps, signal)
+      if (content.keepConversation) conversation = []
+      letter = letterOf(claimed, parts, lookup)
+    }
     sending.isAsked = true
     sending.onAsk?.()
     const onContent = () => {
       sending.isBegun = true
     }
     const options = { signal, beforeFinalDot, conversation, onContent, next: sending.next }
-    const replies = await transport.send(account, envelope, mail, options)
+    const replies = await transport.send(account, letter.envelope, letter.mail, options)
     return classifyReplies(replies, open, facts())
   } catch (error) {
     // Broken off by us before the dot: the message did nothing wrong and loses nothing.
@@ -127,16 +116,30 @@ function hung({ info }: SmtpFailure): SmtpFailure {
   return new SmtpFailure(`Given up ${phaseWords(info.phase)}: ${HUNG.message}`, { ...info, scope: 'session' })
 }
 
+/** Claimed in time and then kept waiting: given back, it is claimed no more, and is ended as expired. */
+function checkExpiry({ expiresAt }: ClaimedMessage, clock: Clock, reachedData: boolean): void {
+  if (expiresAt === null || expiresAt > clock.now()) return
+  throw new Interrupted('it expired before it could be sent', reachedData)
+}
+
+/** A process frozen past its lease must not send: the message may be another's by now. */
+function checkLease(lease: Lease, marginMs: number): void {
+  if (!lease.hasMargin(marginMs)) throw new Interrupted('the lease ran out before the final dot', true)
+}
+
 /** An attempt that cannot be journalled is not made: as if never claimed. */
 function journalling(reachedData: boolean, work: () => Promise<void> | undefined | void): Promise<void> | undefined {
-  const failed = (error: unknown): never => {
-    throw new Interrupted(`the attempt could not be journalled: ${(error as Error).message}`, reachedData)
-  }
   try {
-    return work()?.catch(failed)
+    return work()?.catch(error => {
+      throw notJournalled(error, reachedData)
+    })
   } catch (error) {
-    return failed(error)
+    throw notJournalled(error, reachedData)
   }
+}
+
+function notJournalled(error: unknown, reachedData: boolean): Interrupted {
+  return new Interrupted(`the attempt could not be journalled: ${(error as Error).message}`, reachedData)
 }
 
 /**
@@ -156,8 +159,17 @@ export function letterAhead(claimed: ClaimedMessage, lookup: Lookup, now: number
 
 function letterOf(claimed: ClaimedMessage, parts: Parts, { account }: Lookup): Letter {
   const most = account.maxRecipientsPerTransaction
-  const to = openRecipients(claimed, most).slice(0, most)
+  const open = openRecipients(claimed, most)
+  const to = open.length > most ? open.slice(0, most) : open
   return { envelope: { from: claimed.envelope.from, to }, mail: render(claimed, parts) }
+}
+
+/** Replies are told apart by their order, and a letter made ahead keeps its own, whatever the account says by now. */
+function openInOrder(claimed: ClaimedMessage, ahead: Letter | null, most: number): readonly string[] {
+  const open = openRecipients(claimed, most)
+  // Of an untouched message the letter has the first ones.
+  if (ahead === null || claimed.recipients === null) return open
+  return [...new Set([...ahead.envelope.to, ...open])]
 }
 
 /** In the order in which they are to be asked: a transaction may be too small for all. */
