@@ -186,12 +186,9 @@ function openRecipients({ envelope, recipients, attempts }: ClaimedMessage, most
 }
 
 function render(claimed: ClaimedMessage, { content, attachments }: Parts) {
-  const { id, tenantId, envelope, createdAt } = claimed
+  const { tenantId, id, createdAt, envelope } = claimed
   try {
-    return renderMail(
-      { id, content, envelope, createdAt, messageIdSeed: `${tenantId} ${id} ${createdAt}` },
-      attachments,
-    )
+    return renderMail({ tenantId, id, createdAt, content, envelope }, attachments)
   } catch (error) {
     throw new Undeliverable(`the message cannot be rendered: ${(error as Error).message}`, 'render_failed', true)
   }

@@ -1,76 +1,79 @@
 /**
  * Renders a stored message as the octets of a mail (RFC 5322, MIME). The same input gives the same octets at every
  * attempt, Message-ID and boundaries included. Submission has checked the content; what could harm is dropped or
- * encoded here once more. A message without attachments is one string: that path costs 10–20 µs and should stay so.
+ * encoded here once more. A message without attachments is a few strings: that path costs 5–9 µs and should stay so.
  */
 import { Readable } from 'node:stream'
+import { remember } from '../lib/remember.js'
 import type { Content, Envelope } from '../messages/message.js'
 import type { Mail } from '../smtp/transport.js'
 import { asciiDomain, isNonAscii } from './addr-spec.js'
-import { type ParsedAddress, parseAddress, parseAddressList } from './address.js'
+import { LONGEST_SENDER, MOST_SENDERS, type ParsedAddress, parseAddress, parseAddressList } from './address.js'
 import { encodedChunks, encodedSize, type RenderedAttachment } from './attachment-part.js'
 import { base64Lines } from './body.js'
 import { addressField, exactField, problemOfHeader, textField } from './header.js'
-import { deriveMessageId, normaliseMessageId } from './message-id.js'
+import { deriveMessageId, normaliseMessageId, type Submission } from './message-id.js'
 import { renderBody, type Segment } from './structure.js'
 
-export interface RenderInput {
-  /** The client's message id, for X-Genro-Mail-ID. */
-  readonly id: string
+/** The client's message id is also that of X-Genro-Mail-ID, the time the Date header's unless the client gave one. */
+export interface RenderInput extends Submission {
   readonly content: Content
   readonly envelope: Envelope
-  /** Epoch ms; the Date header unless the client gave one. */
-  readonly createdAt: number
-  /** What names this submission among all, e.g. tenant, id and time: Message-ID and boundaries are derived from it. */
-  readonly messageIdSeed: string
-  /** Right side of a derived Message-ID; left out: the domain of the From address. */
-  readonly messageIdDomain?: string
 }
 
-/** Up to this the mail is handed over as one string, above it as a stream: no second copy of large attachments. */
+/** Up to this the mail is handed over as strings, above it as a stream: no second copy of large attachments. */
 const MAX_BUFFERED = 256 * 1024
 
 /** @throws Error when From is not one address: better no mail than one with a sender nobody meant. */
 export function renderMail(input: RenderInput, attachments: readonly RenderedAttachment[]): Mail {
+  const { content, envelope } = input
   const header = renderHeader(input)
-  const segments = renderBody(input.content, attachments, input.messageIdSeed)
-  const needsSmtpUtf8 = header.international || isNonAscii(input.envelope.from) || input.envelope.to.some(isNonAscii)
-  // A character an octet, as in the segments.
-  const fields = header.international ? Buffer.from(header.text).toString('latin1') : header.text
-  const sizeBytes = segments.reduce((sum, segment) => sum + sizeOf(segment), fields.length)
-  const [first] = segments
-  const isText = segments.length === 1 && typeof first === 'string'
-  const inMemory = isText ? fields + first : sizeBytes <= MAX_BUFFERED ? concatenate(fields, segments) : null
-  return { sizeBytes, needsSmtpUtf8, is8bit: false, open: () => inMemory ?? openStream(fields, segments) }
+  // What is not ASCII there is an address that only SMTPUTF8 can carry.
+  const international = isNonAscii(header)
+  // A character an octet, as in the segments of the body.
+  const fields = international ? Buffer.from(header).toString('latin1') : header
+  const segments = [fields, ...renderBody(content, attachments, input)]
+  let sizeBytes = 0
+  for (const segment of segments) sizeBytes += sizeOf(segment)
+  const inMemory = attachments.length === 0 || sizeBytes <= MAX_BUFFERED ? textsOf(segments) : null
+  const needsSmtpUtf8 = international || isNonAscii(envelope.from) || envelope.to.some(isNonAscii)
+  return { sizeBytes, needsSmtpUtf8, is8bit: false, open: () => inMemory ?? openStream(segments) }
 }
 
-interface Header {
-  readonly text: string
-  /** An address stands in it that only SMTPUTF8 can carry. */
-  readonly international: boolean
-}
-
-function renderHeader({ id, content, createdAt, ...input }: RenderInput): Header {
-  const from = parseAddress(content.from)
-  if (!from.ok) throw new Error(`the From address cannot be rendered: ${from.problem}`)
+function renderHeader(input: RenderInput): string {
+  const { id, content, createdAt } = input
+  const from = senderOf(content.from)
   const custom = readCustomHeaders(content)
   const to = readAddresses(content.to)
   const cc = content.cc?.length ? readAddresses(content.cc) : custom.cc
   const replyTo = content.replyTo ? readAddresses(content.replyTo) : custom.replyTo
   const messageId =
-    normaliseMessageId(content.messageId ?? '') ??
+    (content.messageId === undefined ? null : normaliseMessageId(content.messageId)) ??
     custom.messageId ??
-    deriveMessageId(input.messageIdSeed, input.messageIdDomain ?? asciiDomain(from.address.address))
-  let text = `Message-ID: ${messageId}\r\nDate: ${custom.date ?? formatDate(createdAt)}\r\n`
-  text += addressField('From', [from.address])
+    deriveMessageId(input, from.domain)
+  let text = `Message-ID: ${messageId}\r\nDate: ${custom.date ?? formatDate(createdAt)}\r\n${from.field}`
   // RFC 5322 wants no To, but mail without any destination field is refused here and there.
   if (to.length > 0) text += addressField('To', to)
   else if (cc.length === 0) text += 'To: undisclosed-recipients:;\r\n'
   if (cc.length > 0) text += addressField('Cc', cc)
   if (replyTo.length > 0) text += addressField('Reply-To', replyTo)
   text += textField('Subject', content.subject) + exactField('X-Genro-Mail-ID', id) + custom.text
-  const all = [from.address, ...to, ...cc, ...replyTo]
-  return { text: `${text}MIME-Version: 1.0\r\n`, international: all.some(({ address }) => isNonAscii(address)) }
+  return `${text}MIME-Version: 1.0\r\n`
+}
+
+interface Sender {
+  /** The From field. */
+  readonly field: string
+  /** In A-labels. */
+  readonly domain: string
+}
+
+const senderOf = remember(readSender, MOST_SENDERS, LONGEST_SENDER)
+
+function readSender(text: string): Sender {
+  const from = parseAddress(text)
+  if (!from.ok) throw new Error(`the From address cannot be rendered: ${from.problem}`)
+  return { field: addressField('From', [from.address]), domain: asciiDomain(from.address.address) }
 }
 
 interface CustomHeaders {
@@ -144,21 +147,21 @@ function sizeOf(segment: Segment): number {
   return typeof segment === 'string' ? segment.length : encodedSize(segment.content)
 }
 
-/** One string, or null when an attachment has to be read from elsewhere. */
-function concatenate(header: string, segments: readonly Segment[]): string | null {
-  let octets = header
+/** Null when an attachment has to be read from elsewhere. */
+function textsOf(segments: readonly Segment[]): readonly string[] | null {
+  const texts: string[] = []
   for (const segment of segments) {
-    if (typeof segment === 'string') octets += segment
-    else if (Buffer.isBuffer(segment.content)) octets += base64Lines(segment.content)
+    if (typeof segment === 'string') texts.push(segment)
+    else if (Buffer.isBuffer(segment.content)) texts.push(base64Lines(segment.content))
     else return null
   }
-  return octets
+  return texts
 }
 
 // Not Readable.from: its destroy waits for the generator, and a generator waiting for a stalled source never comes.
-function openStream(header: string, segments: readonly Segment[]): Readable {
+function openStream(segments: readonly Segment[]): Readable {
   const abort = new AbortController()
-  const octets = octetsOf(header, segments, abort.signal)
+  const octets = octetsOf(joined(segments), abort.signal)
   return new Readable({
     read() {
       octets.next().then(
@@ -173,10 +176,20 @@ function openStream(header: string, segments: readonly Segment[]): Readable {
   })
 }
 
-async function* octetsOf(header: string, segments: readonly Segment[], signal: AbortSignal): AsyncGenerator<Buffer> {
-  yield Buffer.from(header, 'latin1')
+async function* octetsOf(segments: readonly Segment[], signal: AbortSignal): AsyncGenerator<Buffer> {
   for (const segment of segments) {
     if (typeof segment === 'string') yield Buffer.from(segment, 'latin1')
     else yield* encodedChunks(segment.content, segment.filename, signal)
   }
+}
+
+/** One text where several follow each other: each is a write of its own. */
+function joined(segments: readonly Segment[]): Segment[] {
+  const out: Segment[] = []
+  for (const segment of segments) {
+    const last = out.at(-1)
+    if (typeof segment === 'string' && typeof last === 'string') out[out.length - 1] = last + segment
+    else out.push(segment)
+  }
+  return out
 }

@@ -5,20 +5,24 @@
 import type { Content } from '../messages/message.js'
 import { attachmentHeaders, cleanContentId, type RenderedAttachment } from './attachment-part.js'
 import { encodeText } from './body.js'
-import { deriveBoundary } from './message-id.js'
+import { deriveBoundary, type Submission } from './message-id.js'
 
 /** ASCII text, or an attachment in whose place its base64 lines stand. */
 export type Segment = string | RenderedAttachment
 
 /** The Content-* fields of the mail, the empty line and the body, ended by CRLF. */
-export function renderBody(content: Content, attachments: readonly RenderedAttachment[], seed: string): Segment[] {
+export function renderBody(
+  content: Content,
+  attachments: readonly RenderedAttachment[],
+  submission: Submission,
+): Segment[] {
   const { text, html } = bodiesOf(content)
   if (attachments.length === 0 && (text === undefined || html === undefined)) {
     const single = html === undefined ? textPart('plain', text ?? '', null) : textPart('html', html, null)
     const body = single.body[0] as string
-    return [`${single.headers}\r\n${body}${body.endsWith('\r\n') ? '' : '\r\n'}`]
+    return [`${single.headers}\r\n`, body, body.endsWith('\r\n') ? '' : '\r\n']
   }
-  const boundary = deriveBoundary(seed)
+  const boundary = deriveBoundary(submission)
   const isInline = (a: RenderedAttachment) => html !== undefined && cleanContentId(a.contentId) !== null
   const inline = attachments.filter(isInline).map(a => attachmentPart(a, 'inline'))
   const others = attachments.filter(a => !isInline(a)).map(a => attachmentPart(a, 'attachment'))
@@ -27,7 +31,7 @@ export function renderBody(content: Content, attachments: readonly RenderedAttac
   if (html !== undefined) alternatives.push(related(partInMultipart('html', html, boundary), inline, boundary))
   const body = alternatives.length === 1 ? alternatives[0]! : multipart('alternative', alternatives, boundary)
   const root = others.length === 0 ? body : multipart('mixed', [body, ...others], boundary)
-  return joined([root.headers, '\r\n', ...root.body])
+  return [`${root.headers}\r\n`, ...root.body]
 }
 
 /** The html of the mail shows this attachment where it says `cid:`. */
@@ -84,14 +88,4 @@ function multipart(subtype: string, parts: readonly Part[], boundary: string): P
     headers: `Content-Type: multipart/${subtype};\r\n boundary="${own}"\r\n`,
     body: [...parts.flatMap(part => [`--${own}\r\n${part.headers}\r\n`, ...part.body]), `--${own}--\r\n`],
   }
-}
-
-function joined(segments: readonly Segment[]): Segment[] {
-  const out: Segment[] = []
-  for (const segment of segments) {
-    const last = out.at(-1)
-    if (typeof segment === 'string' && typeof last === 'string') out[out.length - 1] = last + segment
-    else out.push(segment)
-  }
-  return out
 }

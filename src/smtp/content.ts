@@ -3,7 +3,7 @@
  * `beforeFinalDot`, and only when that has agreed the dot. A small content waits for the hook and leaves together with
  * its dot, and with the envelope of the next message where there is one, in one write.
  */
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import type { Config } from '../config.js'
 import { DotStuffer, stuffWhole } from './dot-stuffing.js'
 import { contentBroke, outOfStep, type Progress, serverCloses } from './failures.js'
@@ -41,8 +41,8 @@ export function sendContent(
   const early = refusedEarly(deps, progress)
   if (early !== null) return early
   const content = openContent(mail, deps, progress)
-  if (typeof content !== 'string') return sendStream(deps, content, mail, options, progress)
-  if (content.length > oneWriteBytes) return sendSlowly(deps, slices(content), content.length, options, progress)
+  if (content instanceof Readable) return sendStream(deps, content, mail, options, progress)
+  if (mail.sizeBytes > oneWriteBytes) return sendSlowly(deps, slices(content), mail.sizeBytes, options, progress)
   return endContent(deps, stuffWhole(content), options, progress)
 }
 
@@ -91,8 +91,12 @@ function endContent(
   progress: Progress,
 ): Reply | Promise<Reply> {
   const agreed = beforeFinalDot()
-  const finish = () => refusedEarly(deps, progress) ?? finalReply(deps, ending, progress)
-  return agreed === undefined ? finish() : unlessBroken(deps.wire, agreed).then(finish)
+  if (agreed !== undefined) return unlessBroken(deps.wire, agreed).then(() => endNow(deps, ending, progress))
+  return endNow(deps, ending, progress)
+}
+
+function endNow(deps: ContentDeps, ending: string, progress: Progress): Reply | Promise<Reply> {
+  return refusedEarly(deps, progress) ?? finalReply(deps, ending, progress)
 }
 
 /** Null when all was written; a reply when the server refused the content before its end. */
@@ -156,7 +160,7 @@ function refusedEarly({ wire, remote }: ContentDeps, progress: Progress): Reply 
   return reply
 }
 
-function openContent(mail: Mail, deps: ContentDeps, progress: Progress): string | Readable {
+function openContent(mail: Mail, deps: ContentDeps, progress: Progress): ReturnType<Mail['open']> {
   try {
     return mail.open()
   } catch (error) {
@@ -164,7 +168,8 @@ function openContent(mail: Mail, deps: ContentDeps, progress: Progress): string 
   }
 }
 
-function* slices(content: string): Generator<Buffer> {
+function* slices(texts: readonly string[]): Generator<Buffer> {
+  const content = texts.join('')
   for (let from = 0; from < content.length; from += sliceBytes) {
     yield Buffer.from(content.slice(from, from + sliceBytes), 'latin1')
   }

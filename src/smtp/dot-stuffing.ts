@@ -31,11 +31,17 @@ export class DotStuffer {
   }
 }
 
-/** A whole content stuffed, a character an octet, with what ends it. */
-export function stuffWhole(content: string): string {
-  const hasDots = content.startsWith('.') || content.includes('\n.') || content.includes('\r.')
-  const stuffed = hasDots ? content.replace(/(?<![^\r\n])\./g, '..') : content
-  return `${stuffed}${stuffed === '' || stuffed.endsWith('\r\n') ? '' : '\r\n'}${END_OF_DATA}`
+/** A whole content, in texts of a character an octet, stuffed and with what ends it: one text, put together once. */
+export function stuffWhole(texts: readonly string[]): string {
+  let stuffed = ''
+  /** What stands before the next, two characters of it at least. */
+  let before = '\r\n'
+  for (const text of texts) {
+    if (text.startsWith('.') && isLineBreak(before.charCodeAt(before.length - 1))) stuffed += '.'
+    stuffed += text.includes('\n.') || text.includes('\r.') ? text.replace(/(?<=[\r\n])\./g, '..') : text
+    before = text.length > 1 ? text : before + text
+  }
+  return `${stuffed}${before.endsWith('\r\n') ? '' : '\r\n'}${END_OF_DATA}`
 }
 
 function stuff(chunk: Buffer, startsLine: boolean): Buffer {

@@ -20,9 +20,11 @@ export type EnvelopePlan =
     }
 
 export function planEnvelope(envelope: Envelope, mail: Mail, extensions: Extensions): EnvelopePlan {
-  const needsUtf8 = mail.needsSmtpUtf8 || !isAscii(envelope.from)
+  const isPlainFrom = envelope.from === '' || isPlain(envelope.from)
+  // What is not plain and not refused is an address in UTF-8.
+  const needsUtf8 = mail.needsSmtpUtf8 || !isPlainFrom
   const refusal =
-    (envelope.from === '' ? null : refuseAddress(envelope.from, extensions)) ??
+    (isPlainFrom ? null : refuseAddress(envelope.from, extensions)) ??
     (needsUtf8 && !extensions.smtpUtf8 ? noSmtpUtf8('the message') : null) ??
     (extensions.maxSizeBytes > 0 && mail.sizeBytes > extensions.maxSizeBytes ? tooLarge(mail, extensions) : null)
   if (refusal !== null) return { refusal }
@@ -53,13 +55,11 @@ function isPlain(address: string): boolean {
   return /^[\x20-\x3b\x3d\x3f-\x7e]+$/.test(address)
 }
 
-function isAscii(text: string): boolean {
-  return /^[\x00-\x7f]*$/.test(text)
-}
-
-/** The second wall behind the check on submission: an address that could smuggle a command is never written out. */
+/**
+ * For one that is not plain. The second wall behind the check on submission: an address that could smuggle a command is never
+ * written out.
+ */
 function refuseAddress(address: string, extensions: Extensions): Reply | null {
-  if (isPlain(address)) return null
   if (address === '' || /[\x00-\x1f\x7f-\x9f<>\u2028\u2029]/.test(address)) {
     return localReply(553, '5.1.3', 'The address is not valid (refused before sending)')
   }

@@ -21,10 +21,10 @@ export interface Mail {
   readonly needsSmtpUtf8: boolean
   readonly is8bit: boolean
   /**
-   * What is at hand comes as a string, a character an octet: it is written as it is, without a Buffer on the way. May
-   * be called once for each attempt at a transaction.
+   * What is at hand comes as texts, a character an octet, to be written without a Buffer on the way. Apart, for to look into
+   * a text that was put together copies it. May be called once for each attempt at a transaction.
    */
-  open(): string | Readable
+  open(): readonly string[] | Readable
 }
 
 export interface RecipientReply {

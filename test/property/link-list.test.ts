@@ -92,8 +92,8 @@ describe('a list of links', () => {
       fc.asyncProperty(links, fc.constantFrom('', 'é', 'x'.repeat(1_200)), async (given, text) => {
         const content = withLinks({ ...base, bodyText: text, bodyHtml: `<p>${text}</p>` }, given)
         const envelope = { from: 'a@x.test', to: ['b@y.test'] }
-        const mail = renderMail({ id: 'm', content, envelope, createdAt: 0, messageIdSeed: 's' }, []).open()
-        const octets = mail instanceof Readable ? await buffer(mail) : mail
+        const mail = renderMail({ id: 'm', content, envelope, createdAt: 0, tenantId: 's' }, []).open()
+        const octets = mail instanceof Readable ? await buffer(mail) : mail.join('')
         const read = await PostalMime.parse(octets)
         for (const { url } of given) {
           expect(read.text).toContain(url)

@@ -83,7 +83,7 @@ export function testAccount(server: { host: string; port: number }, changes: Par
 
 export function textMail(content = 'Subject: hello\r\n\r\nHello.\r\n', changes: Partial<Mail> = {}): Mail {
   const octets = Buffer.from(content).toString('latin1')
-  return { sizeBytes: octets.length, needsSmtpUtf8: false, is8bit: false, open: () => octets, ...changes }
+  return { sizeBytes: octets.length, needsSmtpUtf8: false, is8bit: false, open: () => [octets], ...changes }
 }
 
 export function streamMail(sizeBytes: number, open: () => Readable): Mail {

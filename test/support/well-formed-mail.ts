@@ -6,7 +6,7 @@ import type { renderMail } from '../../src/mime/render.js'
 /** All octets of a mail. Throws when they are not as many as it said. */
 export async function octetsOf(mail: ReturnType<typeof renderMail>): Promise<Buffer> {
   const opened = mail.open()
-  const octets = opened instanceof Readable ? await buffer(opened) : Buffer.from(opened, 'latin1')
+  const octets = opened instanceof Readable ? await buffer(opened) : Buffer.from(opened.join(''), 'latin1')
   if (octets.length !== mail.sizeBytes) throw new Error(`${octets.length} octets, and it said ${mail.sizeBytes}`)
   return octets
 }

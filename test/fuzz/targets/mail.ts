@@ -187,7 +187,7 @@ const messages: FuzzTarget = {
         'is stored as another',
       )
       const mail = renderMail(
-        { id: message.id, content: message.content, envelope: message.envelope, createdAt: 0, messageIdSeed: 's' },
+        { id: message.id, content: message.content, envelope: message.envelope, createdAt: 0, tenantId: 's' },
         [],
       )
       const problem = problemOfMail(await octetsOf(mail), mail.needsSmtpUtf8)
@@ -303,7 +303,7 @@ const mails: FuzzTarget = {
       content,
       envelope: { from: 'a@x.it', to: ['b@y.it'] },
       createdAt: 0,
-      messageIdSeed: 's',
+      tenantId: 's',
     }
     if (!parseAddress(from).ok) {
       let refused = ''
@@ -398,7 +398,7 @@ const eml: FuzzTarget = {
     if (!result.ok) return check(result.reason.length > 0, 'no reason')
     const { message } = result
     const mail = renderMail(
-      { ...message, createdAt: 0, messageIdSeed: 's' },
+      { ...message, createdAt: 0, tenantId: 's' },
       (message.content.attachments ?? []).map(each => ({ ...each, content: Buffer.from(each.storagePath, 'base64') })),
     )
     const problem = problemOfMail(await octetsOf(mail), mail.needsSmtpUtf8)

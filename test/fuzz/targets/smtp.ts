@@ -95,9 +95,12 @@ const dots: FuzzTarget = {
   words: ['\r\n.\r\n', '\r\n', '.', '\r', '\n', '\n.', '\r.'],
   run(octets) {
     const content = octets.toString('latin1')
-    const whole = stuffWhole(content)
+    const whole = stuffWhole([content])
     for (const size of [1, 2, 3, octets.length || 1]) {
       const stuffer = new DotStuffer()
+      const texts: string[] = []
+      for (let i = 0; i < content.length; i += size) texts.push(content.slice(i, i + size))
+      check(stuffWhole(texts) === whole, 'other octets in texts', size, texts, whole)
       let pieces = ''
       for (let i = 0; i < octets.length; i += size)
         pieces += stuffer.push(octets.subarray(i, i + size)).toString('latin1')
