@@ -418,11 +418,25 @@ describe.each(dialects)('accepting messages on %s', dialect => {
     expect(JSON.parse(sealer.open(attachment.auth, 'attachment-auth:default'))).toEqual(auth)
   })
 
-  it('NUL in a body and every other character come back as they were', async () => {
-    const body = 'a\0b\u2028\u{1f600} \\u0000 "q" é'
-    expect(await accept([mail('m1', { body, subject: 'é 😀 "q" \\' })])).toMatchObject({ queued: 1 })
-    const [row] = await rows('select content from contents')
-    expect(JSON.parse(row!.content as string)).toMatchObject({ body, subject: 'é 😀 "q" \\' })
+  it.each([
+    ['NUL', 'a\0b\u2028\u{1f600} \\u0000 "q" é'],
+    ['half of a surrogate pair', 'a \ud83d b'],
+    ['control characters', String.fromCharCode(...Array.from({ length: 159 }, (_, i) => i + 1))],
+    ['every other character', '\u2028\u{1f600} \\u0000 "q" \\ é\ufffd\uffff\r\n'],
+    ['nothing', ''],
+  ])('%s in a body comes back as it was, new and replaced', async (_, body) => {
+    const stored = async () => {
+      const [row] = await rows('select content from contents')
+      return JSON.parse(row!.content as string)
+    }
+    const given = mail('m1', { body, subject: 'é 😀 "q" \\' })
+    expect(await accept([given])).toMatchObject({ queued: 1 })
+    const fresh = await stored()
+    expect(fresh).toMatchObject({ body, subject: 'é 😀 "q" \\' })
+    expect(await accept([mail('m1', { body: 'another' })])).toMatchObject({ queued: 1 })
+    expect(await stored()).toMatchObject({ body: 'another' })
+    expect(await accept([given])).toMatchObject({ queued: 1 })
+    expect(await stored()).toEqual(fresh)
   })
 
   it('half of a surrogate pair in the request’s tenant_id is only an unknown tenant', async () => {
