@@ -403,7 +403,7 @@ function toMessage(
     expiresAt: parsed.expiresAt,
     envelope: parsed.envelope,
     content,
-    ...(content === own ? {} : { sealedWith: sealer.keyCheck }),
+    sealedWith: content === own ? undefined : sealer.keyCheck,
     trace,
   }
 }
