@@ -218,16 +218,20 @@ interface Text {
  */
 function textsOf({ dialect }: Db, messages: readonly Message[]): Text[] {
   return messages.map(({ content }) => {
-    const { body } = content
+    const field = BODIES.find(name => content[name] !== undefined) ?? 'body'
+    const body = content[field]
     if (dialect === 'postgres' || body === undefined || !mayStandApart(body)) {
       const json = JSON.stringify(content)
       return { json, body: null, size: json.length }
     }
-    const others = JSON.stringify({ ...content, body: undefined })
-    const json = `${others.slice(0, -1)},"body":`
+    const others = JSON.stringify({ ...content, [field]: undefined })
+    const json = `${others.slice(0, -1)},"${field}":`
     return { json, body, size: json.length + body.length }
   })
 }
+
+/** Of two alternatives the HTML is the longer one. */
+const BODIES = ['body', 'bodyHtml', 'bodyText'] as const
 
 /**
  * The driver ends a text at NUL, and half of a surrogate pair becomes another character. A large one would stand in memory
