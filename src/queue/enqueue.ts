@@ -5,7 +5,7 @@
 import { randomInt } from 'node:crypto'
 import { ConstraintViolated, type Db, type Row, rowsParam, type Statement } from '../db/db.js'
 import { keyFence } from '../db/key-fence.js'
-import type { Message } from '../messages/message.js'
+import type { Content, Message } from '../messages/message.js'
 import type { KeptContents } from './kept-contents.js'
 import { countOpenUpTo } from './open-rows.js'
 import { Cause, Stage } from './stage.js'
@@ -73,7 +73,7 @@ async function insert(
   const batch = { keys, messages, submissions }
   let unwritten: ReadonlySet<string> | null = null
   try {
-    if (db.dialect === 'postgres') unwritten = await insertOnPostgres(db, batch, now)
+    if (db.dialect === 'postgres') unwritten = await insertOnPostgres(db, batch, now, kept)
     else if (await isDone(insertNew(db, batch, now, kept))) unwritten = NONE
     else unwritten = await insertOrReplace(db, batch, now)
     return unwritten
@@ -90,23 +90,23 @@ interface Batch {
   readonly submissions: number[]
 }
 
-/** What is kept for its claim changes its number. Not part of what waits for it, which would hold all texts until then. */
+/** Not part of what waits for it, which would hold all texts until then. */
 function insertNew(db: Db, batch: Batch, now: number, kept: KeptContents | null): Promise<Row[][]> {
-  const { messages, submissions } = batch
-  const texts = textsOf(db, messages)
-  for (const [at, message] of messages.entries()) {
-    const number = isLater(message, now) ? null : kept?.keep(message, texts[at]!.size)
-    submissions[at] = number ?? submissions[at]!
-  }
-  return db.write([rowsOf(INSERT, batch, now), ...contentsOf(batch, texts), ...fencesOf(messages)])
+  const texts = textsOf(db, batch, now, kept)
+  return db.write([rowsOf(INSERT, batch, now), ...contentsOf(batch, texts), ...fencesOf(batch.messages)])
 }
 
 /**
  * As a rule no id is known yet, so what ended before is looked for only where a row was not written: 5 µs a message spared.
  * A row that is refused for another reason is asked for twice.
  */
-async function insertOnPostgres(db: Db, batch: Batch, now: number): Promise<ReadonlySet<string>> {
-  const unwritten = await upsert(db, batch, now)
+async function insertOnPostgres(
+  db: Db,
+  batch: Batch,
+  now: number,
+  kept: KeptContents | null,
+): Promise<ReadonlySet<string>> {
+  const unwritten = await upsert(db, batch, now, kept)
   if (unwritten.size === 0) return unwritten
   const rest = [...batch.keys.keys()].filter(at => unwritten.has(batch.keys[at]!))
   const again = {
@@ -122,7 +122,7 @@ function insertOrReplace(db: Db, batch: Batch, now: number): Promise<ReadonlySet
   const sql = `delete from messages where stage = 0 and accepted = 0 and (tenant_id, id) in
     (select g.t, g.i from @each(t text, i text) g)`
   const rows = batch.messages.map(({ tenantId, id }) => ({ t: tenantId, i: id }))
-  return upsert(db, batch, now, [{ sql, params: [], rows }])
+  return upsert(db, batch, now, null, [{ sql, params: [], rows }])
 }
 
 /** The keys of what was not written; all in one unit with what goes `before`. */
@@ -130,13 +130,15 @@ async function upsert(
   db: Db,
   batch: Batch,
   now: number,
+  kept: KeptContents | null,
   before: readonly Statement[] = [],
 ): Promise<ReadonlySet<string>> {
   const { keys, messages } = batch
+  const texts = textsOf(db, batch, now, kept)
   const results = await db.write([
     ...before,
     rowsOf(UPSERT, batch, now),
-    ...contentsOf(batch, textsOf(db, messages)),
+    ...contentsOf(batch, texts),
     ...fencesOf(messages),
   ])
   const rows = results[before.length]!
@@ -212,22 +214,30 @@ interface Text {
   readonly size: number
 }
 
+/** The contents; what of them is kept for its claim changes its number. */
+function textsOf(db: Db, { messages, submissions }: Batch, now: number, kept: KeptContents | null): Text[] {
+  return messages.map((message, at) => {
+    const text = textOf(db, message.content)
+    const number = isLater(message, now) ? null : kept?.keep(message, text.size)
+    submissions[at] = number ?? submissions[at]!
+    return text
+  })
+}
+
 /**
  * On SQLite the database's thread writes the body as JSON: a text of 2 KB takes 2 µs there, and 5 to 8 here, where JSON.stringify
  * would also leave twice its length to collect.
  */
-function textsOf({ dialect }: Db, messages: readonly Message[]): Text[] {
-  return messages.map(({ content }) => {
-    const field = BODIES.find(name => content[name] !== undefined) ?? 'body'
-    const body = content[field]
-    if (dialect === 'postgres' || body === undefined || !mayStandApart(body)) {
-      const json = JSON.stringify(content)
-      return { json, body: null, size: json.length }
-    }
-    const others = JSON.stringify({ ...content, [field]: undefined })
-    const json = `${others.slice(0, -1)},"${field}":`
-    return { json, body, size: json.length + body.length }
-  })
+function textOf({ dialect }: Db, content: Content): Text {
+  const field = BODIES.find(name => content[name] !== undefined) ?? 'body'
+  const body = content[field]
+  if (dialect === 'postgres' || body === undefined || !mayStandApart(body)) {
+    const json = JSON.stringify(content)
+    return { json, body: null, size: json.length }
+  }
+  const others = JSON.stringify({ ...content, [field]: undefined })
+  const json = `${others.slice(0, -1)},"${field}":`
+  return { json, body, size: json.length + body.length }
 }
 
 /** Of two alternatives the HTML is the longer one. */

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { DatabaseUnavailable, type Db } from '../../src/db/db.js'
 import { createSealer } from '../../src/lib/seal.js'
 import { type AcceptOptions, createAcceptance, type Submitter } from '../../src/messages/accept.js'
+import type { Content } from '../../src/messages/message.js'
 import { createFakeClock } from '../support/fake-clock.js'
 import { dialects, openTempDb, type TempDb } from '../support/temp-db.js'
 
@@ -437,6 +438,19 @@ describe.each(dialects)('accepting messages on %s', dialect => {
     expect(await stored()).toMatchObject({ body: 'another' })
     expect(await accept([given])).toMatchObject({ queued: 1 })
     expect(await stored()).toEqual(fresh)
+  })
+
+  it.each([
+    ['two alternatives', { bodyText: 'a "b"\n', bodyHtml: '<p>a "b"</p>\n' }],
+    ['text alone', { bodyText: 'a "b"\n' }],
+    ['a large one', { body: `"${'a\n'.repeat(200_000)}"` }],
+  ] as const)('bodies come back as they were: %s', async (_, bodies) => {
+    const { body, bodyText, bodyHtml }: Pick<Content, 'body' | 'bodyText' | 'bodyHtml'> = bodies
+    const given = mail('m1', { body, body_text: bodyText, body_html: bodyHtml })
+    expect(await accept([given])).toMatchObject({ queued: 1 })
+    const [row] = await rows('select content from contents')
+    const content = JSON.parse(row!.content as string)
+    expect([content.body, content.bodyText, content.bodyHtml]).toEqual([body, bodyText, bodyHtml])
   })
 
   it('half of a surrogate pair in the request’s tenant_id is only an unknown tenant', async () => {
