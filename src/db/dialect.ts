@@ -14,6 +14,7 @@
  *   @unlogged                      a table that a crash of PostgreSQL empties; SQLite has none
  *   @roomy                         of a table whose rows are updated again and again: PostgreSQL leaves half of each page free, so that
  *                                  a new version finds room beside the old one and needs no index entry; SQLite updates in place
+ *   @json_text(a)                  a text as JSON
  *   @bytes                         the type of a column of octets
  *   @key                           a primary key that is another table's; SQLite's own row number, without a second tree
  */
@@ -81,6 +82,7 @@ function expandSqlite(sql: string): string {
       // The driver binds every number as a float, and a bucket is a quotient of whole numbers.
       .replace(NOW, 'cast($1 as integer)')
       .replaceAll('@least', 'min')
+      .replaceAll('@json_text', 'json_quote')
       .replaceAll('@skip_locked', '')
       .replaceAll('@for_update', '')
       .replaceAll('@for_share', '')
@@ -152,6 +154,7 @@ function expandPostgres(sql: string, { clock }: DialectOptions): string {
           : '$1::bigint',
       )
       .replaceAll('@least', 'least')
+      .replaceAll('@json_text', 'to_json')
       .replaceAll('@skip_locked', 'for update skip locked')
       .replaceAll('@for_update', 'for update')
       .replaceAll('@for_share', 'for share')

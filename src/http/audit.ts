@@ -5,7 +5,7 @@
  * A route names its command: `config: { audit: 'addAccount' }`. Its payload is query, body and path as given; a route
  * whose body is long says a short one with `audit(request, payload)`.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Db, Param, Row } from '../db/db.js'
 import { isUnsafe } from '../messages/fields.js'
@@ -50,16 +50,16 @@ export function createIdDigest(): {
   add(id: string): void
   result(): { count: number; ids: string[]; digest: string }
 } {
-  const hash = createHash('sha256')
   const ids: string[] = []
   let count = 0
+  let lines = ''
   return {
     add(id) {
       if (count < SHOWN_IDS) ids.push(id)
       count += 1
-      hash.update(`${id}\n`)
+      lines += `${id}\n`
     },
-    result: () => ({ count, ids, digest: `sha256:${hash.digest('hex')}` }),
+    result: () => ({ count, ids, digest: `sha256:${hash('sha256', lines)}` }),
   }
 }
 
@@ -212,7 +212,7 @@ function bounded(payload: Readonly<Record<string, unknown>>): string {
   if (text.length <= MAX_PAYLOAD) return text
   return JSON.stringify({
     omitted: `${text.length} characters`,
-    digest: `sha256:${createHash('sha256').update(text).digest('hex')}`,
+    digest: `sha256:${hash('sha256', text)}`,
   })
 }
 

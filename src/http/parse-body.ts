@@ -108,12 +108,12 @@ export function useBodyParser(app: FastifyInstance, { maxBodyBytes }: { readonly
       else giveBack()
     }
     try {
-      const body = await readBody(request, payload, limit, takeRoom)
-      if (!Array.isArray(body)) {
-        if (body.length > SMALL_BYTES) await shareOfTurn()
-        return parseJson(body as Buffer)
+      const { parts, size } = await readBody(request, payload, limit, takeRoom)
+      if (size <= INLINE_BYTES) {
+        if (size > SMALL_BYTES) await shareOfTurn()
+        return parseJson(inOne(parts))
       }
-      const parsed = await pool.parse(body as Uint8Array[], manyMessages)
+      const parsed = await pool.parse(parts, manyMessages)
       request.largeBody = manyMessages ? parsed : null
       return parsed.value
     } catch (error) {
@@ -135,13 +135,32 @@ export function useBodyParser(app: FastifyInstance, { maxBodyBytes }: { readonly
   })
 }
 
-/** A small body whole; a large one as blocks that own their memory. */
+/** Where the parts of a body are put together: memory taken anew each time is 1 µs more for each 2 KB. */
+const together = Buffer.allocUnsafeSlow(INLINE_BYTES)
+
+/** Good until the next call. */
+function inOne(parts: readonly Buffer[]): Buffer {
+  if (parts.length === 1) return parts[0]!
+  let size = 0
+  for (const part of parts) {
+    together.set(part, size)
+    size += part.length
+  }
+  return together.subarray(0, size)
+}
+
+interface Body {
+  /** Of more than INLINE_BYTES: blocks that own their memory. */
+  readonly parts: readonly Buffer[]
+  readonly size: number
+}
+
 function readBody(
   request: FastifyRequest,
   payload: Readable,
   limit: number,
   takeRoom: (isWanted: () => boolean) => Promise<void>,
-): Promise<Buffer | Uint8Array[]> {
+): Promise<Body> {
   const declared = Number(request.headers['content-length'] ?? 0)
   if (declared > limit) return Promise.reject(tooLarge(limit))
   askForBody(request.raw)
@@ -167,9 +186,7 @@ function readBody(
       payload.pause()
       takeRoom(() => isWanted).then(() => payload.resume(), stop)
     })
-    payload.on('end', () =>
-      resolve(blocks === null ? (small.length === 1 ? small[0]! : Buffer.concat(small)) : blocks.finish()),
-    )
+    payload.on('end', () => resolve({ parts: blocks?.finish() ?? small, size }))
     const cut = () => {
       isWanted = false
       reject(new AppError('bad_request', 'The request ended before its body was complete'))
@@ -181,7 +198,7 @@ function readBody(
 
 interface BlockList {
   add(data: Uint8Array): void
-  finish(): Uint8Array[]
+  finish(): Buffer[]
 }
 
 /**
@@ -190,7 +207,7 @@ interface BlockList {
  */
 function createBlockList(announced: number): BlockList {
   const blockBytes = Math.max(announced, INLINE_BYTES)
-  const blocks: Uint8Array[] = []
+  const blocks: Buffer[] = []
   let used = blockBytes
   return {
     add(data) {

@@ -18,16 +18,21 @@ export function checkScope(request: FastifyRequest, _reply: FastifyReply, done: 
   done()
 }
 
-function scopeOf(request: FastifyRequest): string | null {
-  const { caller } = request
-  const named = [request.params, request.query, request.body].map(tenantIdIn).filter(id => id !== undefined)
-  if (caller?.kind === 'tenant') {
-    if (named.some(id => id !== '' && id !== caller.tenantId)) throw foreignTenant()
-    return caller.tenantId
+function scopeOf({ caller, params, query, body }: FastifyRequest): string | null {
+  const own = caller?.kind === 'tenant' ? caller.tenantId : null
+  let scope = own
+  for (const part of [params, query, body]) {
+    const named = tenantIdIn(part)
+    if (named === undefined || named === scope) continue
+    if (own !== null) {
+      if (named !== '') throw foreignTenant()
+      continue
+    }
+    if (named === '') throw new AppError('bad_request', 'tenant_id is required')
+    if (scope !== null) throw new AppError('bad_request', 'tenant_id differs between path, query and body')
+    scope = named
   }
-  if (named.includes('')) throw new AppError('bad_request', 'tenant_id is required')
-  if (new Set(named).size > 1) throw new AppError('bad_request', 'tenant_id differs between path, query and body')
-  return named[0] ?? null
+  return scope
 }
 
 export function foreignTenant(): AppError {

@@ -99,7 +99,8 @@ function coerce(schema: JsonSchema, value: unknown, path: string, unstorable: Un
     return value
   }
   const fields = value as Record<string, unknown>
-  for (const [name, property] of Object.entries(structured.properties ?? {})) {
+  if (structured.properties === undefined) return value
+  for (const [name, property] of Object.entries(structured.properties)) {
     if (Object.hasOwn(fields, name)) fields[name] = coerce(property, fields[name], `${path}/${name}`, unstorable)
   }
   return value

@@ -105,6 +105,28 @@ describe('a loop', () => {
     expect(seen.slice(0, 2)).toEqual([0, 1_000])
   })
 
+  it('a wait that a wake ends leaves its timer to the next', async () => {
+    const { clock, seen, loop } = run(() => IDLE)
+    await settle()
+    let timers = 0
+    const { sleep } = clock
+    clock.sleep = (ms, signal) => {
+      timers += 1
+      return sleep(ms, signal)
+    }
+    for (let wakes = 0; wakes < 5; wakes += 1) {
+      loop.wake()
+      await settle()
+    }
+    expect(seen).toHaveLength(6)
+    expect(timers).toBe(0)
+    await clock.advance(1_000)
+    await settle()
+    expect(seen).toHaveLength(7)
+    expect(timers).toBe(1)
+    expect(clock.sleepers()).toBe(1)
+  })
+
   it('a wake ends the wait', async () => {
     const { clock, seen, loop } = run(() => IDLE)
     await settle()

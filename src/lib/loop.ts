@@ -54,17 +54,16 @@ export interface LoopOptions {
 const TICK_MS = 500
 /** A timer may end a little before its time, and the tick it was for is over then. */
 const EARLY_MS = 10
-/** A reason is given, for without one each wake would make an exception with its stack: 8 % of a loaded process, seen. */
-const WOKEN = 'woken'
+/** A reason is given, for without one an exception with its stack would be made. */
+const REPLACED = 'replaced'
 const PAUSE_FIRST_MS = 200
 const PAUSE_MAX_MS = 10_000
 
 export function createLoop({ name, clock, log, intervalMs, step }: LoopOptions): Loop {
   let stopping = false
   let woken = false
-  /** Ends the wait under way; null: none is, and a wake costs nothing. */
-  let rouse: AbortController | null = null
   let running: Promise<void> | null = null
+  const alarm = createAlarm(clock)
   let lastGood = clock.monotonic()
   let steps = 0
   let begunAt: number | null = null
@@ -106,9 +105,7 @@ export function createLoop({ name, clock, log, intervalMs, step }: LoopOptions):
         await new Promise(resolve => setImmediate(resolve))
         continue
       }
-      rouse = new AbortController()
-      await clock.sleep(wait, rouse.signal)
-      rouse = null
+      await alarm.wait(wait)
     }
   }
   const stopSignal = new AbortController()
@@ -123,18 +120,67 @@ export function createLoop({ name, clock, log, intervalMs, step }: LoopOptions):
     },
     wake() {
       woken = true
-      rouse?.abort(WOKEN)
+      alarm.ring()
     },
     async stop() {
       stopping = true
       stopSignal.abort()
-      rouse?.abort(WOKEN)
+      alarm.stop()
       await running
     },
     progress() {
       const now = clock.monotonic()
       const runningMs = begunAt === null ? null : now - begunAt
       return { name, intervalMs, steps, idleMs: now - lastGood, runningMs, failures, lastError }
+    },
+  }
+}
+
+/**
+ * One waits at a time, until it rings. Under load nearly every wait is ended by a wake, and a timer with its signal is 10 µs:
+ * so the timer stays, and once it goes off it is set to what is waited for by then.
+ */
+function createAlarm(clock: Clock) {
+  let timer: AbortController | null = null
+  /** When the timer goes off, and until when is waited; monotonic. */
+  let offAt = Number.POSITIVE_INFINITY
+  let until = 0
+  /** Ends the wait under way; null: none is, and to ring costs nothing. */
+  let end: (() => void) | null = null
+
+  const ring = () => {
+    end?.()
+    end = null
+  }
+
+  const set = (ms: number) => {
+    timer?.abort(REPLACED)
+    const mine = new AbortController()
+    const at = until
+    timer = mine
+    offAt = at
+    void clock.sleep(ms, mine.signal).then(() => {
+      if (timer !== mine) return
+      timer = null
+      offAt = Number.POSITIVE_INFINITY
+      if (end !== null && until > at) set(until - clock.monotonic())
+      else ring()
+    })
+  }
+
+  return {
+    wait(ms: number): Promise<void> {
+      until = clock.monotonic() + ms
+      return new Promise(resolve => {
+        end = resolve
+        if (until < offAt) set(ms)
+      })
+    },
+    ring,
+    stop() {
+      timer?.abort(REPLACED)
+      timer = null
+      ring()
     },
   }
 }

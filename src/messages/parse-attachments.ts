@@ -10,9 +10,18 @@ export interface AttachmentContext {
   readonly isVolume?: (name: string) => boolean
   /** Long contents that were taken out of the request, by what stands in their place. */
   readonly uploads?: ReadonlyMap<string, InlineUpload>
-  /** Those that this message has, by the place of their attachment. */
-  readonly taken: Map<number, InlineUpload>
 }
+
+export interface Attachments {
+  /** Absent when there are none. */
+  readonly refs?: readonly AttachmentRef[]
+  /** Contents that were taken out of the request, by the place of their attachment. */
+  readonly uploads: ReadonlyMap<number, InlineUpload>
+  /** Characters together. */
+  readonly length: number
+}
+
+const NONE: Attachments = { uploads: new Map(), length: 0 }
 
 const PREFIX = 'base64:'
 const MAX_ATTACHMENTS = 1_000
@@ -23,32 +32,35 @@ export const ATTACHMENT_FIELDS: ReadonlySet<string> = new Set(
   'filename storage_path fetch_mode mime_type content_md5 content_id auth'.split(' '),
 )
 
-/** undefined: none given, or refused. */
-export function parseAttachments(
-  reading: Reading,
-  context: AttachmentContext,
-  unknown: UnknownField[],
-): readonly AttachmentRef[] | undefined {
+/** None where none are given, or one is refused. */
+export function parseAttachments(reading: Reading, context: AttachmentContext, unknown: UnknownField[]): Attachments {
   const given = reading.source.attachments
-  if (given === undefined || given === null) return undefined
-  if (!Array.isArray(given)) return refuseInvalid(reading, 'attachments', 'must be a list') ?? undefined
+  if (given === undefined || given === null) return NONE
+  if (!Array.isArray(given)) return refuseInvalid(reading, 'attachments', 'must be a list') ?? NONE
   if (given.length > MAX_ATTACHMENTS) {
-    return refuseInvalid(reading, 'attachments', `more than ${MAX_ATTACHMENTS} attachments`) ?? undefined
+    return refuseInvalid(reading, 'attachments', `more than ${MAX_ATTACHMENTS} attachments`) ?? NONE
   }
-  const attachments: AttachmentRef[] = []
+  const refs: AttachmentRef[] = []
+  const taking = { ...context, taken: new Map<number, InlineUpload>() }
+  let length = 0
   for (const [index, each] of given.entries()) {
-    const attachment = parseOne(reading, each, index, context, unknown)
-    if (attachment === null) return undefined
-    attachments.push(attachment)
+    const ref = parseOne(reading, each, index, taking, unknown)
+    if (ref === null) return NONE
+    length += ref.storagePath.length + (taking.taken.get(index)?.sizeBytes ?? 0)
+    refs.push(ref)
   }
-  return attachments.length === 0 ? undefined : attachments
+  return refs.length === 0 ? NONE : { refs, uploads: taking.taken, length }
+}
+
+interface Taking extends AttachmentContext {
+  readonly taken: Map<number, InlineUpload>
 }
 
 function parseOne(
   message: Reading,
   given: unknown,
   index: number,
-  context: AttachmentContext,
+  context: Taking,
   unknown: UnknownField[],
 ): AttachmentRef | null {
   const path = `attachments[${index}]`
@@ -63,7 +75,7 @@ function parseOne(
   return attachment
 }
 
-function readFields(reading: Reading, index: number, context: AttachmentContext): AttachmentRef | null {
+function readFields(reading: Reading, index: number, context: Taking): AttachmentRef | null {
   const filename = lineField(reading, 'filename', MAX_FILENAME) ?? refuseMissing(reading, 'filename')
   const location = reading.source.storage_path
   if (location === undefined || location === null || location === '') return refuseMissing(reading, 'storage_path')

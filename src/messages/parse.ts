@@ -82,12 +82,18 @@ export function parseMessage(raw: unknown, context: ParseContext): ParseResult {
     findUnknown(raw, MESSAGE_FIELDS, '', unknown)
     const [first] = unknown
     if (!context.strict || first === undefined) {
-      return { ok: true, message, warnings: unknown.map(each => warningOf(message.id, each)) }
+      return {
+        ok: true,
+        message,
+        warnings: unknown.length === 0 ? NONE : unknown.map(each => warningOf(message.id, each)),
+      }
     }
     reading.refusal = { code: 'unknown_field', field: first.field, reason: sayUnknown(first) }
   }
   return { ok: false, id: recognisableId(raw.id), ...reading.refusal! }
 }
+
+const NONE: readonly FieldWarning[] = []
 
 /** null, with the refusal in the reading, when a field is missing or wrong. */
 function readMessage(reading: Reading, context: ParseContext, unknown: UnknownField[]): ParsedMessage | null {
@@ -104,22 +110,18 @@ function readMessage(reading: Reading, context: ParseContext, unknown: UnknownFi
   const bcc = readAddresses(reading, 'bcc')
   const replyTo = readAddresses(reading, 'reply_to')
   const returnPath = readReturnPath(reading)
-  const recipients = unique(reading, to, cc, bcc)
+  const recipients = to.length === 1 && cc === null && bcc === null ? [to[0]!.address] : unique(reading, to, cc, bcc)
   const bodies = parseBodies(reading)
   const headers = parseHeaders(reading)
   const messageId = readMessageId(reading)
-  const uploads = new Map<number, InlineUpload>()
-  const attachments = parseAttachments(reading, { ...context, taken: uploads }, unknown)
+  const attachments = parseAttachments(reading, context, unknown)
   const priority = readPriority(reading, context.defaultPriority)
   const batchCode = readBatchCode(reading)
   const notBefore = instantField(reading, 'deferred_ts')
   const expiresAt = instantField(reading, 'expires_ts')
   const keepConversation = flagField(reading, 'keep_conversation') ?? false
   if (reading.refusal !== null) return null
-  let taken = 0
-  for (const { sizeBytes } of uploads.values()) taken += sizeBytes
-  const characters = bodies.length + taken + (attachments?.reduce((sum, each) => sum + each.storagePath.length, 0) ?? 0)
-  if (characters > MAX_MESSAGE) {
+  if (bodies.length + attachments.length > MAX_MESSAGE) {
     return refuse(reading, 'message_too_large', 'body', `message too large: more than ${MAX_MESSAGE} characters`)
   }
 
@@ -147,10 +149,10 @@ function readMessage(reading: Reading, context: ParseContext, unknown: UnknownFi
       body: bodies.body,
       bodyText: bodies.bodyText,
       bodyHtml: bodies.bodyHtml,
-      attachments,
+      attachments: attachments.refs,
       keepConversation: keepConversation || undefined,
     },
-    uploads,
+    uploads: attachments.uploads,
   }
 }
 

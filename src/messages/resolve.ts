@@ -35,23 +35,23 @@ const MOST_KNOWN = 20_000
  */
 export function createResolve(db: Db, together: GatherOptions): Resolve {
   const ask = gather((named: readonly Named[]) => resolveDestinations(db, named), together)
-  let known = new Map<string, Destination>()
+  let known = createKnown()
   let knownSince: number | null = null
   return named => {
     const version = db.recordsVersion()
     if (version === null) return ask(named)
     if (version !== knownSince || known.size >= MOST_KNOWN) {
-      known = new Map()
+      known = createKnown()
       knownSince = version
     }
     // Of this version: what changes while we read puts another in its place.
     const mine = known
-    const remembered = named.map(each => mine.get(nameOf(each)))
+    const remembered = named.map(mine.get)
     if (!remembered.includes(undefined)) return remembered as Destination[]
     return ask(named).then(found => {
       for (const [at, each] of named.entries()) {
         const destination = found[at] ?? null
-        if (destination !== null) mine.set(nameOf(each), destination)
+        if (destination !== null) mine.set(each, destination)
       }
       return found
     })
@@ -114,11 +114,24 @@ async function findDestinations(db: Db, asked: readonly object[]): Promise<Map<s
   )
 }
 
-// A line feed is in no id that passed parseMessage, so the pairs stay unambiguous.
-function nameOf({ tenantId, accountId }: Named): string {
-  return `${tenantId === null ? '' : `=${tenantId}`}\n${accountId ?? ''}`
+/** By account within tenant: a key of both would be a string made and hashed for each message. */
+function createKnown() {
+  const byTenant = new Map<string | null, Map<string | null, Destination>>()
+  let size = 0
+  return {
+    get size() {
+      return size
+    },
+    get: ({ tenantId, accountId }: Named) => byTenant.get(tenantId)?.get(accountId),
+    set({ tenantId, accountId }: Named, destination: Destination) {
+      const byAccount = byTenant.get(tenantId) ?? new Map<string | null, Destination>()
+      if (!byAccount.has(accountId)) size += 1
+      byTenant.set(tenantId, byAccount.set(accountId, destination))
+    },
+  }
 }
 
+// A line feed is in no id that passed parseMessage, so the pairs stay unambiguous.
 function keyOf(tenantId: string, accountId: string | null): string {
   return accountId === null ? tenantId : `${tenantId}\n${accountId}`
 }

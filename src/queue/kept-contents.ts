@@ -55,10 +55,12 @@ export function createKeptContents(monotonic: () => number): KeptContents {
   }
 
   const makeRoom = (size: number, now: number): boolean => {
+    // As a rule without a look at the first, which the map finds behind the places of thousands that have left: 2 µs.
+    if (total + size <= MOST) return true
     for (const [number, { since }] of entries) {
-      if (total + size <= MOST) break
       if (since > now - KEEPS_MS) return false
       take(number)
+      if (total + size <= MOST) break
     }
     return true
   }

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { DatabaseUnavailable, type Db } from '../../src/db/db.js'
 import { createSealer } from '../../src/lib/seal.js'
 import { type AcceptOptions, createAcceptance, type Submitter } from '../../src/messages/accept.js'
+import type { Content } from '../../src/messages/message.js'
 import { createFakeClock } from '../support/fake-clock.js'
 import { dialects, openTempDb, type TempDb } from '../support/temp-db.js'
 
@@ -418,11 +419,38 @@ describe.each(dialects)('accepting messages on %s', dialect => {
     expect(JSON.parse(sealer.open(attachment.auth, 'attachment-auth:default'))).toEqual(auth)
   })
 
-  it('NUL in a body and every other character come back as they were', async () => {
-    const body = 'a\0b\u2028\u{1f600} \\u0000 "q" é'
-    expect(await accept([mail('m1', { body, subject: 'é 😀 "q" \\' })])).toMatchObject({ queued: 1 })
+  it.each([
+    ['NUL', 'a\0b\u2028\u{1f600} \\u0000 "q" é'],
+    ['half of a surrogate pair', 'a \ud83d b'],
+    ['control characters', String.fromCharCode(...Array.from({ length: 159 }, (_, i) => i + 1))],
+    ['every other character', '\u2028\u{1f600} \\u0000 "q" \\ é\ufffd\uffff\r\n'],
+    ['nothing', ''],
+  ])('%s in a body comes back as it was, new and replaced', async (_, body) => {
+    const stored = async () => {
+      const [row] = await rows('select content from contents')
+      return JSON.parse(row!.content as string)
+    }
+    const given = mail('m1', { body, subject: 'é 😀 "q" \\' })
+    expect(await accept([given])).toMatchObject({ queued: 1 })
+    const fresh = await stored()
+    expect(fresh).toMatchObject({ body, subject: 'é 😀 "q" \\' })
+    expect(await accept([mail('m1', { body: 'another' })])).toMatchObject({ queued: 1 })
+    expect(await stored()).toMatchObject({ body: 'another' })
+    expect(await accept([given])).toMatchObject({ queued: 1 })
+    expect(await stored()).toEqual(fresh)
+  })
+
+  it.each([
+    ['two alternatives', { bodyText: 'a "b"\n', bodyHtml: '<p>a "b"</p>\n' }],
+    ['text alone', { bodyText: 'a "b"\n' }],
+    ['a large one', { body: `"${'a\n'.repeat(200_000)}"` }],
+  ] as const)('bodies come back as they were: %s', async (_, bodies) => {
+    const { body, bodyText, bodyHtml }: Pick<Content, 'body' | 'bodyText' | 'bodyHtml'> = bodies
+    const given = mail('m1', { body, body_text: bodyText, body_html: bodyHtml })
+    expect(await accept([given])).toMatchObject({ queued: 1 })
     const [row] = await rows('select content from contents')
-    expect(JSON.parse(row!.content as string)).toMatchObject({ body, subject: 'é 😀 "q" \\' })
+    const content = JSON.parse(row!.content as string)
+    expect([content.body, content.bodyText, content.bodyHtml]).toEqual([body, bodyText, bodyHtml])
   })
 
   it('half of a surrogate pair in the request’s tenant_id is only an unknown tenant', async () => {
