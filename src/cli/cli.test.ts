@@ -32,7 +32,7 @@ function listeningService() {
   const url = new Promise<string>(resolve => {
     ready = resolve
   })
-  const createService: CreateService = config => {
+  const createService: CreateService = (config, _log, { db }) => {
     seen.configs.push(config)
     const server = createServer((_, response) => response.end('ok'))
     return {
@@ -48,6 +48,7 @@ function listeningService() {
       async stop() {
         seen.stopped += 1
         server.close()
+        await db.close()
       },
     }
   }
@@ -137,8 +138,8 @@ describe('serve', () => {
     const { io, state, signal, listening } = terminal()
     const service = listeningService()
     let release = () => {}
-    const ended = runCli(['serve', '--host', '127.0.0.1', '--port', '0'], io, async (config, log, tracer) => {
-      const real = await service.createService(config, log, tracer)
+    const ended = runCli(['serve', '--host', '127.0.0.1', '--port', '0'], io, async (config, log, prepared) => {
+      const real = await service.createService(config, log, prepared)
       return {
         start: () => real.start(),
         stop: () =>

@@ -34,7 +34,7 @@ function exitCodeOf({ code }: CommanderError): number {
 }
 
 // Loaded only by the commands that serve: the others answer at once.
-const createRealService: CreateService = async (config, log, tracer) => {
+const createRealService: CreateService = async (config, log, prepared) => {
   const { createService } = await import('../service.js')
-  return createService(config, log, { tracer })
+  return createService(config, log, prepared)
 }

@@ -30,7 +30,13 @@ export interface Service {
   stop(): Promise<void>
 }
 
-export type CreateService = (config: Config, log: Log, tracer: Tracer) => Service | Promise<Service>
+/** What a process has made ready. The service closes the database, from its start on. */
+export interface Prepared {
+  readonly db: Db
+  readonly tracer: Tracer
+}
+
+export type CreateService = (config: Config, log: Log, prepared: Prepared) => Service | Promise<Service>
 
 export interface ServingWay {
   /** The instance has no folder yet: its config.ini is written, so that it keeps its port. */
@@ -73,12 +79,11 @@ export async function serveUntilSignal(
     isNoted = true
     if (way.alone && other !== null) throw runsAlready(name, other)
     const until = systemClock.monotonic() + (other === null ? COMMAND_MS : 0)
-    let madeToken: string | null = null
     for (;;) {
       try {
-        madeToken = (await prepareDatabase(config, log, stopping.signal)) ?? madeToken
-        if (stopping.signal.aborted) return
-        return await runService(loaded, io, log, createService, { ...way, madeToken }, stopping.signal)
+        const prepared = await prepareDatabase(config, log, stopping.signal)
+        if (prepared === null) return
+        return await runService(loaded, io, log, createService, { ...way, ...prepared }, stopping.signal)
       } catch (error) {
         if (!(error instanceof DatabaseTaken) || systemClock.monotonic() >= until) throw error
         await systemClock.sleep(LOOK_MS, stopping.signal)
@@ -96,13 +101,13 @@ async function runService(
   io: CliIo,
   log: Log,
   createService: CreateService,
-  { isNew, quiet, madeToken }: ServingWay & { readonly madeToken: string | null },
+  { isNew, quiet, db, madeToken }: ServingWay & PreparedDatabase,
   stop: AbortSignal,
 ): Promise<void> {
   const { config } = loaded
   const { dir, name } = config.instance
-  const tracer = await openTracer(io.env, log)
-  const service = await createService(config, log, tracer)
+  const tracer = await closingOnFailure(db, openTracer(io.env, log))
+  const service = await closingOnFailure(db, createService(config, log, { db, tracer }))
   let url: string
   try {
     url = (await service.start()).url
@@ -135,16 +140,21 @@ export function runsAlready(name: string, { pid, url }: Running): CliError {
 const COMMAND_MS = 10_000
 const LOOK_MS = 200
 
-/** Brings the schema up to date and makes the admin token where one is needed; returns it if it was just made. */
-async function prepareDatabase(config: Config, log: Log, stop: AbortSignal): Promise<string | null> {
+interface PreparedDatabase {
+  readonly db: Db
+  /** The admin token if it was just made. */
+  readonly madeToken: string | null
+}
+
+/** Opens the database, brings its schema up to date and makes the admin token where one is needed; null: `stop` came. */
+async function prepareDatabase(config: Config, log: Log, stop: AbortSignal): Promise<PreparedDatabase | null> {
   for (let tries = 1; ; tries += 1) {
     try {
-      return await withDatabase(config, log, async db => {
-        await migrate(db)
-        const { apiToken, insecureNoAuth } = config.server
-        if (apiToken !== null || insecureNoAuth || config.instance.dir === null) return null
-        return await makeFirstToken(db, config.instance.dir)
-      })
+      const db = await openDatabase(config, { log, exclusive: true })
+      const madeToken = await closingOnFailure(db, prepare(db, config))
+      if (!stop.aborted) return { db, madeToken }
+      await db.close()
+      return null
     } catch (error) {
       if (!isPassing(error, config)) throw error
       const waitMs = Math.min(30_000, 1000 * 2 ** Math.min(tries - 1, 5))
@@ -155,12 +165,18 @@ async function prepareDatabase(config: Config, log: Log, stop: AbortSignal): Pro
   }
 }
 
-async function withDatabase<T>(config: Config, log: Log, work: (db: Db) => Promise<T>): Promise<T> {
-  const db = await openDatabase(config, { log, exclusive: true })
+async function prepare(db: Db, { server, instance }: Config): Promise<string | null> {
+  await migrate(db)
+  if (server.apiToken !== null || server.insecureNoAuth || instance.dir === null) return null
+  return await makeFirstToken(db, instance.dir)
+}
+
+async function closingOnFailure<T>(db: Db, work: T | Promise<T>): Promise<T> {
   try {
-    return await work(db)
-  } finally {
+    return await work
+  } catch (error) {
     await db.close()
+    throw error
   }
 }
 

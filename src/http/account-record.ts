@@ -1,10 +1,11 @@
 /** An account on the wire: what a client may give, what it gets back. Passwords only ever go in. */
-import { type Static, Type } from 'typebox'
+import type { Static } from 'typebox'
 import type { Account, AccountPause } from '../accounts/account.js'
 import { ACCOUNT_DEFAULTS, type AccountPatch } from '../accounts/store.js'
 import { MASK } from './mask.js'
 import { OAuthInfo, OAuthPayload, oauthInfo, oauthPatch } from './oauth-record.js'
 import { AnyId, Flag, Given, Int, Line, Matching, NewId, Nullable } from './schemas.js'
+import { Type } from './type.js'
 import { isoTime, unixSeconds, withoutNulls } from './wire-time.js'
 
 const Host = Matching(

@@ -1,8 +1,9 @@
 /** An account's OAuth settings on the wire: what a client may give, what it gets back. Secrets come back as `***`. */
-import { type Static, Type } from 'typebox'
+import type { Static } from 'typebox'
 import { OAUTH_DEFAULTS, type OAuthPatch, type OAuthSettings } from '../oauth/settings.js'
 import { MASK, maskQuery } from './mask.js'
 import { Given, Line, Matching } from './schemas.js'
+import { Type } from './type.js'
 import { unlessMasked, wrongField } from './validate.js'
 import { withoutNulls } from './wire-time.js'
 

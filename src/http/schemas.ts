@@ -2,7 +2,8 @@
  * The building blocks of every route's schema: the same schema validates, types and documents. Numeric strings and the
  * old clients' booleans ("yes", 1) are brought to their type before validation, see validate.ts.
  */
-import { type Static, type TNumberOptions, type TSchema, type TStringOptions, Type } from 'typebox'
+import type { Static, TNumberOptions, TSchema, TStringOptions } from 'typebox'
+import { Type } from './type.js'
 
 /** A text with a pattern, and what is said when it does not match: a regular expression tells a person nothing. */
 export const Matching = (pattern: string, refusal: string, options: TStringOptions = {}) =>

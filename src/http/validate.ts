@@ -6,34 +6,24 @@
 
 import type { FastifySchemaCompiler } from 'fastify'
 import type { TSchema } from 'typebox'
-import { Compile } from 'typebox/compile'
 import { AppError } from '../lib/errors.js'
-import { hasMaskedQuery, isSecretField, MASK, maskQuery } from './mask.js'
-import { REFUSAL } from './schemas.js'
-
-export interface FieldProblem {
-  readonly type: string
-  readonly loc: readonly (string | number)[]
-  readonly msg: string
-  readonly input?: unknown
-  readonly ctx?: Readonly<Record<string, unknown>>
-}
+import { compileCheck, type FieldProblem, type JsonSchema } from './check-schema.js'
+import { hasMaskedQuery, MASK, maskQuery } from './mask.js'
 
 const PART: Record<string, string> = { body: 'body', querystring: 'query', params: 'path', headers: 'header' }
 
-export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
-  const compiled = Compile(schema)
+export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema: given, httpPart }) => {
+  const schema = given as JsonSchema
+  const check = compileCheck(schema)
   const part = PART[httpPart ?? 'body'] ?? 'body'
-  return (given: unknown): { value: unknown } | { error: Error } => {
-    const unstorable: Unstorable[] = []
-    const value = coerce(schema as JsonSchema, given, '', unstorable)
-    const [first] = unstorable
-    if (first !== undefined) {
-      return { error: validationFailed([{ type: 'value_error', loc: locate(part, first.path), msg: first.msg }]) }
-    }
-    if (compiled.Check(value)) return { value }
-    const errors = compiled.Errors(value) as readonly ValidationProblem[]
-    return { error: validationFailed(toProblems(errors, value, part, schema)) }
+  return (sent: unknown): { value: unknown } | { error: Error } => {
+    const loc = [part]
+    const unstorable: FieldProblem[] = []
+    const value = coerce(schema, sent, loc, unstorable)
+    if (unstorable[0] !== undefined) return { error: validationFailed([unstorable[0]]) }
+    const problems: FieldProblem[] = []
+    check(value, { loc, problems })
+    return problems.length === 0 ? { value } : { error: validationFailed(problems) }
   }
 }
 
@@ -51,36 +41,27 @@ export function wrongField(field: string, msg: string, type = 'value_error'): Ap
   return validationFailed([{ type, loc: ['body', ...field.split('.')], msg }])
 }
 
-interface JsonSchema {
-  readonly type?: string
-  readonly const?: unknown
-  readonly properties?: Readonly<Record<string, JsonSchema>>
-  readonly items?: JsonSchema
-  readonly anyOf?: readonly JsonSchema[]
-}
-
 const NUMERIC = /^\s*[+-]?\d{1,16}(\.\d*)?\s*$/
 const BOOLEANS = new Map<unknown, boolean>([
   ...[true, 1, '1', 'true', 't', 'yes', 'y', 'on'].map(value => [value, true] as const),
   ...[false, 0, '0', 'false', 'f', 'no', 'n', 'off'].map(value => [value, false] as const),
 ])
 
-/** Text that PostgreSQL cannot store and nobody means. */
-interface Unstorable {
-  readonly path: string
-  readonly msg: string
-}
-
 const LONE_SURROGATE = /\p{Cs}/u
 
-function coerce(schema: JsonSchema, value: unknown, path: string, unstorable: Unstorable[]): unknown {
+/** `unstorable`: text is added that PostgreSQL cannot store and nobody means. */
+function coerce(schema: JsonSchema, value: unknown, loc: (string | number)[], unstorable: FieldProblem[]): unknown {
   switch (typeof value) {
-    case 'string':
-      if (value.includes('\0')) unstorable.push({ path, msg: 'Value error, the NUL character is not allowed' })
-      else if (LONE_SURROGATE.test(value)) {
-        unstorable.push({ path, msg: 'Value error, half of a surrogate pair is not allowed' })
-      }
+    case 'string': {
+      const what = value.includes('\0')
+        ? 'the NUL character'
+        : LONE_SURROGATE.test(value)
+          ? 'half of a surrogate pair'
+          : null
+      if (what !== null)
+        unstorable.push({ type: 'value_error', loc: [...loc], msg: `Value error, ${what} is not allowed` })
       return coerceScalar(schema, value)
+    }
     case 'number':
     case 'boolean':
       return coerceScalar(schema, value)
@@ -93,17 +74,26 @@ function coerce(schema: JsonSchema, value: unknown, path: string, unstorable: Un
   const structured = schema.anyOf?.find(each => each.properties !== undefined || each.items !== undefined) ?? schema
   if (Array.isArray(value)) {
     const { items } = structured
-    if (items !== undefined) {
-      for (let i = 0; i < value.length; i += 1) value[i] = coerce(items, value[i], `${path}/${i}`, unstorable)
-    }
+    if (items !== undefined) for (const at of value.keys()) coerceBelow(items, value, at, loc, unstorable)
     return value
   }
-  const fields = value as Record<string, unknown>
   if (structured.properties === undefined) return value
   for (const [name, property] of Object.entries(structured.properties)) {
-    if (Object.hasOwn(fields, name)) fields[name] = coerce(property, fields[name], `${path}/${name}`, unstorable)
+    if (Object.hasOwn(value, name)) coerceBelow(property, value as Record<string, unknown>, name, loc, unstorable)
   }
   return value
+}
+
+function coerceBelow<K extends string | number>(
+  schema: JsonSchema,
+  holder: Record<K, unknown>,
+  name: K,
+  loc: (string | number)[],
+  unstorable: FieldProblem[],
+): void {
+  loc.push(name)
+  holder[name] = coerce(schema, holder[name], loc, unstorable)
+  loc.pop()
 }
 
 function coerceScalar(schema: JsonSchema, value: string | number | boolean): unknown {
@@ -115,185 +105,6 @@ function coerceScalar(schema: JsonSchema, value: string | number | boolean): unk
   // A string that may stay one does.
   if (typeof value === 'string' && !types.includes('string') && NUMERIC.test(value)) {
     if (types.includes('integer') || types.includes('number')) return Number(value)
-  }
-  return value
-}
-
-interface ValidationProblem {
-  readonly keyword: string
-  readonly schemaPath: string
-  readonly instancePath: string
-  readonly params: Readonly<Record<string, unknown>>
-  readonly message: string
-}
-
-function toProblems(
-  errors: readonly ValidationProblem[],
-  root: unknown,
-  part: string,
-  schema: TSchema,
-): FieldProblem[] {
-  const byPath = new Map<string, ValidationProblem[]>()
-  for (const error of errors) {
-    const same = byPath.get(error.instancePath)
-    if (same === undefined) byPath.set(error.instancePath, [error])
-    else same.push(error)
-  }
-  const problems: FieldProblem[] = []
-  for (const [path, all] of byPath) {
-    const loc = locate(part, path)
-    const input = valueAt(root, path)
-    // A nullable field fails as itself, not as null, and not a second time as a union.
-    const real = all.filter(each => !SECONDARY.has(each.keyword) && each.params.type !== 'null')
-    const literal = real.find(each => each.keyword === 'const')
-    const allowed = literal === undefined ? [] : literalsBeside(literal, schema)
-    for (const error of real) {
-      if (error.keyword === 'const') continue
-      if (error.keyword === 'required') {
-        for (const name of error.params.requiredProperties as string[]) {
-          problems.push({ type: 'missing', loc: [...loc, name], msg: 'Field required', ...shown(name, undefined) })
-        }
-        continue
-      }
-      if (error.keyword === 'additionalProperties') {
-        for (const name of error.params.additionalProperties as string[]) {
-          problems.push({ type: 'extra_forbidden', loc: [...loc, name], msg: 'Extra inputs are not permitted' })
-        }
-        continue
-      }
-      if (allowed.length > 0 && error.keyword === 'type') continue
-      problems.push({ loc, ...say(error, input, schema), ...shown(loc.at(-1), input) })
-    }
-    if (allowed.length > 0) {
-      const expected = allowed.map(value => (typeof value === 'string' ? `'${value}'` : String(value)))
-      const listed = expected.length > 1 ? `${expected.slice(0, -1).join(', ')} or ${expected.at(-1)}` : expected[0]
-      problems.push({
-        type: 'literal_error',
-        loc,
-        msg: `Input should be ${listed}`,
-        ...shown(loc.at(-1), input),
-        ctx: { expected: listed },
-      })
-    }
-  }
-  return problems.length > 0 ? problems : [{ type: 'value_error', loc: [part], msg: 'Value error' }]
-}
-
-/** What a union and a forbidden field say of themselves beside the error that matters. */
-const SECONDARY: ReadonlySet<string> = new Set(['anyOf', 'boolean'])
-
-function say(
-  { keyword, schemaPath, params, message }: ValidationProblem,
-  input: unknown,
-  schema: TSchema,
-): Pick<FieldProblem, 'type' | 'msg' | 'ctx'> {
-  const text = typeof input === 'string'
-  switch (keyword) {
-    case 'type':
-      return sayType(String(params.type), input)
-    case 'minLength':
-      return {
-        type: 'string_too_short',
-        msg: `String should have at least ${params.limit} characters`,
-        ctx: { min_length: params.limit },
-      }
-    case 'maxLength':
-      return {
-        type: 'string_too_long',
-        msg: `String should have at most ${params.limit} characters`,
-        ctx: { max_length: params.limit },
-      }
-    case 'pattern':
-      return {
-        type: 'string_pattern_mismatch',
-        msg: refusalAt(schema, schemaPath) ?? `String should match pattern '${params.pattern}'`,
-        ctx: { pattern: String(params.pattern) },
-      }
-    case 'minimum':
-      return {
-        type: 'greater_than_equal',
-        msg: `Input should be greater than or equal to ${params.limit}`,
-        ctx: { ge: params.limit },
-      }
-    case 'exclusiveMinimum':
-      return { type: 'greater_than', msg: `Input should be greater than ${params.limit}`, ctx: { gt: params.limit } }
-    case 'maximum':
-      return {
-        type: 'less_than_equal',
-        msg: `Input should be less than or equal to ${params.limit}`,
-        ctx: { le: params.limit },
-      }
-    case 'maxItems':
-      return {
-        type: 'too_long',
-        msg: `List should have at most ${params.limit} items`,
-        ctx: { max_length: params.limit },
-      }
-    default:
-      return { type: text ? 'string_type' : 'value_error', msg: `Value ${message}` }
-  }
-}
-
-/** All values of the union that the literal is in: the errors themselves stop at the eighth. */
-function literalsBeside({ schemaPath, params }: ValidationProblem, schema: TSchema): unknown[] {
-  const union = valueAt(schema, schemaPath.replace(/^#/, '').replace(/\/\d+$/, ''))
-  return Array.isArray(union) ? union.map(each => (each as JsonSchema).const) : [params.allowedValue]
-}
-
-/** The words that the schema at this JSON pointer has for itself, see Matching. */
-function refusalAt(schema: TSchema, schemaPath: string): string | null {
-  const words = valueAt(valueAt(schema, schemaPath.replace(/^#/, '')), `/${REFUSAL}`)
-  return typeof words === 'string' ? words : null
-}
-
-function sayType(type: string, input: unknown): Pick<FieldProblem, 'type' | 'msg'> {
-  const text = typeof input === 'string'
-  switch (type) {
-    case 'integer':
-      if (text)
-        return { type: 'int_parsing', msg: 'Input should be a valid integer, unable to parse string as an integer' }
-      if (typeof input === 'number')
-        return { type: 'int_from_float', msg: 'Input should be a valid integer, got a number with a fractional part' }
-      return { type: 'int_type', msg: 'Input should be a valid integer' }
-    case 'number':
-      return { type: text ? 'float_parsing' : 'float_type', msg: 'Input should be a valid number' }
-    case 'boolean':
-      return text
-        ? { type: 'bool_parsing', msg: 'Input should be a valid boolean, unable to interpret input' }
-        : { type: 'bool_type', msg: 'Input should be a valid boolean' }
-    case 'array':
-      return { type: 'list_type', msg: 'Input should be a valid list' }
-    case 'object':
-      return { type: 'dict_type', msg: 'Input should be a valid dictionary' }
-    default:
-      return { type: 'string_type', msg: 'Input should be a valid string' }
-  }
-}
-
-/** The input as far as it may be shown: scalars, short, no secret. */
-function shown(name: string | number | undefined, input: unknown): { input?: unknown } {
-  if (name !== undefined && isSecretField(String(name))) return { input: '***' }
-  if (typeof input === 'string') return { input: input.slice(0, 100) }
-  if (input === undefined || (typeof input === 'object' && input !== null)) return {}
-  return { input }
-}
-
-function locate(part: string, path: string): (string | number)[] {
-  return [part, ...segments(path).map(each => (/^\d+$/.test(each) ? Number(each) : each))]
-}
-
-function segments(path: string): string[] {
-  return path
-    .split('/')
-    .slice(1)
-    .map(each => each.replaceAll('~1', '/').replaceAll('~0', '~'))
-}
-
-function valueAt(root: unknown, path: string): unknown {
-  let value = root
-  for (const segment of segments(path)) {
-    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, segment)) return undefined
-    value = (value as Record<string, unknown>)[segment]
   }
   return value
 }

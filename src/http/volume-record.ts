@@ -1,10 +1,11 @@
 /** A volume on the wire: what may be given, what is shown of it, and how a config that comes back masked is read. */
-import { type Static, Type } from 'typebox'
+import type { Static } from 'typebox'
 import { keyNamed } from '../attachments/stores/settings.js'
 import { isBackend } from '../attachments/stores/store.js'
 import type { Volume } from '../volumes/volume.js'
 import { MASK, maskQuery, maskSecrets } from './mask.js'
 import { AnyId, AnyObject, Given, Line, NewId } from './schemas.js'
+import { Type } from './type.js'
 import { wrongField } from './validate.js'
 import { isoTime, withoutNulls } from './wire-time.js'
 

@@ -38,6 +38,8 @@ export interface GroundOptions {
   readonly boot?: Boot
   /** Certificate authorities (PEM) trusted for SMTP in place of the system's. */
   readonly smtpCa?: string
+  /** Opened already; left out: it is opened here. Closed with the service either way. */
+  readonly db?: Db
   /** Stands between the service and its database, to watch it or to fail in its place. */
   readonly aroundDb?: (db: Db) => Db
   /** Nothing listens, no loop runs, and nothing is going to be sent; see openOffline in service.ts. */
@@ -82,11 +84,8 @@ export async function openGround(
   const clock = watchClock(options.clock ?? systemClock)
   const startedAt = clock.now()
   // A clock put in place of the system's moves the database's time too, or its leases and limits would stand still.
-  const opened = await openDatabase(config, {
-    log,
-    exclusive: true,
-    clock: options.clock === undefined ? 'database' : 'process',
-  })
+  const dbClock = options.clock === undefined ? 'database' : 'process'
+  const opened = options.db ?? (await openDatabase(config, { log, exclusive: true, clock: dbClock }))
   onStop(() => opened.close())
   const db = options.aroundDb?.(opened) ?? opened
   await migrate(db)

@@ -104,8 +104,8 @@ describe('what is taken, foreign or newer is refused', () => {
     removals.push(remove)
     return dir
   }
-  const start = async (dir: string, env: Record<string, string> = {}) => {
-    const process = await startProcess({ dir, env: { ...TOKEN, ...env } })
+  const start = async (dir: string, env: Record<string, string> = {}, onOutput?: (text: string) => void) => {
+    const process = await startProcess({ dir, env: { ...TOKEN, ...env }, ...(onOutput ? { onOutput } : {}) })
     running.push(process)
     return process
   }
@@ -199,13 +199,12 @@ describe('what is taken, foreign or newer is refused', () => {
     await new Promise(done => gate.close(done))
     const away = new URL(database)
     away.port = String(port)
-    const starting = start(await folder(), { GMP_DB_PATH: away.href, GMP_ENCRYPTION_KEY: KEY })
-    let listening = false
-    void starting.then(() => {
-      listening = true
+    let written = ''
+    const starting = start(await folder(), { GMP_DB_PATH: away.href, GMP_ENCRYPTION_KEY: KEY }, text => {
+      written = text
     })
-    await new Promise(done => setTimeout(done, 1_500))
-    expect(listening).toBe(false)
+    await until('a word of it', async () => written.includes('cannot be reached'))
+    expect(written).not.toContain('listens on')
     // It comes up: a plain forwarder on the port that was closed.
     const { connect } = await import('node:net')
     const forwarder = createServer(client => {

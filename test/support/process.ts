@@ -34,8 +34,12 @@ export interface ProcessOptions {
 export async function startProcess({
   args = [],
   startTimeoutMs = 30_000,
+  onOutput = () => {},
   ...options
-}: ProcessOptions): Promise<ServiceProcess> {
+}: ProcessOptions & {
+  /** All it wrote so far, at each piece until it listens. */
+  readonly onOutput?: (text: string) => void
+}): Promise<ServiceProcess> {
   const child = spawnMain({ ...options, args: ['serve', ...args] })
   let text = ''
   const exited = new Promise<number | null>(done => child.once('exit', code => done(code)))
@@ -46,6 +50,7 @@ export async function startProcess({
     }, startTimeoutMs)
     const hear = (chunk: Buffer) => {
       text += chunk.toString()
+      onOutput(text)
       const found = /listens on (http:\S+)/.exec(text)
       if (found === null) return
       clearTimeout(timer)

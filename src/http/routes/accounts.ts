@@ -1,7 +1,6 @@
 /** Accounts: create and change, list, show, delete, pause, resume, test. */
 
 import type { FastifyRequest } from 'fastify'
-import { Type } from 'typebox'
 import type { Account } from '../../accounts/account.js'
 import { pauseByOperator, resumeByOperator } from '../../accounts/pause.js'
 import { deleteAccount, findAccount, getAccount, listAccounts, saveAccount } from '../../accounts/store.js'
@@ -11,6 +10,7 @@ import { DEFAULT_TENANT } from '../../tenants/store.js'
 import { AccountInfo, AccountPayload, accountInfo, accountPatch, PauseBody } from '../account-record.js'
 import type { Routes } from '../app.js'
 import { AnyId, Ok, OkWith, TenantBody, TenantQuery } from '../schemas.js'
+import { Type } from '../type.js'
 import { validationFailed, wrongField } from '../validate.js'
 
 const AccountPath = Type.Object({ account_id: AnyId })

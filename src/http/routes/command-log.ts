@@ -1,8 +1,9 @@
 /** What was commanded, by whom it concerned, and with what answer. */
-import { type Static, Type } from 'typebox'
+import type { Static } from 'typebox'
 import type { Routes } from '../app.js'
 import { type CommandFilter, listCommands } from '../audit.js'
 import { AnyId, Given, Int, Line, OkWith } from '../schemas.js'
+import { Type } from '../type.js'
 import { unixSeconds, withoutNulls } from '../wire-time.js'
 
 const Time = Given(Type.Number({ minimum: 0, maximum: 253_402_300_799, description: 'Unix seconds, inclusive' }))

@@ -1,5 +1,4 @@
 /** Commands on the queue: delete, clean up, run now, suspend and activate. */
-import { Type } from 'typebox'
 import type { Db } from '../../db/db.js'
 import { AppError } from '../../lib/errors.js'
 import { ownersOf } from '../../messages/find.js'
@@ -18,6 +17,7 @@ import {
 import type { App } from '../app.js'
 import type { HttpDeps } from '../deps.js'
 import { AnyId, Given, Int, Line, Ok, OkWith, TenantBody, TenantQuery } from '../schemas.js'
+import { Type } from '../type.js'
 
 const MAX_IDS = 10_000
 /** Some 300 years; as milliseconds far from the end of a bigint. */

@@ -1,5 +1,5 @@
 /** For an operator who asks why mail does not go out. */
-import { type Static, Type } from 'typebox'
+import type { Static } from 'typebox'
 import { AppError } from '../../lib/errors.js'
 import type { LoopProgress } from '../../lib/loop.js'
 import { AGES } from '../../queue/state.js'
@@ -7,6 +7,7 @@ import { getTenant } from '../../tenants/store.js'
 import type { Routes } from '../app.js'
 import type { Diagnostics } from '../deps.js'
 import { AnyId, Nullable, OkWith } from '../schemas.js'
+import { Type } from '../type.js'
 
 const tags = ['status']
 

@@ -3,7 +3,6 @@
 import { once } from 'node:events'
 import { pipeline, type Readable, Transform } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { Type } from 'typebox'
 import { AttachmentFailure } from '../../attachments/failure.js'
 import { savedAs } from '../../attachments/stores/path.js'
 import type { StoredFile } from '../../attachments/stores/store.js'
@@ -11,6 +10,7 @@ import { discard } from '../../attachments/stores/transfer.js'
 import { AppError } from '../../lib/errors.js'
 import type { Routes } from '../app.js'
 import type { LinkedFile } from '../deps.js'
+import { Type } from '../type.js'
 
 /** A link to the store lives as long as it takes to follow it. */
 const REDIRECT_MS = 10 * 60_000

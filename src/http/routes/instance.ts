@@ -1,5 +1,5 @@
 /** The instance's own settings. The API token that is set here replaces the admin token. */
-import { type Static, Type } from 'typebox'
+import type { Static } from 'typebox'
 import { AppError } from '../../lib/errors.js'
 import type { KeyState } from '../../sealing/rotate.js'
 import { readAdminTokenHash, setAdminToken } from '../admin-token.js'
@@ -7,6 +7,7 @@ import type { Routes } from '../app.js'
 import { changeInstance, readInstance } from '../instance.js'
 import { MASK } from '../mask.js'
 import { AnyObject, Flag, Given, Int, Line, Ok } from '../schemas.js'
+import { Type } from '../type.js'
 import { isoTime, withoutNulls } from '../wire-time.js'
 
 const InstanceUpdate = Type.Object(

@@ -2,8 +2,8 @@
  * A submitted message as the API's description shows it. Nothing is judged by it: parseMessage does that, each message
  * alone, so that a wrong one does not fail the request. A test holds the names to what parseMessage reads.
  */
-import { Type } from 'typebox'
 import { Flag, Given, Int, UnixTime } from '../schemas.js'
+import { Type } from '../type.js'
 
 const text = (description: string, options: object = {}) => Given(Type.String({ ...options, description }))
 const addresses = (description: string) =>

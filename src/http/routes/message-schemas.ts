@@ -1,6 +1,6 @@
 /** The shapes of messages in answers, for the API's description. */
-import { Type } from 'typebox'
 import { Failure, OkWith } from '../schemas.js'
+import { Type } from '../type.js'
 
 const Rejected = Type.Object({
   index: Type.Integer({ description: "Place among the request's messages, from 0" }),

@@ -1,5 +1,4 @@
 /** Messages: submitting, listing, looking at one, and what an operator may do to one. */
-import { Type } from 'typebox'
 import type { Db } from '../../db/db.js'
 import { AppError } from '../../lib/errors.js'
 import { createAcceptance, MAX_MESSAGES, refuseTooMany } from '../../messages/accept.js'
@@ -21,6 +20,7 @@ import type { HttpDeps } from '../deps.js'
 import { messageCount, messagesOf, takenUploads } from '../parse-body.js'
 import { AnyId, Flag, Given, Int, OkWith, TenantBody, TenantQuery, UnixTime } from '../schemas.js'
 import { contextOf } from '../trace-requests.js'
+import { Type } from '../type.js'
 import { wrongField } from '../validate.js'
 import { answerAccepted } from './accepted-answer.js'
 import { DocumentedSubmission } from './message-fields.js'

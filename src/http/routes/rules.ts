@@ -1,10 +1,11 @@
 /** Sending windows (spec section 4.6). Each command answers all rules. */
-import { type Static, Type } from 'typebox'
+import type { Static } from 'typebox'
 import { AppError } from '../../lib/errors.js'
 import type { Rule } from '../../rules/rule.js'
 import { createRule, deleteRule, listRules, replaceRule } from '../../rules/store.js'
 import type { Routes } from '../app.js'
 import { AnyId, Flag, Given, Int, Line, OkWith } from '../schemas.js'
+import { Type } from '../type.js'
 import { wrongField } from '../validate.js'
 import { withoutNulls } from '../wire-time.js'
 

@@ -1,10 +1,10 @@
 /** Figures, and the report entries again. */
-import { Type } from 'typebox'
 import { listReported } from '../../messages/reported.js'
 import { createStatsReader } from '../../messages/stats.js'
 import type { App } from '../app.js'
 import type { HttpDeps } from '../deps.js'
 import { AnyId, Int, OkWith, TenantQuery } from '../schemas.js'
+import { Type } from '../type.js'
 import { Cursor } from './message-schemas.js'
 
 export function statsRoutes(app: App, { db, clock }: HttpDeps): void {

@@ -1,5 +1,4 @@
 /** Health, readiness, status, metrics and the API's description. */
-import { Type } from 'typebox'
 import { listPaused } from '../../accounts/pause.js'
 import { AppError } from '../../lib/errors.js'
 import { countOpen } from '../../queue/counts.js'
@@ -7,6 +6,7 @@ import { pauseInfo } from '../account-record.js'
 import type { Routes } from '../app.js'
 import { sameToken, tokenOf } from '../auth.js'
 import { Failure, OkWith, TenantQuery } from '../schemas.js'
+import { Type } from '../type.js'
 
 const MAX_PAUSED_SHOWN = 100
 const tags = ['system']

@@ -1,7 +1,6 @@
 /** Tenants and their API keys. */
 
 import type { FastifyRequest } from 'fastify'
-import { Type } from 'typebox'
 import { AppError } from '../../lib/errors.js'
 import { deleteTenant } from '../../tenants/delete.js'
 import { revokeKeys, revokeOldKeys, rotateKey } from '../../tenants/keys.js'
@@ -30,6 +29,7 @@ import {
   tenantPatch,
   withoutGivenNulls,
 } from '../tenant-record.js'
+import { Type } from '../type.js'
 import { wrongField } from '../validate.js'
 import { withoutNulls } from '../wire-time.js'
 

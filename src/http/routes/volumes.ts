@@ -1,7 +1,6 @@
 /** Volumes: create and change, list, show, delete. A tenant has its own; those without tenant are shared and the admin's. */
 
 import type { FastifyRequest } from 'fastify'
-import { Type } from 'typebox'
 import { AppError } from '../../lib/errors.js'
 import { problemOfName } from '../../volumes/name.js'
 import { findOwner } from '../../volumes/owner.js'
@@ -20,6 +19,7 @@ import type { Volume } from '../../volumes/volume.js'
 import type { Routes } from '../app.js'
 import { audit } from '../audit.js'
 import { AnyId, Ok, OkWith } from '../schemas.js'
+import { Type } from '../type.js'
 import { wrongField } from '../validate.js'
 import {
   auditedConfig,
