@@ -28,9 +28,13 @@ export interface WireRequest {
   /** Set on the last request: the connection is closed and the thread ends. */
   readonly close?: boolean
 }
+/**
+ * All values of all rows behind each other. In an array made to its length at once, as the driver's rows are, V8 writes and
+ * reads each value as a property with its key: of a claimed row 1.7 and 3.0 µs in place of 0.4 and 0.6.
+ */
 export interface WireRows {
   readonly columns: readonly string[]
-  readonly rows: readonly (readonly unknown[])[]
+  readonly values: readonly unknown[]
 }
 export interface WireFailure {
   readonly message: string
@@ -47,7 +51,8 @@ interface Prepared {
   columns: readonly string[]
 }
 
-const NO_ROWS: WireRows = { columns: [], rows: [] }
+const NO_ROWS: WireRows = { columns: [], values: [] }
+const ONCE = [[]]
 
 /** One transaction holds at most this many units: the answer to the first must not wait for an endless stream. */
 const MAX_UNITS_PER_COMMIT = 2_000
@@ -185,16 +190,21 @@ function runAlone(unit: WireUnit): WireAnswer {
   }
 }
 
-function run({ sql, params, runs }: WireStatement): WireRows {
+function run({ sql, params, runs = ONCE }: WireStatement): WireRows {
   const known = prepared.get(sql) ?? prepare(sql)
   const { statement } = known
-  const rows =
-    runs === undefined ? statement.all(...params) : runs.flatMap(values => statement.all(...params, ...values))
-  const [first] = rows
-  if (first === undefined) return NO_ROWS
+  const values: unknown[] = []
+  let width = 0
+  for (const more of runs) {
+    for (const row of statement.all(...params, ...more)) {
+      width = row.length
+      for (const value of row) values.push(value)
+    }
+  }
+  if (width === 0) return NO_ROWS
   // The columns of a `*` change with the schema.
-  if (known.columns.length !== first.length) known.columns = statement.columns().map(({ name }) => name)
-  return { columns: known.columns, rows }
+  if (known.columns.length !== width) known.columns = statement.columns().map(({ name }) => name)
+  return { columns: known.columns, values }
 }
 
 function prepare(sql: number): Prepared {

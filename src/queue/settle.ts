@@ -1,8 +1,9 @@
 /**
  * Ends claims: state, event (history, attempt and outbox in one row) and limit use in one transaction. A settle counts
- * only under its own lease: every statement carries the condition and the last one ends the lease, so a lost lease
+ * only under its own lease: all that is written follows from the rows whose claim the update ends, so a lost lease
  * writes nothing; the rescuer may already have given the message to someone else.
  */
+import { randomInt } from 'node:crypto'
 import { DatabaseUnavailable, type Db, type Param, rowsParam, type Statement } from '../db/db.js'
 import { countUsedSql } from '../limits/store.js'
 import { type Limit, windowBits } from '../limits/windows.js'
@@ -41,7 +42,7 @@ const UPDATE = `update messages as m set status = g.status, stage = g.stage, due
 const STATE = `k bigint, status text, stage bigint, due_at bigint, n bigint, acc bigint, rcpt text, def_ts bigint,
   def_why text, sent bigint, err_at bigint, err text, errcode text, doubt bigint, cl bigint`
 const INSERT_EVENTS = 'insert into events (tenant_id, seq, type, at, entry, attempt, pending, reported_at, trace)'
-const EVENT = 't text, y text, e text, a text, p bigint, tr text'
+const EVENT = 'y text, e text, a text, p bigint, tr text'
 
 /** Answers the seqs that were still ours. */
 export async function settle(
@@ -52,7 +53,7 @@ export async function settle(
 ): Promise<Set<number>> {
   const unit = db.dialect === 'postgres' ? inOne(lease, times, settlements) : inTurn(lease, times, settlements)
   const results = await db.write(unit)
-  return new Set((results.at(-1) ?? []).map(row => Number(row.seq)))
+  return new Set(results[0]!.map(row => Number(row.seq)))
 }
 
 /** What became of a part of a unit. */
@@ -107,7 +108,7 @@ function inOne(lease: number, { now, steadyNow }: SettleTimes, settlements: read
     {
       sql: `with done as (${UPDATE}, reported_at = ${reported}
           from @each(${STATE}, ${EVENT}, windows bigint) g where ${OURS}
-          returning seq, account_key, g.t as tenant_id, reported_at, g.y, g.e, g.a, g.p, g.tr, g.windows),
+          returning seq, account_key, tenant_id, reported_at, g.y, g.e, g.a, g.p, g.tr, g.windows),
         told as (${INSERT_EVENTS}
           select tenant_id, seq, y, $2, e, a, case when reported_at is null then p else 0 end, reported_at, tr from done where y is not null)
         ${counted}
@@ -120,30 +121,34 @@ function inOne(lease: number, { now, steadyNow }: SettleTimes, settlements: read
 
 /** SQLite, where nothing but a select may stand before an update and nobody else writes meanwhile. */
 function inTurn(lease: number, { now, steadyNow }: SettleTimes, settlements: readonly Settlement[]): Statement[] {
-  const unit: Statement[] = []
-  const params: Param[] = [lease, now]
-  const reported = reportedSql(settlements, params)
+  // The update adds it to the number of each claim that it ends, which tells the statements after it those from all others.
+  const mark = randomInt(2 ** 47)
+  const params: Param[] = [lease, now, mark]
+  const unit: Statement[] = [
+    {
+      sql: `${UPDATE}, claim = m.claim + $3, reported_at = ${reportedSql(settlements, params)}
+        from @each(${STATE}) g where ${OURS} returning seq`,
+      params,
+      rows: settlements.map(wireRow),
+    },
+  ]
+  const ended = 'm.seq = g.k and m.claim = g.cl + $1'
   const told = settlements.map(eventRow).filter(({ y }) => y !== null)
   if (told.length > 0) {
     unit.push({
       sql: `${INSERT_EVENTS}
-        select t, k, y, $2, e, a, case when reported_at is null then p else 0 end, reported_at, tr
-        from (select g.*, ${reported} as reported_at from @each(k bigint, stage bigint, ${EVENT}, cl bigint) g join messages m on ${OURS}) o`,
-      params,
+        select m.tenant_id, m.seq, g.y, $2, g.e, g.a, case when m.reported_at is null then g.p else 0 end, m.reported_at, g.tr
+        from @each(k bigint, ${EVENT}, cl bigint) g join messages m on ${ended}`,
+      params: [mark, now],
       rows: told,
     })
   }
   const counted = settlements.map(useRow).filter(({ windows }) => windows > 0)
   if (counted.length > 0) {
-    const ours = `(select m.account_key, m.tenant_id, g.windows
-      from @each(k bigint, windows bigint, cl bigint) g join messages m on ${OURS})`
-    unit.push({ sql: countUsedSql(ours, '$2'), params: [lease, steadyNow], rows: counted })
+    const used = `(select m.account_key, m.tenant_id, g.windows
+      from @each(k bigint, windows bigint, cl bigint) g join messages m on ${ended})`
+    unit.push({ sql: countUsedSql(used, '$2'), params: [mark, steadyNow], rows: counted })
   }
-  unit.push({
-    sql: `${UPDATE}, reported_at = ${reported} from @each(${STATE}) g where ${OURS} returning seq`,
-    params,
-    rows: settlements.map(wireRow),
-  })
   return unit
 }
 
@@ -183,12 +188,10 @@ function wireRow({ transition: t, claim }: Settlement) {
 }
 
 /** `y` null: nothing happened that is worth telling. */
-function eventRow({ transition: { seq, stage, event, attempt }, claim, tenantId, trace }: Settlement) {
+function eventRow({ transition: { seq, event, attempt }, claim, trace }: Settlement) {
   return {
     k: seq,
-    stage,
     cl: claim,
-    t: tenantId,
     y: event?.type ?? (attempt === null ? null : 'attempt'),
     e: JSON.stringify(event?.entry ?? {}),
     a: attempt === null ? null : JSON.stringify(attempt),

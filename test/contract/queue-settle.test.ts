@@ -181,6 +181,16 @@ describe.each(dialects)('settle on %s', dialect => {
     expect((await rig.settle([second!], SENT)).size).toBe(1)
   })
 
+  it('the result of an earlier claim, told with that of the later one, is not written', async () => {
+    await rig.add(account, 1)
+    const [first] = await rig.claim(account, lease)
+    await rig.settle([first!], INTERRUPTED)
+    const [second] = await rig.claim(account, lease)
+    expect(await rig.settle([first!, second!], SENT, limits)).toEqual(new Set([second!.seq]))
+    expect(await events()).toHaveLength(1)
+    expect((await rig.rows('select used from limit_buckets')).map(row => Number(row.used))).toEqual([1])
+  })
+
   it('nothing to settle is no work', async () => {
     expect(await settle(rig.db, lease, { now: rig.now, steadyNow: rig.now }, [])).toEqual(new Set())
   })

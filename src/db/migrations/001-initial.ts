@@ -120,7 +120,7 @@ export const initial: readonly string[] = [
     -- recipients that some server has accepted; above 0 the id can no longer be replaced
     accepted bigint not null default 0,
     lease bigint,
-    -- which claim under that lease: a result of an earlier one must not end it
+    -- which claim under that lease: a result of an earlier one must not end it. Once ended, any other number
     claim bigint,
     -- marks the unit that last wrote the content
     submission bigint not null,
