@@ -171,15 +171,15 @@ export class Wire {
 
   private listen(): void {
     const { socket } = this
-    this.stopReading = readDirectly(socket, chunk => this.onData(chunk))
+    this.stopReading = readDirectly(socket, octets => this.onData(octets))
     for (const [event, listener] of Object.entries(this.listeners)) socket.on(event, listener)
     if (socket.destroyed || socket.readableEnded) this.break('closed', 'the connection was closed')
     socket.resume()
   }
 
-  private onData(chunk: Buffer): void {
+  private onData(octets: string): void {
     if (this.broken !== null) return
-    if (!this.parser.feed(chunk)) this.break('garbled', 'the server answered with something that is no SMTP reply')
+    if (!this.parser.feed(octets)) this.break('garbled', 'the server answered with something that is no SMTP reply')
     else if (this.idle) this.break('garbled', 'the server spoke without being asked')
   }
 
