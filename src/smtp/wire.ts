@@ -130,6 +130,11 @@ export class Wire {
     })
   }
 
+  /** The next `count` replies if all of them have come; else null. */
+  repliesAtHand(count: number): Reply[] | null {
+    return this.arrived.length < count ? null : this.take(count)
+  }
+
   /** Resolves when the socket's own buffer is empty; rejects with WireBroken. */
   drained(): Promise<void> {
     if (this.broken !== null) return Promise.reject(this.broken)
@@ -205,11 +210,14 @@ export class Wire {
     const { count, resolve } = this.waiter!
     this.waiter = null
     this.deadline = Number.POSITIVE_INFINITY
-    if (this.arrived.length <= count) {
-      const all = this.arrived
-      this.arrived = []
-      resolve(all)
-    } else resolve(this.arrived.splice(0, count))
+    resolve(this.take(count))
+  }
+
+  private take(count: number): Reply[] {
+    if (this.arrived.length > count) return this.arrived.splice(0, count)
+    const all = this.arrived
+    this.arrived = []
+    return all
   }
 
   private onDrain(): void {
