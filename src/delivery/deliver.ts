@@ -12,7 +12,9 @@ import type { Outcome } from '../queue/outcome.js'
 import { phaseWords } from '../smtp/failures.js'
 import { type Letter, type MailTransport, SmtpFailure } from '../smtp/transport.js'
 import { classifyError, classifyReplies, Interrupted, Undeliverable } from './classify.js'
+import type { Underway } from './lane.js'
 import { handleLargeFiles, type LargeFileDeps, type Parts } from './large-files.js'
+import type { Place } from './places.js'
 import type { Lookup } from './settings.js'
 
 export interface DeliverDeps extends LargeFileDeps {
@@ -28,15 +30,15 @@ export interface DeliverDeps extends LargeFileDeps {
 }
 
 /** One send, for whoever may have to break it off. */
-export interface Sending {
-  readonly abort: AbortController
+export interface Sending extends Underway {
   /** What it sends, when its envelope went out ahead; null also once it has ended. */
   letter: Letter | null
   /** The content is going out. */
   isBegun: boolean
   /** The attachments are there, the server is asked now. */
   isAsked: boolean
-  onAsk?(): void
+  /** Is told then. */
+  place?: Pick<Place, 'asks'>
   /** Which message follows over the same connection (`SendOptions.next`); undefined once it has ended. */
   next?: (() => Letter | null) | undefined
 }
@@ -55,13 +57,15 @@ export async function deliver(
   const { signal } = sending.abort
   const { clock, transport, journal, marginMs } = deps
   const { account } = lookup
-  // Replies are told apart by their order, and a letter made ahead keeps its own, whatever the account says by now.
-  const ahead = sending.letter?.envelope.to ?? []
-  const open = [...new Set([...ahead, ...openRecipients(claimed, account.maxRecipientsPerTransaction)])]
+  const open = askedRecipients(claimed, account.maxRecipientsPerTransaction, sending.letter)
   const startedAt = clock.now()
-  const from = clock.monotonic()
   let conversation: string[] | undefined
-  const facts = () => ({ n: claimed.attempts + 1, startedAt, durationMs: clock.monotonic() - from, conversation })
+  const facts = () => ({
+    n: claimed.attempts + 1,
+    startedAt,
+    durationMs: clock.monotonic() - sending.since,
+    conversation,
+  })
   // A process frozen past its lease must not send: the message may be another's by now.
   const checkLease = () => {
     if (!lease.hasMargin(marginMs)) throw new Interrupted('the lease ran out before the final dot', true)
@@ -94,7 +98,7 @@ export async function deliver(
   try {
     const { envelope, mail } = sending.letter ?? (await compose())
     sending.isAsked = true
-    sending.onAsk?.()
+    sending.place?.asks()
     const onContent = () => {
       sending.isBegun = true
     }
@@ -158,6 +162,14 @@ function letterOf(claimed: ClaimedMessage, parts: Parts, { account }: Lookup): L
   const most = account.maxRecipientsPerTransaction
   const to = openRecipients(claimed, most).slice(0, most)
   return { envelope: { from: claimed.envelope.from, to }, mail: render(claimed, parts) }
+}
+
+/** The open ones in the order of the transaction: of a letter that was made ahead, whatever the account says by now. */
+function askedRecipients(claimed: ClaimedMessage, most: number, letter: Letter | null): readonly string[] {
+  const open = openRecipients(claimed, most)
+  // Of a first attempt the letter has them in the same order, all or the first.
+  if (letter === null || claimed.recipients === null) return open
+  return [...new Set([...letter.envelope.to, ...open])]
 }
 
 /** In the order in which they are to be asked: a transaction may be too small for all. */
