@@ -60,6 +60,7 @@ async function deliverFrozen(frozenMs: number, message = claimed, to = lookup, l
   const outcome = await deliver(message, to, lease, deps, {
     abort: new AbortController(),
     letter,
+    since: clock.monotonic(),
     isBegun: false,
     isAsked: false,
   })

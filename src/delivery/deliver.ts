@@ -12,7 +12,9 @@ import type { Outcome } from '../queue/outcome.js'
 import { phaseWords } from '../smtp/failures.js'
 import { type Letter, type MailTransport, SmtpFailure } from '../smtp/transport.js'
 import { classifyError, classifyReplies, Interrupted, Undeliverable } from './classify.js'
+import type { Underway } from './lane.js'
 import { handleLargeFiles, type LargeFileDeps, type Parts } from './large-files.js'
+import type { Place } from './places.js'
 import type { Lookup } from './settings.js'
 
 export interface DeliverDeps extends LargeFileDeps {
@@ -28,15 +30,15 @@ export interface DeliverDeps extends LargeFileDeps {
 }
 
 /** One send, for whoever may have to break it off. */
-export interface Sending {
-  readonly abort: AbortController
+export interface Sending extends Underway {
   /** What it sends, when its envelope went out ahead; null also once it has ended. */
   letter: Letter | null
   /** The content is going out. */
   isBegun: boolean
   /** The attachments are there, the server is asked now. */
   isAsked: boolean
-  onAsk?(): void
+  /** Is told then. */
+  place?: Pick<Place, 'asks'>
   /** Which message follows over the same connection (`SendOptions.next`); undefined once it has ended. */
   next?: (() => Letter | null) | undefined
 }
@@ -57,9 +59,13 @@ export async function deliver(
   const { account } = lookup
   const open = openInOrder(claimed, sending.letter, account.maxRecipientsPerTransaction)
   const startedAt = clock.now()
-  const from = clock.monotonic()
   let conversation: string[] | undefined
-  const facts = () => ({ n: claimed.attempts + 1, startedAt, durationMs: clock.monotonic() - from, conversation })
+  const facts = () => ({
+    n: claimed.attempts + 1,
+    startedAt,
+    durationMs: clock.monotonic() - sending.since,
+    conversation,
+  })
   const beforeFinalDot = () => {
     checkExpiry(claimed, clock, true)
     checkLease(lease, marginMs)
@@ -83,7 +89,7 @@ export async function deliver(
       letter = letterOf(claimed, parts, lookup)
     }
     sending.isAsked = true
-    sending.onAsk?.()
+    sending.place?.asks()
     const onContent = () => {
       sending.isBegun = true
     }

@@ -96,7 +96,7 @@ function hasContent(row: Taken): row is ClaimedMessage {
 
 /** Nothing of it is claimed ahead or on its way. */
 function isFresh(lane: Lane): boolean {
-  return !lane.isHeldUp && lane.buffer.length === 0 && lane.inFlight === 0
+  return !lane.isHeldUp && lane.buffer.length === 0 && lane.sends.length === 0
 }
 
 /** The next `count` of them. */
@@ -339,7 +339,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     const width = widthOf(lane, account.maxConnections, clock.monotonic(), options.slowSendMs)
     lane.server = `${account.host}:${account.port}`
     // Claimed only when it can be sent: what waits behind a server in trouble stays where others and people can reach it.
-    const favoured = (lane.inFlight === 0 && !lane.isHeldUp) || lane.priority === 0
+    const favoured = (lane.sends.length === 0 && !lane.isHeldUp) || lane.priority === 0
     const standing = places.standing(lane.server)
     if (standing !== 'good') {
       if (lane.buffer.length > 0) return null

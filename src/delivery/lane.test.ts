@@ -5,6 +5,9 @@ import { ANEW, learn, newLane, spare, takeMark, wanted, widthOf } from './lane.j
 const SLOW = 30_000
 const message = {} as ClaimedMessage
 
+const sendSince = (since: number) => ({ since, abort: new AbortController() })
+const sends = (count: number) => Array.from({ length: count }, () => sendSince(0))
+
 describe('the window of a lane', () => {
   it('starts with one connection', () => {
     expect(widthOf(newLane(1), 10, 0, SLOW)).toBe(1)
@@ -49,18 +52,17 @@ describe('the window of a lane', () => {
 
   it('opens by one for each second that an answer is waited for: one slow message does not hold up the account', () => {
     const lane = newLane(1)
-    lane.starts.add({ at: 1_000 })
+    lane.sends.push(sendSince(1_000))
     expect([1_999, 2_000, 4_500, 60_000].map(now => widthOf(lane, 10, now, SLOW))).toEqual([1, 2, 4, 1])
     expect(widthOf(lane, 3, 20_000, SLOW)).toBe(3)
   })
 
   it('has one more for an immediate message, whatever was earned', () => {
     const lane = newLane(1)
-    lane.inFlight = 1
-    lane.starts.add({ at: 0 })
+    lane.sends.push(sendSince(0))
     lane.priority = 0
     expect(widthOf(lane, 10, 10, SLOW)).toBe(2)
-    lane.inFlight = 10
+    lane.sends.push(...sends(9))
     expect(widthOf(lane, 10, 10, SLOW)).toBe(10)
     expect(widthOf(lane, 10, SLOW + 1, SLOW)).toBe(1)
   })
@@ -72,12 +74,10 @@ describe('the window of a lane', () => {
   it('one send that has been running too long is enough', () => {
     const lane = newLane(1)
     for (let i = 0; i < 5; i += 1) learn(lane, 50, true, 10, SLOW)
-    const start = { at: 1_000 }
-    lane.starts.add(start)
-    lane.starts.add({ at: 40_000 })
+    lane.sends.push(sendSince(1_000), sendSince(40_000))
     expect(widthOf(lane, 10, 1_000 + SLOW, SLOW)).toBe(10)
     expect(widthOf(lane, 10, 1_001 + SLOW, SLOW)).toBe(1)
-    lane.starts.delete(start)
+    lane.sends.shift()
     expect(widthOf(lane, 10, 1_001 + SLOW, SLOW)).toBe(10)
   })
 })
@@ -91,14 +91,14 @@ describe('how many to claim', () => {
     const lane = newLane(1)
     learn(lane, 5, true, 10, SLOW)
     expect(wanted(lane, 4, 50)).toBe(50)
-    lane.inFlight = 4
+    lane.sends.push(...sends(4))
     expect(wanted(lane, 4, 50)).toBe(50)
   })
 
   it('of one that answers what it takes in a tenth of a second', () => {
     const lane = newLane(1)
     learn(lane, 5, true, 10, SLOW)
-    lane.inFlight = 4
+    lane.sends.push(...sends(4))
     expect(wanted(lane, 4, 200)).toBe(80)
     learn(lane, 105, true, 10, SLOW)
     expect(lane.pace).toBe(25)
@@ -109,14 +109,14 @@ describe('how many to claim', () => {
     const lane = newLane(1)
     learn(lane, 5_000, true, 10, SLOW)
     expect(wanted(lane, 4, 50)).toBe(8)
-    lane.inFlight = 4
+    lane.sends.push(...sends(4))
     expect(wanted(lane, 4, 50)).toBe(4)
   })
 
   it('nothing while half of it still waits, else what is missing', () => {
     const lane = newLane(1)
     learn(lane, 5, true, 10, SLOW)
-    lane.inFlight = 4
+    lane.sends.push(...sends(4))
     lane.buffer = new Array(26).fill(message)
     expect(wanted(lane, 4, 50)).toBe(0)
     lane.buffer = new Array(25).fill(message)
@@ -133,7 +133,7 @@ describe('how many to claim', () => {
   it('more in flight than the width (it just shrank) claims no more than ahead', () => {
     const lane = newLane(1)
     learn(lane, 60_000, true, 10, SLOW)
-    lane.inFlight = 10
+    lane.sends.push(...sends(10))
     expect(wanted(lane, 1, 50)).toBe(1)
   })
 })

@@ -11,6 +11,13 @@ export interface Ahead {
   readonly letter: Letter
 }
 
+/** A transaction under way. */
+export interface Underway {
+  /** Monotonic. */
+  readonly since: number
+  readonly abort: AbortController
+}
+
 export interface Lane {
   readonly key: number
   /** host:port, for the places of its server; '' until it is first looked up. */
@@ -19,8 +26,8 @@ export interface Lane {
   buffer: ClaimedMessage[]
   /** Taken from the buffer and waiting for the reply to the message before. */
   readonly ahead: Ahead[]
-  /** Transactions under way, each on a connection of its own. */
-  inFlight: number
+  /** Transactions under way, each on a connection of its own, the oldest first. */
+  readonly sends: Underway[]
   /** Connections it may use now; between 1 and the account's max_connections. */
   window: number
   /** Ready rows are believed to be there; polling corrects it. */
@@ -44,8 +51,6 @@ export interface Lane {
   isHeldUp: boolean
   /** Moving average of a send, ms. */
   pace: number
-  /** Monotonic start of each send in flight. */
-  readonly starts: Set<{ at: number }>
 }
 
 /** What an account has shown of itself, kept when its lane is empty. */
@@ -74,7 +79,7 @@ export function newLane(key: number, learned: Learned = { window: FIRST_WINDOW, 
     server: '',
     buffer: [],
     ahead: [],
-    inFlight: 0,
+    sends: [],
     window: learned.window,
     ready: false,
     priority: 3,
@@ -87,7 +92,6 @@ export function newLane(key: number, learned: Learned = { window: FIRST_WINDOW, 
     claiming: false,
     isHeldUp: false,
     pace: learned.pace,
-    starts: new Set(),
   }
 }
 
@@ -115,17 +119,17 @@ export function learn(lane: Lane, durationMs: number, good: boolean, maxConnecti
  * message (priority 0 known to wait) gets one beyond those in use, whatever the account has earned.
  */
 export function widthOf(lane: Lane, maxConnections: number, monotonicNow: number, slowMs: number): number {
-  const [oldest] = lane.starts
-  const waited = oldest === undefined ? 0 : Math.max(0, monotonicNow - oldest.at)
+  const oldest = lane.sends[0]
+  const waited = oldest === undefined ? 0 : Math.max(0, monotonicNow - oldest.since)
   if (waited > slowMs) return 1
   const isUrgent = lane.priority === 0 || lane.buffer[0]?.priority === 0
   const earned = lane.window + Math.floor(waited / PATIENCE_MS)
-  return Math.min(maxConnections, isUrgent ? Math.max(earned, lane.inFlight + 1) : earned)
+  return Math.min(maxConnections, isUrgent ? Math.max(earned, lane.sends.length + 1) : earned)
 }
 
 /** How many claimed ahead a lane may keep: a batch for a server that answers quickly, little for one that became slow. */
 export function spare(lane: Lane, batchSize: number): number {
-  if (lane.pace < QUICK_MS) return batchSize + lane.inFlight
+  if (lane.pace < QUICK_MS) return batchSize + lane.sends.length
   return Math.max(2 * lane.window, ahead(lane.pace, lane.window, batchSize))
 }
 
@@ -136,7 +140,7 @@ export function spare(lane: Lane, batchSize: number): number {
  */
 export function wanted(lane: Lane, width: number, batchSize: number, serverPace = 0): number {
   const pace = lane.pace === 0 ? serverPace : lane.pace
-  const target = Math.max(0, width - lane.inFlight) + ahead(pace, width, batchSize)
+  const target = Math.max(0, width - lane.sends.length) + ahead(pace, width, batchSize)
   return lane.buffer.length > target / 2 ? 0 : Math.min(batchSize, target - lane.buffer.length)
 }
 

@@ -97,7 +97,7 @@ export function createLanes(): Lanes {
       return turns.next
     },
     retire(lane) {
-      if (lane.ready || lane.claiming || lane.buffer.length > 0 || lane.inFlight > 0) return
+      if (lane.ready || lane.claiming || lane.buffer.length > 0 || lane.sends.length > 0) return
       // A lane retired before may still be held by a send that ends now, while its account has a new one.
       if (lanes.get(lane.key) !== lane) return
       lanes.delete(lane.key)

@@ -95,6 +95,20 @@ describe('places', () => {
     expect(places.standing('server')).toBe('bad')
   })
 
+  it('one that follows over the same connection and gets no answer hangs, from the answer to the one before', () => {
+    const { places, time } = rig()
+    const broken: number[] = []
+    const first = places.take('server', true)!
+    first.asks()
+    time.now = 500
+    first.passOn(() => broken.push(time.now) > 0).asks()
+    expect([places.used, places.standing('server')]).toEqual([1, 'good'])
+    time.now = 1_500
+    expect([places.standing('server'), places.breakLongest(1_000)]).toEqual(['good', false])
+    time.now = 1_501
+    expect([places.standing('server'), places.breakLongest(1_000), broken]).toEqual(['bad', true, [1_501]])
+  })
+
   it('what hangs at an attachment’s source is broken off though the server answers others', () => {
     const { places, time } = rig()
     const broken: string[] = []

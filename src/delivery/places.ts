@@ -8,6 +8,8 @@
  *   bad    its last session broke, or one hangs: a quarter of the places a server, together at most half
  */
 
+import { takeOut } from '../lib/take-out.js'
+
 export type Standing = 'good' | 'new' | 'bad'
 
 export interface Place {
@@ -41,13 +43,14 @@ interface Server {
   goodAt: number
   /** Moving average, ms; 0: none was good yet. */
   pace: number
-  readonly starts: Set<Start>
+  /** Places in use; those that asked stand in the order in which they did. */
+  readonly starts: Start[]
 }
 
 interface Start {
   /** When it was taken, then when the server was asked. */
-  at: number
-  asked: boolean
+  readonly at: number
+  readonly asked: boolean
   readonly breakOff: () => boolean
 }
 
@@ -55,10 +58,8 @@ interface Start {
 const REMEMBERED = 10_000
 const PACE_WEIGHT = 0.2
 
-/** Those that asked stand in the order in which they did. */
-function longestAsked(starts: ReadonlySet<Start>): Start | undefined {
-  for (const start of starts) if (start.asked) return start
-  return undefined
+function isAsked({ asked }: Start): boolean {
+  return asked
 }
 
 export function createPlaces(total: number, slowMs: number, monotonic: () => number): Places {
@@ -68,8 +69,8 @@ export function createPlaces(total: number, slowMs: number, monotonic: () => num
 
   const standingOf = (server: Server | undefined): Standing => {
     if (server === undefined) return 'new'
-    const oldest = longestAsked(server.starts)
-    const hangs = oldest !== undefined && monotonic() - oldest.at > slowMs && server.goodAt < oldest.at
+    const oldest = server.starts.find(isAsked)
+    const hangs = oldest !== undefined && monotonic() - oldest.at > slowMs && server.goodAt <= oldest.at
     if (hangs || server.last === 'bad') return 'bad'
     return server.last === 'good' ? 'good' : 'new'
   }
@@ -77,7 +78,7 @@ export function createPlaces(total: number, slowMs: number, monotonic: () => num
   /** In flight by standing; counted anew because time alone turns a hanging server bad. Servers in flight are few. */
   const tally = () => {
     const sum = { good: 0, new: 0, bad: 0 }
-    for (const server of busy) sum[standingOf(server)] += server.starts.size
+    for (const server of busy) sum[standingOf(server)] += server.starts.length
     return sum
   }
   const busy = new Set<Server>()
@@ -86,7 +87,7 @@ export function createPlaces(total: number, slowMs: number, monotonic: () => num
     if (used >= total) return false
     const server = servers.get(name)
     const standing = standingOf(server)
-    const mine = server?.starts.size ?? 0
+    const mine = server?.starts.length ?? 0
     if (used < total / 2 && (standing === 'good' || mine < Math.max(1, Math.floor(total / 4)))) return true
     const sum = tally()
     const others = sum.new + sum.bad
@@ -99,10 +100,10 @@ export function createPlaces(total: number, slowMs: number, monotonic: () => num
   const serverOf = (name: string): Server => {
     let server = servers.get(name)
     if (server === undefined) {
-      server = { last: null, goodAt: Number.NEGATIVE_INFINITY, pace: 0, starts: new Set() }
+      server = { last: null, goodAt: Number.NEGATIVE_INFINITY, pace: 0, starts: [] }
       if (servers.size >= REMEMBERED) {
         for (const [each, known] of servers) {
-          if (known.starts.size > 0) continue
+          if (known.starts.length > 0) continue
           servers.delete(each)
           break
         }
@@ -112,34 +113,45 @@ export function createPlaces(total: number, slowMs: number, monotonic: () => num
     return server
   }
 
-  const occupy = (server: Server, breakOff: () => boolean): Place => {
-    const start: Start = { at: monotonic(), asked: false, breakOff }
-    server.starts.add(start)
-    busy.add(server)
-    used += 1
-    const give = (good: boolean | null) => {
-      if (!server.starts.delete(start)) return
-      if (server.starts.size === 0) busy.delete(server)
+  class Occupied implements Place, Start {
+    asked = false
+
+    constructor(
+      private readonly server: Server,
+      public at: number,
+      readonly breakOff: () => boolean,
+    ) {
+      server.starts.push(this)
+      busy.add(server)
+      used += 1
+    }
+
+    asks() {
+      if (this.asked || !takeOut(this.server.starts, this)) return
+      this.at = monotonic()
+      this.asked = true
+      this.server.starts.push(this)
+    }
+
+    give(good: boolean | null) {
+      const { server } = this
+      if (!takeOut(server.starts, this)) return
+      if (server.starts.length === 0) busy.delete(server)
       used -= 1
       if (good === null) return
       server.last = good ? 'good' : 'bad'
       if (!good) return
       server.goodAt = monotonic()
-      const tookMs = server.goodAt - start.at
+      const tookMs = server.goodAt - this.at
       server.pace = server.pace === 0 ? tookMs : server.pace * (1 - PACE_WEIGHT) + tookMs * PACE_WEIGHT
     }
-    return {
-      asks() {
-        if (!server.starts.delete(start)) return
-        start.at = monotonic()
-        start.asked = true
-        server.starts.add(start)
-      },
-      give,
-      passOn(next) {
-        give(true)
-        return occupy(server, next)
-      },
+
+    passOn(breakOff: () => boolean) {
+      this.give(true)
+      const next = new Occupied(this.server, this.server.goodAt, breakOff)
+      // Its envelope is out.
+      next.asked = true
+      return next
     }
   }
 
@@ -151,13 +163,13 @@ export function createPlaces(total: number, slowMs: number, monotonic: () => num
     },
     couldTake,
     take(name, favoured, breakOff = () => false) {
-      return couldTake(name, favoured) ? occupy(serverOf(name), breakOff) : null
+      return couldTake(name, favoured) ? new Occupied(serverOf(name), monotonic(), breakOff) : null
     },
     breakLongest(hungMs) {
       const hung = [...busy]
         .flatMap(({ starts, goodAt }) =>
           // While it is an attachment's source that is waited for, the server's answers to others say nothing.
-          [...starts].filter(({ at, asked }) => (!asked || at > goodAt) && monotonic() - at > hungMs),
+          starts.filter(({ at, asked }) => (!asked || at >= goodAt) && monotonic() - at > hungMs),
         )
         .sort((a, b) => a.at - b.at)
       return hung.some(({ breakOff }) => breakOff())

@@ -45,7 +45,7 @@ it('a claim that is heard of after its lease was lost is not sent, and is not he
   })
   sends.add(lane, [claimed])
   sends.pump(lane, lookup)
-  expect([sends.waiting, lane.inFlight, places.used, sent]).toEqual([0, 0, 0, []])
+  expect([sends.waiting, lane.sends, places.used, sent]).toEqual([0, [], 0, []])
   expect([sends.held, sends.holds(claimed.seq)]).toEqual([0, false])
 })
 

@@ -106,6 +106,8 @@ interface Turn {
 
 interface Sent extends Sending {
   readonly turn: Turn
+  /** Leaves with its final dot. */
+  following: Ahead | null
 }
 
 export function createSends(deps: SendDeps, options: SendOptions, shared: Shared): Sends {
@@ -114,9 +116,10 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
   const claims = createConclusions(deps, shared)
   const claimedAhead = createClaimedAhead(deps, claims)
   const marginMs = Math.min(options.leaseMs * MARGIN_SHARE, MARGIN_MAX_MS)
-  const running = new Set<Promise<void>>()
-  /** Sends under way, to be broken off. */
-  const sendings = new Set<Sending>()
+  /** Sends that are not settled yet. */
+  let running = 0
+  /** Called when the last of them is. */
+  let onSettled = () => {}
   /** Of sends that have ended, not aborted and listened to by nobody: a new one costs 10 µs with its first listener. */
   const spareAborts: AbortController[] = []
   /** For a place. */
@@ -129,14 +132,16 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
 
   const pump = (lane: Lane, lookup: Lookup) => {
     const { account } = lookup
-    const permissions = permissionsOf(lookup, clock.now())
+    let permissions: Permissions | null = null
     let isStarved = false
     while (lane.buffer.length > 0 && !draining && isSending(settings)) {
-      if (lane.inFlight >= widthOf(lane, account.maxConnections, clock.monotonic(), options.slowSendMs)) break
+      const since = clock.monotonic()
+      if (lane.sends.length >= widthOf(lane, account.maxConnections, since, options.slowSendMs)) break
       const claimed = lane.buffer[0]!
       // An operator has spoken since it was claimed: the next review gives it back.
+      permissions ??= permissionsOf(lookup, clock.now())
       if (!mayBegin(claimed, lookup, permissions)) break
-      const sending = newSending(null)
+      const sending = newSending(null, since, { since, sends: 1 })
       const place = placeFor(lane, claimed, sending)
       if (place === null) {
         isStarved = true
@@ -151,27 +156,42 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     else starved.delete(lane)
   }
 
-  const newSending = (letter: Sending['letter'], turn: Turn = { since: clock.monotonic(), sends: 1 }): Sent => ({
+  const newSending = (letter: Sending['letter'], since: number, turn: Turn): Sent => ({
+    since,
     abort: spareAborts.pop() ?? new AbortController(),
     letter,
     turn,
     isBegun: false,
     isAsked: false,
+    following: null,
   })
 
   const placeFor = (lane: Lane, claimed: ClaimedMessage, sending: Sending): Place | null => {
-    const favoured = (lane.inFlight === 0 && !lane.isHeldUp) || claimed.priority === 0
+    const favoured = (lane.sends.length === 0 && !lane.isHeldUp) || claimed.priority === 0
     return places.take(lane.server, favoured, () => breakOff(sending))
   }
 
   const start = (lane: Lane, lookup: Lookup, claimed: ClaimedMessage, place: Place, sending: Sent) => {
-    sending.onAsk = place.asks
-    lane.inFlight += 1
-    sendings.add(sending)
-    const send = sendOne(lane, lookup, claimed, place, sending).then(() => {
-      running.delete(send)
+    sending.place = place
+    lane.sends.push(sending)
+    running += 1
+    void sendOne(lane, lookup, claimed, place, sending).then(endOne)
+  }
+
+  const endOne = () => {
+    running -= 1
+    if (running === 0) onSettled()
+  }
+
+  /** Resolves when no send is under way or waits for its result to be settled. */
+  const settledAll = () =>
+    new Promise<void>(resolve => {
+      if (running === 0) resolve()
+      else onSettled = resolve
     })
-    running.add(send)
+
+  const breakOffAll = () => {
+    for (const lane of lanes.all()) for (const { abort } of lane.sends) abort.abort()
   }
 
   /**
@@ -185,9 +205,10 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     if (!starved.isEmpty() && isOver(turn)) return null
     // On trial one message tells for all; and what has changed is to be seen by the next.
     if (account.trial !== null || !settings.isCurrent(lookup)) return null
-    if (claimed.lease !== lease.id || !mayBegin(claimed, lookup, permissionsOf(lookup, clock.now()))) return null
-    if (lane.inFlight > widthOf(lane, account.maxConnections, clock.monotonic(), options.slowSendMs)) return null
-    const letter = letterAhead(claimed, lookup, clock.now())
+    const now = clock.now()
+    if (claimed.lease !== lease.id || !mayBegin(claimed, lookup, permissionsOf(lookup, now))) return null
+    if (lane.sends.length > widthOf(lane, account.maxConnections, clock.monotonic(), options.slowSendMs)) return null
+    const letter = letterAhead(claimed, lookup, now)
     if (letter === null) return null
     const ahead = { claimed, letter }
     lane.buffer.shift()
@@ -197,7 +218,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
 
   /** Its turn has come: the message before has ended well, and leaves its place to it. */
   const follow = (lane: Lane, lookup: Lookup, { claimed, letter }: Ahead, place: Place, { since, sends }: Turn) => {
-    const sending = newSending(letter, { since, sends: sends + 1 })
+    const sending = newSending(letter, clock.monotonic(), { since, sends: sends + 1 })
     start(
       lane,
       lookup,
@@ -250,7 +271,8 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
 
   const hasRoom = (lane: Lane, lookup: Lookup): boolean => {
     const width = widthOf(lane, lookup.account.maxConnections, clock.monotonic(), options.slowSendMs)
-    return wanted(lane, width, lookup.account.batchSize ?? options.batchSizePerAccount, places.pace(lane.server)) > 0
+    const serverPace = lane.pace === 0 ? places.pace(lane.server) : 0
+    return wanted(lane, width, lookup.account.batchSize ?? options.batchSizePerAccount, serverPace) > 0
   }
 
   /**
@@ -298,18 +320,17 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     const lease = deps.lease()
     let outcome: Outcome
     let span: AttemptSpan
-    let following: Ahead | null = null
     let hasLeft = false
     /** Its turn ends here; the message whose envelope is out already takes the place in the same moment. */
     const leave = (good: boolean | null, goesOn: boolean) => {
       if (hasLeft) return
       hasLeft = true
-      sendings.delete(sending)
+      takeOut(lane.sends, sending)
       // A source of attachments may still listen to it.
       const isPlain = claimed.content !== null && claimed.content.attachments === undefined
       if (isPlain && !sending.abort.signal.aborted) spareAborts.push(sending.abort)
-      lane.inFlight -= 1
       // Unless it was taken back meanwhile.
+      const { following } = sending
       const next = following !== null && takeOut(lane.ahead, following) ? following : null
       if (next !== null && goesOn && deps.lease() === lease) return follow(lane, lookup, next, place, sending.turn)
       place.give(good)
@@ -320,22 +341,18 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       // Of claims that were answered after their lease was lost; what was there by then is forgotten.
       if (lease === null || lease.id !== claimed.lease) return claims.letGo(claimed)
       sending.next = () => {
-        following = takeAhead(lane, lookup, lease, sending.turn)
-        return following?.letter ?? null
+        sending.following = takeAhead(lane, lookup, lease, sending.turn)
+        return sending.following?.letter ?? null
       }
       span = tracer.attempt(claimed, lookup.account, claimed.trace)
-      const start = { at: clock.monotonic() }
-      lane.starts.add(start)
       try {
         outcome = await deliver(claimed, lookup, lease, delivering, sending)
       } catch (error) {
         log.error(`Message ${claimed.id} could not be handled: ${(error as Error).message}`)
         outcome = unexpected(claimed.envelope.to)
-      } finally {
-        lane.starts.delete(start)
       }
       span.end(outcome)
-      const durationMs = clock.monotonic() - start.at
+      const durationMs = clock.monotonic() - sending.since
       leave(learnFrom(outcome, durationMs, lane, lookup, sending), outcome.failure === null && !outcome.interrupted)
       events.attempted(claimed, outcome, durationMs)
       if (outcome.failure !== null || lookup.account.trial !== null) await tellAccount(lane, lease, lookup, outcome)
@@ -344,7 +361,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       after(lane, lookup)
       // It is held until its result is settled, which takes longer than most sends; grown old by then, and dead, it would hold
       // on to whatever it refers to until the next full collection: its own mail, and the one that followed.
-      following = null
+      sending.following = null
       sending.letter = null
       sending.next = undefined
     }
@@ -414,14 +431,14 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
         if (lookup !== undefined) claimedAhead.giveBack(lane, lease, lookup, () => true)
         else claimedAhead.giveBackOrphans(lane, lease)
       }
-      const ended = () => Promise.allSettled([...running, ...claimedAhead.returning])
+      const ended = () => Promise.allSettled([settledAll(), ...claimedAhead.returning])
       await Promise.race([ended(), over])
-      for (const { abort } of sendings) abort.abort()
+      breakOffAll()
       await Promise.race([ended(), clock.sleep(2_000)])
       await Promise.race([settler.idle(), clock.sleep(2_000)])
     },
     abandon() {
-      for (const { abort } of sendings) abort.abort()
+      breakOffAll()
       claims.forget()
       claimedAhead.forget()
     },

@@ -42,7 +42,7 @@ export function createWaitingLanes(places: Pick<Places, 'standing'>): WaitingLan
     delete(lane) {
       for (const turn of TURNS) waiting[turn].delete(lane)
     },
-    isEmpty: () => TURNS.every(turn => waiting[turn].size === 0),
+    isEmpty: () => waiting.immediate.size + waiting.answering.size + waiting.troubled.size === 0,
     isUrgent: () => waiting.immediate.size > 0,
     first(count) {
       const found: Lane[] = []

@@ -2,7 +2,7 @@
 import { createHistogram } from 'node:perf_hooks'
 import prom, { type Gauge as GaugeOf } from 'prom-client'
 
-export const { Counter, Gauge, Histogram, Registry } = prom
+export const { Counter, Gauge, Registry } = prom
 export type { GaugeOf }
 
 export interface EventLoopMonitor {

@@ -73,7 +73,7 @@ export function createFileJournal(path: string): DoubtJournal {
     const next: OpenFile = { fd, name, lease, part, lines: 0, sizeBytes: 0 }
     try {
       // What is still open moves along before the old file goes: a reply may take ten minutes.
-      write(next, [...unsettled.keys()].map(String))
+      write(next, [...unsettled.keys()].map(seq => `${seq}\n`).join(''), unsettled.size)
     } catch (error) {
       // The old file still holds it all, and goes on.
       closeSync(fd)
@@ -99,7 +99,7 @@ export function createFileJournal(path: string): DoubtJournal {
 
   const add = (lease: number, line: string) => {
     try {
-      write(fileFor(lease), [line])
+      write(fileFor(lease), `${line}\n`, 1)
       isBroken = false
     } catch (cause) {
       isBroken = true
@@ -120,13 +120,16 @@ export function createFileJournal(path: string): DoubtJournal {
     },
     settled(lease, claims) {
       if (file?.lease !== lease) return
-      const ended = [...claims].filter(({ seq, claim }) => unsettled.get(seq) === claim)
-      for (const { seq } of ended) unsettled.delete(seq)
+      let lines = ''
+      let count = 0
+      for (const { seq, claim } of claims) {
+        if (unsettled.get(seq) !== claim) continue
+        unsettled.delete(seq)
+        lines += `-${seq}\n`
+        count += 1
+      }
       try {
-        write(
-          file,
-          ended.map(({ seq }) => `-${seq}`),
-        )
+        write(file, lines, count)
       } catch {
         // The settle stands whatever becomes of this line. Until the next entry begins a new file, which leaves its claim out, a
         // crash may doubt too much, never too little.
@@ -151,18 +154,20 @@ export function createFileJournal(path: string): DoubtJournal {
   }
 }
 
-/** Whole lines or none: on a full disk half a number would read as another message's. */
-function write(file: OpenFile, lines: readonly string[]): void {
-  const bytes = Buffer.from(lines.map(line => `${line}\n`).join(''))
+/**
+ * Whole lines or none: on a full disk half a number would read as another message's. Digits, of which a character is an
+ * octet, go as the string they are: a Buffer of them takes half as long again as the write.
+ */
+function write(file: OpenFile, lines: string, count: number): void {
   let written = 0
   try {
-    while (written < bytes.length) written += writeSync(file.fd, bytes, written)
+    while (written < lines.length) written += writeSync(file.fd, lines.slice(written))
   } catch (error) {
     if (written > 0) ftruncateSync(file.fd, file.sizeBytes)
     throw error
   }
-  file.sizeBytes += bytes.length
-  file.lines += lines.length
+  file.sizeBytes += lines.length
+  file.lines += count
 }
 
 /** The lease ended before the entry could be written: another may have the message, no final dot may be sent. */

@@ -12,13 +12,22 @@ export interface WatchedClock extends Clock {
 /** Slewing and the rounding of timers stay far below this. */
 const JUMP_MS = 2_000
 
-/** Looks whenever somebody asks the time, which the loops do many times a second. */
+/** What is asked many times a millisecond is looked at once in so long, unless it went back, ms. */
+const LOOK_MS = 500
+
+/** Looks when somebody asks the time, which the loops do many times a second. */
 export function watchClock(clock: Clock): WatchedClock {
   let heard: (byMs: number) => void = () => {}
-  let offset = clock.now() - clock.monotonic()
+  let last = clock.now()
+  let lookAt = last
+  let offset = last - clock.monotonic()
   return {
     now() {
       const now = clock.now()
+      const isSteady = now >= last && now < lookAt
+      last = now
+      if (isSteady) return now
+      lookAt = now + LOOK_MS
       const byMs = now - clock.monotonic() - offset
       // Small steps are followed, or slewing would add up to a jump.
       offset += byMs

@@ -7,14 +7,13 @@ import { connect, type Socket, type TcpNetConnectOpts } from 'node:net'
 /** Holds one read at a time, from the kernel to whoever takes it. */
 const shared = Buffer.allocUnsafeSlow(64 * 1024)
 
-const takers = new WeakMap<Socket, (octets: Buffer) => void>()
+const takers = new WeakMap<Socket, (octets: string) => void>()
 
 export function connectForDirectReads(options: TcpNetConnectOpts): Socket {
   const callback = (size: number) => {
-    const octets = shared.subarray(0, size)
     const take = takers.get(socket)
-    if (take === undefined) return socket.push(Buffer.from(octets))
-    take(octets)
+    if (take === undefined) return socket.push(Buffer.from(shared.subarray(0, size)))
+    take(shared.toString('latin1', 0, size))
     return true
   }
   const socket: Socket = connect({ ...options, onread: { buffer: shared, callback } })
@@ -22,15 +21,16 @@ export function connectForDirectReads(options: TcpNetConnectOpts): Socket {
 }
 
 /**
- * From now on `take` has what the socket reads; it must not keep the Buffer. Other sockets bring it as `data`. Answers the
+ * From now on `take` has what the socket reads, a character an octet. Other sockets bring it as `data`. Answers the
  * function that ends it.
  */
-export function readDirectly(socket: Socket, take: (octets: Buffer) => void): () => void {
+export function readDirectly(socket: Socket, take: (octets: string) => void): () => void {
+  const takeData = (octets: Buffer) => take(octets.toString('latin1'))
   // Also what a direct one has read and not yet handed on.
-  socket.on('data', take)
+  socket.on('data', takeData)
   takers.set(socket, take)
   return () => {
     takers.delete(socket)
-    socket.removeListener('data', take)
+    socket.removeListener('data', takeData)
   }
 }

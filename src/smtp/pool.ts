@@ -85,53 +85,56 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
       })
     }
     let current: Pooled | null = null
-    const over = (pooled: Pooled) => {
+    const transact = (pooled: Pooled) => {
       current = pooled
-      return sendOver(pooled, station, account, { envelope, mail }, options)
+      return pooled.session.transact(envelope, mail, options, () => nextOver(pooled, station, account, options))
     }
     try {
       const kept = expectant ?? station.take(shapeOf(account), clock.monotonic(), retire)
       if (kept !== null) {
         idle.delete(kept)
         try {
-          return await over(kept)
+          const replies = await transact(kept)
+          keep(kept, station, account)
+          return replies
         } catch (error) {
           if (!isStale(error) || options.signal.aborted) throw error
           log.debug('A kept connection was stale', { tenant_id: account.tenantId, account_id: account.id })
         }
       }
-      return await over(await connect(station, account, options))
+      const opened = await connect(station, account, options)
+      const replies = await transact(opened)
+      keep(opened, station, account)
+      return replies
     } finally {
       // Its turn passes to the message it expects.
       if ((current as Pooled | null)?.session.expects == null) leave(station, account.key)
     }
   }
 
-  async function sendOver(
-    pooled: Pooled,
-    station: Station,
-    account: Account,
-    { envelope, mail }: Letter,
-    options: SendOptions,
-  ): Promise<Replies> {
-    const { session } = pooled
-    const isKept = () => !closed && session.transactions < account.maxMessagesPerConnection && account.ttlSeconds > 0
-    const replies = await session.transact(envelope, mail, options, () => {
-      const letter = isKept() ? (options.next?.() ?? null) : null
-      if (letter !== null) expectants.set(letter.mail, { pooled, station, accountKey: account.key })
-      return letter
-    })
-    if (!session.isReusable) return replies
-    if (!isKept()) {
+  /** What may go out over the connection behind the mail that is at its final dot. */
+  function nextOver(pooled: Pooled, station: Station, account: Account, options: SendOptions): Letter | null {
+    const letter = isToBeKept(pooled, account) ? (options.next?.() ?? null) : null
+    if (letter !== null) expectants.set(letter.mail, { pooled, station, accountKey: account.key })
+    return letter
+  }
+
+  function isToBeKept({ session }: Pooled, account: Account): boolean {
+    return !closed && session.transactions < account.maxMessagesPerConnection && account.ttlSeconds > 0
+  }
+
+  /** After its transaction, for the next that comes. */
+  function keep(pooled: Pooled, station: Station, account: Account): void {
+    if (!pooled.session.isReusable) return
+    if (!isToBeKept(pooled, account)) {
       retire(pooled)
-      return replies
+      return
     }
     pooled.idleUntil = clock.monotonic() + account.ttlSeconds * 1000
     station.put(pooled)
     idle.set(pooled, station)
     if (idle.size > mostIdle) retireLongest()
     sweeper ??= setInterval(sweep, deps.sweepEveryMs ?? 1000).unref()
-    return replies
   }
 
   /** The connection that the envelope of this mail went out on. */

@@ -3,11 +3,14 @@ import { describe, expect, it } from 'vitest'
 import { isTooManyRecipients, localReply, ReplyParser, replyLine } from './reply.js'
 import type { Reply } from './transport.js'
 
+/** As a socket is read: a character an octet. */
+const octetsOf = (chunk: string | Uint8Array) => Buffer.from(chunk as Uint8Array).toString('latin1')
+
 /** Feeds chunks; answers the replies, and whether all was SMTP. */
 function read(...chunks: (string | Buffer)[]): { replies: Reply[]; inStep: boolean } {
   const replies: Reply[] = []
   const parser = new ReplyParser(reply => replies.push(reply))
-  const inStep = chunks.every(chunk => parser.feed(Buffer.from(chunk)))
+  const inStep = chunks.every(chunk => parser.feed(octetsOf(chunk)))
   return { replies, inStep }
 }
 
@@ -31,22 +34,11 @@ describe('ReplyParser', () => {
     const replies: Reply[] = []
     const parser = new ReplyParser(reply => replies.push(reply))
     parser.onLine = line => lines.push(line)
-    parser.feed(Buffer.from('250-a\r\n250 b\r\n220-half\r\n22'))
+    parser.feed('250-a\r\n250 b\r\n220-half\r\n22')
     parser.reset()
-    parser.feed(Buffer.from('354 go\r\nHTTP/1.1 400\r\n250 never'))
+    parser.feed('354 go\r\nHTTP/1.1 400\r\n250 never')
     expect(lines).toEqual(['250-a', '250 b', '220-half', '354 go', 'HTTP/1.1 400'])
     expect(replies.map(replyLine)).toEqual(['250 a b', '354 go'])
-  })
-
-  it('keeps nothing of a chunk, which may be read into again', () => {
-    const replies: Reply[] = []
-    const parser = new ReplyParser(reply => replies.push(reply))
-    const chunk = Buffer.alloc(16)
-    for (const piece of ['250 2.0', '.0 Ok\r\n55', '0 No\r\n']) {
-      chunk.fill('!')
-      parser.feed(chunk.subarray(0, chunk.write(piece)))
-    }
-    expect(replies.map(replyLine)).toEqual(['250 2.0.0 Ok', '550 No'])
   })
 
   it('takes a bare code, a code with an empty text, and bare line feeds', () => {
@@ -127,21 +119,21 @@ describe('ReplyParser', () => {
           expect(reply.code).toBeGreaterThanOrEqual(200)
           expect(reply.text.length).toBeLessThanOrEqual(1000)
         })
-        chunks.every(chunk => parser.feed(Buffer.from(chunk)))
+        chunks.every(chunk => parser.feed(octetsOf(chunk)))
       }),
     )
   })
 })
 
 it('a line of the longest length is the same in whatever pieces it comes', () => {
-  const line = Buffer.from(`250 ${'x'.repeat(4_092)}\r\n250 y\r\n`)
+  const line = `250 ${'x'.repeat(4_092)}\r\n250 y\r\n`
   for (const cut of [4_095, 4_096, 4_097, 4_098]) {
     const codes: number[] = []
     const parser = new ReplyParser(reply => void codes.push(reply.code))
-    expect([line.subarray(0, cut), line.subarray(cut)].map(piece => parser.feed(piece))).toEqual([true, true])
+    expect([line.slice(0, cut), line.slice(cut)].map(piece => parser.feed(piece))).toEqual([true, true])
     expect(codes).toEqual([250, 250])
   }
-  expect(new ReplyParser(() => {}).feed(Buffer.from(`250 ${'x'.repeat(4_093)}\r\n`))).toBe(false)
+  expect(new ReplyParser(() => {}).feed(`250 ${'x'.repeat(4_093)}\r\n`)).toBe(false)
 })
 
 describe('replies as values', () => {

@@ -9,13 +9,12 @@ const maxLineBytes = 4096
 const maxLines = 128
 const maxTextLength = 1000
 
-const LF = 10
 const CR = 13
 const SPACE = 32
 const DASH = 45
 
 export class ReplyParser {
-  private rest: Buffer | null = null
+  private rest = ''
   private code = 0
   private lines = 0
   private enhanced: string | null = null
@@ -25,26 +24,26 @@ export class ReplyParser {
 
   constructor(private readonly onReply: (reply: Reply) => void) {}
 
-  /** False when the bytes are no SMTP reply; the parser must not be fed again. Replies before that are passed on. */
-  feed(chunk: Buffer): boolean {
-    const bytes = this.rest === null ? chunk : Buffer.concat([this.rest, chunk])
-    this.rest = null
+  /**
+   * Takes octets, a character each. False when they are no SMTP reply; the parser must not be fed again. Replies before
+   * that are passed on.
+   */
+  feed(chunk: string): boolean {
+    const octets = this.rest + chunk
+    this.rest = ''
     let start = 0
-    for (let end = bytes.indexOf(LF); end !== -1; end = bytes.indexOf(LF, start)) {
-      if (!this.line(bytes, start, end > start && bytes[end - 1] === CR ? end - 1 : end)) return false
+    for (let end = octets.indexOf('\n'); end !== -1; end = octets.indexOf('\n', start)) {
+      if (!this.line(octets, start, end > start && octets.charCodeAt(end - 1) === CR ? end - 1 : end)) return false
       start = end + 1
     }
-    if (start === bytes.length) return true
+    this.rest = octets.slice(start)
     // One more: the CR of the longest line may be here, and its LF not yet.
-    if (bytes.length - start > maxLineBytes + 1) return false
-    // A copy: the chunk is its reader's again.
-    this.rest = Buffer.from(bytes.subarray(start))
-    return true
+    return this.rest.length <= maxLineBytes + 1
   }
 
   /** Forgets a reply of which not all has come. */
   reset(): void {
-    this.rest = null
+    this.rest = ''
     this.lines = 0
     this.enhanced = null
     this.text = ''
@@ -52,22 +51,26 @@ export class ReplyParser {
 
   /** True in the middle of a reply. */
   get isPartial(): boolean {
-    return this.rest !== null || this.lines > 0
+    return this.rest !== '' || this.lines > 0
   }
 
-  private line(bytes: Buffer, start: number, end: number): boolean {
+  private line(octets: string, start: number, end: number): boolean {
     const length = end - start
-    this.onLine?.(bytes.toString('utf8', start, Math.min(end, start + maxLineBytes)))
+    this.onLine?.(decoded(octets.slice(start, Math.min(end, start + maxLineBytes))))
     if (length < 3 || length > maxLineBytes) return false
-    const code = (bytes[start]! - 48) * 100 + (bytes[start + 1]! - 48) * 10 + (bytes[start + 2]! - 48)
-    for (let i = start; i < start + 3; i++) if (bytes[i]! < 48 || bytes[i]! > 57) return false
+    let code = 0
+    for (let i = start; i < start + 3; i++) {
+      const digit = octets.charCodeAt(i) - 48
+      if (digit < 0 || digit > 9) return false
+      code = code * 10 + digit
+    }
     if (code < 200 || code > 599) return false
-    const separator = length === 3 ? SPACE : bytes[start + 3]
+    const separator = length === 3 ? SPACE : octets.charCodeAt(start + 3)
     if (separator !== SPACE && separator !== DASH) return false
     if (this.lines > 0 && code !== this.code) return false
     if (++this.lines > maxLines) return false
     this.code = code
-    if (length > 4) this.addText(clean(bytes.toString('utf8', start + 4, end)))
+    if (length > 4) this.addText(wordsOf(octets.slice(start + 4, end)))
     if (separator === SPACE) this.finish()
     return true
   }
@@ -114,6 +117,16 @@ export function isRefusal(reply: Reply): boolean {
 export function isTooManyRecipients(reply: Reply): boolean {
   if (reply.code !== 452 && reply.code !== 552) return false
   return reply.enhanced?.endsWith('.5.3') === true || /too many recipients/i.test(reply.text)
+}
+
+/** Nearly every line is printable ASCII, which needs neither. */
+function wordsOf(octets: string): string {
+  return /[^ -~]/.test(octets) ? clean(decoded(octets)) : octets
+}
+
+/** UTF-8, of octets a character each. */
+function decoded(octets: string): string {
+  return Buffer.from(octets, 'latin1').toString()
 }
 
 /** Text without the octets that could break a log line or a terminal. */

@@ -111,9 +111,11 @@ export class Session {
     wire.idle = false
     if (options.conversation !== undefined) wire.tap = writeDown(options.conversation, this.link.mask)
     try {
-      const replies = link.extensions.pipelining
-        ? await this.askAtOnce(envelope, plan, ahead, progress)
-        : await this.askOneByOne(envelope, plan, progress)
+      const replies =
+        (ahead === null ? null : this.toldAhead(envelope, plan, progress)) ??
+        (link.extensions.pipelining
+          ? await this.askAtOnce(envelope, plan, ahead, progress)
+          : await this.askOneByOne(envelope, plan, progress))
       const data = await this.finish(replies, mail, options, next, progress)
       return this.result(startedAt, replies, data, progress.reachedData)
     } catch (error) {
@@ -158,21 +160,38 @@ export class Session {
     // An envelope goes ahead of its transaction only behind one that reached its dot.
     const resets = this.needsReset ? 1 : 0
     const before = ahead?.repliesBefore ?? wire.repliesRead
-    const phaseOf = (index: number): SmtpPhase =>
-      index < resets ? 'rset' : index === resets ? 'mail' : index <= resets + plan.asked.length ? 'rcpt' : 'data'
     let replies: Reply[]
     try {
       if (ahead === null) wire.command((resets === 1 ? 'RSET\r\n' : '') + commandsOf(plan))
       progress.reachedData = true
       replies = await wire.replies(resets + plan.asked.length + 2, this.timeouts.commandTimeoutMs)
     } catch (error) {
-      progress.phase = phaseOf(wire.repliesRead - before)
+      progress.phase = phaseOf(wire.repliesRead - before, plan, resets)
       const salvaged = this.salvage(envelope, plan, resets)
       if (salvaged !== null) return salvaged
       throw error
     }
+    return this.judge(envelope, plan, resets, replies, progress)
+  }
+
+  /** The replies to an envelope that went ahead, which mostly come together with that to the dot; null: not all have come. */
+  private toldAhead(envelope: Envelope, plan: AskedPlan, progress: Progress): EnvelopeReplies | null {
+    const replies = this.wire.repliesAtHand(plan.asked.length + 2)
+    if (replies === null) return null
+    progress.reachedData = true
+    return this.judge(envelope, plan, 0, replies, progress)
+  }
+
+  /** `replies`: to RSET if it was sent, MAIL, each RCPT and DATA; fewer when the last is a 421. */
+  private judge(
+    envelope: Envelope,
+    plan: AskedPlan,
+    resets: number,
+    replies: readonly Reply[],
+    progress: Progress,
+  ): EnvelopeReplies {
     for (let i = 0; i < replies.length; i++) {
-      progress.phase = phaseOf(i)
+      progress.phase = phaseOf(i, plan, resets)
       this.check(replies[i]!, progress)
     }
     this.needsReset = false
@@ -312,6 +331,13 @@ export class Session {
       durationMs: this.clock.monotonic() - startedAt,
     }
   }
+}
+
+/** Of the commands of an envelope in the order in which they go out. */
+function phaseOf(index: number, { asked }: AskedPlan, resets: number): SmtpPhase {
+  if (index < resets) return 'rset'
+  if (index === resets) return 'mail'
+  return index <= resets + asked.length ? 'rcpt' : 'data'
 }
 
 function commandsOf({ mailCommand, asked }: AskedPlan): string {

@@ -130,6 +130,11 @@ export class Wire {
     })
   }
 
+  /** The next `count` replies if all of them have come; else null. */
+  repliesAtHand(count: number): Reply[] | null {
+    return this.arrived.length < count ? null : this.take(count)
+  }
+
   /** Resolves when the socket's own buffer is empty; rejects with WireBroken. */
   drained(): Promise<void> {
     if (this.broken !== null) return Promise.reject(this.broken)
@@ -171,15 +176,15 @@ export class Wire {
 
   private listen(): void {
     const { socket } = this
-    this.stopReading = readDirectly(socket, chunk => this.onData(chunk))
+    this.stopReading = readDirectly(socket, octets => this.onData(octets))
     for (const [event, listener] of Object.entries(this.listeners)) socket.on(event, listener)
     if (socket.destroyed || socket.readableEnded) this.break('closed', 'the connection was closed')
     socket.resume()
   }
 
-  private onData(chunk: Buffer): void {
+  private onData(octets: string): void {
     if (this.broken !== null) return
-    if (!this.parser.feed(chunk)) this.break('garbled', 'the server answered with something that is no SMTP reply')
+    if (!this.parser.feed(octets)) this.break('garbled', 'the server answered with something that is no SMTP reply')
     else if (this.idle) this.break('garbled', 'the server spoke without being asked')
   }
 
@@ -205,11 +210,14 @@ export class Wire {
     const { count, resolve } = this.waiter!
     this.waiter = null
     this.deadline = Number.POSITIVE_INFINITY
-    if (this.arrived.length <= count) {
-      const all = this.arrived
-      this.arrived = []
-      resolve(all)
-    } else resolve(this.arrived.splice(0, count))
+    resolve(this.take(count))
+  }
+
+  private take(count: number): Reply[] {
+    if (this.arrived.length > count) return this.arrived.splice(0, count)
+    const all = this.arrived
+    this.arrived = []
+    return all
   }
 
   private onDrain(): void {

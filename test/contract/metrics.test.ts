@@ -50,6 +50,21 @@ describe('metrics', () => {
     metrics.stop()
   })
 
+  it('what is counted between scrapes adds up, whoever scrapes how often', async () => {
+    const metrics = metricsWith()
+    const sent = async () => (await lines(metrics)).filter(line => line.startsWith('gmp_sent_total'))
+    metrics.account('t', 'a')
+    expect(await sent()).toEqual(['gmp_sent_total{tenant_id="t",account_id="a"} 0'])
+    metrics.sent('t', 'a', 1)
+    metrics.sent('t', 'a', 1)
+    await sent()
+    metrics.sent('t', 'a', 1)
+    metrics.sent('t', 'b', 1)
+    const all = ['gmp_sent_total{tenant_id="t",account_id="a"} 3', 'gmp_sent_total{tenant_id="t",account_id="b"} 1']
+    expect([await sent(), await sent()]).toEqual([all, all])
+    metrics.stop()
+  })
+
   it('a costly answer stands for twenty times as long, a quick one for no other scrape', async () => {
     let [now, asked, costMs] = [0, 0, 100]
     const metrics = metricsWith({

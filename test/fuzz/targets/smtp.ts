@@ -67,7 +67,7 @@ const replies: FuzzTarget = {
 function feed(pieces: readonly Buffer[]): { ok: boolean; replies: Reply[] } {
   const found: Reply[] = []
   const parser = new ReplyParser(reply => void found.push(reply))
-  for (const piece of pieces) if (!parser.feed(piece)) return { ok: false, replies: found }
+  for (const piece of pieces) if (!parser.feed(piece.toString('latin1'))) return { ok: false, replies: found }
   return { ok: true, replies: found }
 }
 
