@@ -45,6 +45,7 @@ async function deliverFrozen(frozenMs: number, message = claimed, to = lookup, l
   } as Partial<MailTransport> as MailTransport
   const journal = {
     check() {},
+    expect() {},
     async append(_lease: number, { seq }: { seq: number }) {
       await clock.advance(frozenMs)
       journalled.push(seq)

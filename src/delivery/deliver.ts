@@ -70,8 +70,8 @@ export async function deliver(
     checkExpiry(claimed, clock, true)
     checkLease(lease, marginMs)
     const journalled = journalling(true, () => journal.append(lease.id, claimed))
-    // A file's entry is written by now, and body and dot may leave in one piece. With a table's, check once more: frozen
-    // while the entry was on its way, the process may have been declared dead.
+    // A file's entry is written by now, and so is one that was expected: body and dot may leave in one piece. While another is
+    // on its way the process may be frozen, and declared dead: check once more.
     return journalled?.then(() => checkLease(lease, marginMs))
   }
   let fetched: Fetched | undefined

@@ -127,6 +127,11 @@ export function widthOf(lane: Lane, maxConnections: number, monotonicNow: number
   return Math.min(maxConnections, isUrgent ? Math.max(earned, lane.sends.length + 1) : earned)
 }
 
+/** It is known to send a message in no more than a moment. */
+export function isQuick({ pace }: Lane): boolean {
+  return pace > 0 && pace < QUICK_MS
+}
+
 /** How many claimed ahead a lane may keep: a batch for a server that answers quickly, little for one that became slow. */
 export function spare(lane: Lane, batchSize: number): number {
   if (lane.pace < QUICK_MS) return batchSize + lane.sends.length

@@ -1,8 +1,10 @@
 import { expect, it } from 'vitest'
 import { createFakeClock } from '../../test/support/fake-clock.js'
+import { plainMessage } from '../../test/support/plain-message.js'
 import { silentLog } from '../../test/support/silent-log.js'
 import type { ClaimedMessage } from '../queue/claim.js'
 import type { Lease } from '../queue/lease.js'
+import type { SendOptions } from '../smtp/transport.js'
 import { NO_TRACING } from '../tracing/tracer.js'
 import { createLanes } from './lanes.js'
 import { createPlaces } from './places.js'
@@ -66,4 +68,34 @@ it('a stop has its time once, however much waits for a database that does not an
   await clock.advance(1_000)
   expect(isOver).toBe(true)
   expect(sends.waiting).toBe(0)
+})
+
+it.each([
+  ['of a quick account that sends again what is in doubt, at its first attempt', {}, true],
+  ['not where a person decides', { inDoubt: 'hold' }, false],
+  ['not of one that was tried before', { attempts: 1 }, false],
+  ['not of a slow account', { pace: 100 }, false],
+  ['not of an account that has shown nothing yet', { pace: 0 }, false],
+] as const)('a message whose envelope is out has its journal entry early: %s', async (_, changed, isExpected) => {
+  const { inDoubt, attempts, pace } = { inDoubt: 'retry' as const, attempts: 0, pace: 99, ...changed }
+  const expected: number[] = []
+  const asked = new Promise<SendOptions>(resolve => {
+    const transport = { send: (...given: unknown[]) => new Promise(() => resolve(given[3] as SendOptions)) }
+    const journal = { check() {}, expect: (_lease: number, { seq }: ClaimedMessage) => expected.push(seq) }
+    const lease = { id: 2, hasMargin: () => true } as unknown as Lease
+    const { sends, lane } = sendsWith({ transport, journal, lease: () => lease })
+    lane.pace = pace
+    const message = {
+      ...claimed,
+      ...plainMessage({ key: 1, id: 'main', tenantId: 'acme' }),
+      lease: 2,
+      recipients: null,
+    }
+    const messages = [7, 8].map(seq => ({ ...message, seq, attempts }) as unknown as ClaimedMessage)
+    sends.add(lane, messages)
+    const account = { ...lookup.account, trial: null, inDoubt, maxConnections: 1, maxRecipientsPerTransaction: 9 }
+    sends.pump(lane, { ...lookup, account })
+  })
+  expect((await asked).next?.()).not.toBeNull()
+  expect(expected).toEqual(isExpected ? [8] : [])
 })

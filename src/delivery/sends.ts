@@ -19,7 +19,7 @@ import { isSending, mayBegin, type Permissions } from './admission.js'
 import { createClaimedAhead } from './claimed-ahead.js'
 import { type Afterwards, createConclusions, unexpected } from './conclude.js'
 import { type DeliverDeps, deliver, HUNG, letterAhead, type Sending } from './deliver.js'
-import { type Ahead, type Lane, LONGEST_TURN_MS, learn, MOST_IN_TURN, spare, wanted, widthOf } from './lane.js'
+import { type Ahead, isQuick, type Lane, LONGEST_TURN_MS, learn, MOST_IN_TURN, spare, wanted, widthOf } from './lane.js'
 import type { Place, Places } from './places.js'
 import type { Lookup, Settings } from './settings.js'
 import type { Settler } from './settler.js'
@@ -213,6 +213,9 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     const ahead = { claimed, letter }
     lane.buffer.shift()
     lane.ahead.push(ahead)
+    // Its dot comes with the reply that is awaited now. Should the process die before, it is in doubt without having been
+    // sent: that must not need a person, nor cost it its last attempt, and takes no longer than a moment.
+    if (account.inDoubt === 'retry' && claimed.attempts === 0 && isQuick(lane)) journal.expect(lease.id, claimed)
     return ahead
   }
 

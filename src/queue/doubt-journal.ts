@@ -19,7 +19,9 @@ import type { Claimed } from './claim.js'
 export type OneClaim = Pick<Claimed, 'seq' | 'claim'>
 
 export interface DoubtJournal {
-  /** Journals one claim. Returns at once (file) or resolves once the database has it. Throws when it cannot. */
+  /** This claim will come to its dot in a moment: its entry may be written by then, so that the dot need not wait for it. */
+  expect(lease: number, claimed: OneClaim): void
+  /** Journals one claim. Returns at once (file, or it was expected) or resolves once the database has it. Throws when it cannot. */
   append(lease: number, claimed: OneClaim): undefined | Promise<void>
   /**
    * After an append that failed throws its error until one could be made again: whatever is claimed or sent meanwhile would
@@ -110,6 +112,8 @@ export function createFileJournal(path: string): DoubtJournal {
   }
 
   return {
+    // An entry takes no time.
+    expect() {},
     append(lease, { seq, claim }) {
       // Synchronous on purpose: 2 µs, and the dot may leave when it returns.
       add(lease, String(seq))
@@ -201,8 +205,8 @@ const REMOVED_AT_ONCE = 32
  */
 export function createTableJournal(db: Db, steadyNow: () => number): DoubtJournal {
   let waiting: Waiting[] = []
-  /** By message, its last entry that is not written yet. */
-  const asked = new Map<number, Waiting>()
+  /** By message, its last entry that is not written yet, and what waits for that. */
+  const asked = new Map<number, { readonly entry: Waiting; readonly written: Promise<void> }>()
   let running = false
   let batches = 0
   /** By message, the row its last entry stands in. */
@@ -266,7 +270,7 @@ export function createTableJournal(db: Db, steadyNow: () => number): DoubtJourna
 
   const noLongerAsked = (entry: Waiting) => {
     const { seq } = entry.claimed
-    if (asked.get(seq) === entry) asked.delete(seq)
+    if (asked.get(seq)?.entry === entry) asked.delete(seq)
   }
 
   const note = ({ seq, claim }: OneClaim, batch: Batch) => {
@@ -282,19 +286,30 @@ export function createTableJournal(db: Db, steadyNow: () => number): DoubtJourna
     if (batch.left === 0) ended.push(batch)
   }
 
+  const append = (lease: number, claimed: OneClaim): undefined | Promise<void> => {
+    const { seq, claim } = claimed
+    const there = unsettled.get(seq)
+    if (there?.claim === claim && there.batch.lease === lease) return undefined
+    const late = asked.get(seq)
+    if (late !== undefined && isOf(late.entry, lease, claim)) return late.written
+    const written = new Promise<void>((done, failed) => {
+      waiting.push({ lease, claimed, isOver: false, done, failed })
+    })
+    asked.set(seq, { entry: waiting.at(-1)!, written })
+    if (!running) void flush()
+    return written
+  }
+
   return {
-    append(lease, claimed) {
-      return new Promise((done, failed) => {
-        const entry: Waiting = { lease, claimed, isOver: false, done, failed }
-        waiting.push(entry)
-        asked.set(claimed.seq, entry)
-        if (!running) void flush()
-      })
+    expect(lease, claimed) {
+      // Asked for again at its dot.
+      append(lease, claimed)?.catch(() => {})
     },
+    append,
     settled(lease, claims) {
       for (const { seq, claim } of claims) {
         const late = asked.get(seq)
-        if (late?.claimed.claim === claim && late.lease === lease) late.isOver = true
+        if (late !== undefined && isOf(late.entry, lease, claim)) late.entry.isOver = true
         const entry = unsettled.get(seq)
         if (entry === undefined || entry.claim !== claim || entry.batch.lease !== lease) continue
         unsettled.delete(seq)
@@ -320,6 +335,10 @@ export function createTableJournal(db: Db, steadyNow: () => number): DoubtJourna
     check() {},
     close() {},
   }
+}
+
+function isOf({ lease, claimed }: Waiting, otherLease: number, claim: number): boolean {
+  return lease === otherLease && claimed.claim === claim
 }
 
 function byLease(batches: readonly Batch[]): Map<number, number[]> {

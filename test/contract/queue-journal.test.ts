@@ -292,12 +292,76 @@ describe('the doubt journal in a table', () => {
     expect(await inDoubt()).toEqual(seqs(mine))
   })
 
-  it('appending twice is no error', async () => {
+  it('appending twice is no error, and writes one entry', async () => {
     const journal = newJournal()
     const [mine] = await claims(1)
-    await journal.append(lease, mine!)
     await Promise.all([journal.append(lease, mine!), journal.append(lease, mine!)])
+    await journal.append(lease, mine!)
+    expect(await rowCount()).toBe(1)
     expect(await inDoubt()).toEqual(seqs([mine!]))
+  })
+
+  it('of one that was expected the entry is written already, with those that were appended in that turn', async () => {
+    const journal = newJournal()
+    const mine = await claims(2)
+    journal.expect(lease, mine[0]!)
+    await journal.append(lease, mine[1]!)
+    expect(await rowCount()).toBe(1)
+    expect(await inDoubt()).toEqual(seqs(mine))
+    expect(journal.append(lease, mine[0]!)).toBe(undefined)
+  })
+
+  it('an append waits for an entry that was expected and is on its way', async () => {
+    let arrive = () => {}
+    const way = new Promise<void>(done => {
+      arrive = done
+    })
+    const journal = newJournal({
+      ...rig.db,
+      writeRelaxed: async unit => {
+        await way
+        return rig.db.writeRelaxed(unit)
+      },
+    })
+    const [mine] = await claims(1)
+    journal.expect(lease, mine!)
+    const appended = journal.append(lease, mine!)
+    expect(appended).toBeInstanceOf(Promise)
+    expect(await inDoubt()).toEqual(new Set())
+    arrive()
+    await appended
+    expect(await inDoubt()).toEqual(seqs([mine!]))
+    expect(await rowCount()).toBe(1)
+  })
+
+  it('one that was expected in vain is tried again at its dot, and not sent under a lease that has ended', async () => {
+    let away = true
+    const journal = newJournal({
+      ...rig.db,
+      writeRelaxed: unit => (away ? Promise.reject(new Error('away')) : rig.db.writeRelaxed(unit)),
+    })
+    const [mine] = await claims(1)
+    journal.expect(lease, mine!)
+    await expect(journal.append(lease, mine!)).rejects.toThrow('away')
+    away = false
+    await journal.append(lease, mine!)
+    expect(await inDoubt()).toEqual(seqs([mine!]))
+    const [late] = await claims(1)
+    await rig.exec('update leases set until = 0 where id = $1', lease)
+    journal.expect(lease, late!)
+    await expect(journal.append(lease, late!)).rejects.toThrow('the lease ended before')
+  })
+
+  it('the entry of an earlier claim, expected or written, stands for no later one', async () => {
+    const journal = newJournal()
+    const [first] = await claims(1)
+    journal.expect(lease, first!)
+    await journal.append(lease, first!)
+    await rig.settle([first!], { ...SENT, verdicts: [] })
+    const [second] = await rig.claim(account, lease)
+    await journal.append(lease, second!)
+    expect(await inDoubt()).toEqual(seqs([second!]))
+    expect(await rowCount()).toBe(2)
   })
 
   it('a database that is away rejects every append of the bunch, and the next ones are tried anew', async () => {
@@ -353,10 +417,11 @@ describe('the doubt journal in a table', () => {
     await journal.append(lease, next!)
     expect(await rowCount()).toBe(41)
     await settle(mine.slice(0, 76).filter((_, i) => i % 2 === 1))
-    await journal.append(lease, next!)
-    // The two of which one claim each is open, and the last; the row before it is over by then.
+    const [last] = await claims(1)
+    await journal.append(lease, last!)
+    // The two of which one claim each is open, and the last two.
     expect(await rowCount()).toBe(4)
-    expect(await inDoubt()).toEqual(new Set([mine[77]!.seq, mine[79]!.seq, next!.seq]))
+    expect(await inDoubt()).toEqual(seqs([mine[77]!, mine[79]!, next!, last!]))
   })
 
   it('of claims that were settled while their entries were on their way, the rows go too', async () => {
@@ -388,8 +453,9 @@ describe('the doubt journal in a table', () => {
     const again = await rig.claim(account, lease)
     for (const each of again) await journal.append(lease, each)
     journal.settled(lease, mine)
-    await journal.append(lease, again[0]!)
-    expect(await inDoubt()).toEqual(seqs(again))
+    const [last] = await claims(1)
+    await journal.append(lease, last!)
+    expect(await inDoubt()).toEqual(seqs([...again, last!]))
   })
 
   it('rows that could not be removed are tried again', async () => {

@@ -58,13 +58,18 @@ const noted = (work, ...words) =>
 /** As a word: when it was noted, epoch ms. */
 const timed = { toString: () => String(Date.now()) }
 
-function journalWithPoints(journal) {
-  const { append } = journal
+function journalWithPoints(journal, isTable) {
+  const { append, expect } = journal
   const noting = {
     ...journal,
     append(lease, claimed) {
       note('journal', claimed.seq)
       return append(lease, claimed)
+    },
+    expect(lease, claimed) {
+      // In a file it is written at its dot alone.
+      if (isTable) note('journal', claimed.seq)
+      return expect(lease, claimed)
     },
   }
   return withPoints(noting, 'append', 'journal')
@@ -103,11 +108,11 @@ const WRAPPED = {
   'queue/enqueue.js': { enqueue: around('accept') },
   'queue/claim.js': { claimDue: around('claim') },
   'queue/doubt-journal.js': {
-    createFileJournal: create => path => journalWithPoints(create(path)),
+    createFileJournal: create => path => journalWithPoints(create(path), false),
     createTableJournal:
       create =>
       (...args) =>
-        journalWithPoints(create(...args)),
+        journalWithPoints(create(...args), true),
   },
   'queue/settle.js': {
     settleApart: settleApart =>
