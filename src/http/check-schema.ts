@@ -207,7 +207,8 @@ function sayInteger(value: unknown): Said {
 }
 
 function sayNumber(value: unknown): Said {
-  return { type: typeof value === 'string' ? 'float_parsing' : 'float_type', msg: 'Input should be a valid number' }
+  const msg = 'Input should be a valid number'
+  return typeof value === 'string' ? { type: 'float_parsing', msg } : { type: 'float_type', msg }
 }
 
 function sayBoolean(value: unknown): Said {
