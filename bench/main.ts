@@ -1,8 +1,6 @@
 /**
  * `npm run bench`: measures the service as a process of its own, from outside, and writes docs/benchmarks.md.
- * Options: --quick (a fortieth of everything), --only <round>[,<round>], --database sqlite|postgres, --compare (Postfix and
- * others beside it), --long (rounds of ten minutes), --soak (20 minutes more), --profile (writes bench/profile.md instead),
- * --no-write. Only a full run on both databases is written down.
+ * Only a full run on both databases is written down. Options: --help.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -16,18 +14,18 @@ import { describeMachine } from './machine.js'
 import { profile } from './profile/profile.js'
 import { renderReport } from './report.js'
 
-const { values } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    only: { type: 'string' },
-    database: { type: 'string' },
-    compare: { type: 'boolean', default: false },
-    long: { type: 'boolean', default: false },
-    soak: { type: 'boolean', default: false },
-    profile: { type: 'boolean', default: false },
-    'no-write': { type: 'boolean', default: false },
-  },
-})
+const USAGE = `npm run bench -- [options]
+
+  --quick              a fortieth of everything
+  --only ROUND,...     ${GOALS.map(({ name }) => name).join(', ')}, or none
+  --database NAME      sqlite or postgres; both unless given
+  --compare            Postfix and others beside it, where they are installed
+  --long               rounds of ten minutes
+  --soak               20 minutes more
+  --profile            writes bench/profile.md instead
+  --no-write           leaves docs/benchmarks.md alone, as all but a full run on both databases does
+`
+const values = readOptions()
 const root = new URL('../../', import.meta.url)
 const start = performance.now()
 const names = values.only?.split(',') ?? GOALS.map(({ name }) => name)
@@ -44,6 +42,24 @@ try {
   else await measureAndReport()
 } finally {
   await databases.close()
+}
+
+function readOptions() {
+  const flag = { type: 'boolean', default: false } as const
+  const flags = { quick: flag, compare: flag, long: flag, soak: flag, profile: flag, 'no-write': flag, help: flag }
+  try {
+    const { values: given } = parseArgs({
+      options: { ...flags, only: { type: 'string' }, database: { type: 'string' } },
+    })
+    const { database = 'sqlite' } = given
+    if (!['sqlite', 'postgres'].includes(database)) throw new Error(`There is no database '${database}' here`)
+    if (!given.help) return given
+    process.stdout.write(USAGE)
+    process.exit(0)
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n\n${USAGE}`)
+    process.exit(2)
+  }
 }
 
 async function measureAndReport(): Promise<void> {
