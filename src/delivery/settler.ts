@@ -50,9 +50,10 @@ export function createSettler({ db, clock, log, journal, steadyNow }: SettlerDep
       // Results of one turn of the event loop go together.
       await new Promise<void>(beforeTurnEnds)
       const lease = queue[0]!.lease
-      const unit = queue.filter(each => each.lease === lease).slice(0, MAX_UNIT)
-      const taken = new Set(unit)
-      queue = queue.filter(each => !taken.has(each))
+      const unit: Pending[] = []
+      const others: Pending[] = []
+      for (const each of queue) (each.lease === lease && unit.length < MAX_UNIT ? unit : others).push(each)
+      queue = others
       await write(lease, unit)
     }
     running = null

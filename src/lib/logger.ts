@@ -47,13 +47,20 @@ function jsonLine(now: number, level: LogLevel, message: string, fields: LogFiel
   return `${JSON.stringify(entry).replace(UNSAFE, unicodeEscape)}\n`
 }
 
-/** `2025-01-23 10:15:32,456` in the zone of the process. */
+/** `2025-01-23 10:15:32,456` in the zone of the process. Lines come many a second. */
 function localTime(now: number): string {
+  const second = Math.floor(now / 1000)
+  if (second !== lastTime.second) lastTime = { second, text: localSecond(now) }
+  return `${lastTime.text},${String(Math.floor(now - second * 1000)).padStart(3, '0')}`
+}
+
+let lastTime = { second: Number.NaN, text: '' }
+
+function localSecond(now: number): string {
   const at = new Date(now)
   const two = (n: number) => String(n).padStart(2, '0')
   const date = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`
-  const time = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`
-  return `${date} ${time},${String(at.getMilliseconds()).padStart(3, '0')}`
+  return `${date} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`
 }
 
 /** Control characters, line separators and those that turn the writing direction. */

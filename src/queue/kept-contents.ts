@@ -45,6 +45,8 @@ export function createKeptContents(monotonic: () => number): KeptContents {
   // Above the numbers of what is not kept, and away from those of other processes.
   let next = 2 ** 50 + randomInt(2 ** 47)
   let total = 0
+  /** Before that, monotonic, the first must not leave; who comes after it was kept later. */
+  let keepsUntil = Number.NEGATIVE_INFINITY
 
   const take = (submission: number): KeptContent | undefined => {
     const entry = entries.get(submission)
@@ -57,8 +59,10 @@ export function createKeptContents(monotonic: () => number): KeptContents {
   const makeRoom = (size: number, now: number): boolean => {
     // As a rule without a look at the first, which the map finds behind the places of thousands that have left: 2 µs.
     if (total + size <= MOST) return true
+    if (now < keepsUntil) return false
     for (const [number, { since }] of entries) {
-      if (since > now - KEEPS_MS) return false
+      keepsUntil = since + KEEPS_MS
+      if (now < keepsUntil) return false
       take(number)
       if (total + size <= MOST) break
     }

@@ -30,10 +30,10 @@ function byAddress<T extends { readonly address: string }>(given: readonly T[]):
 }
 
 /** True when they tell more than the message: acceptances that differ only in their words (a queue id) do not. */
-export function differ([first, ...others]: readonly RecipientState[]): boolean {
-  if (first === undefined) return false
-  return others.some(
+export function differ(recipients: readonly RecipientState[]): boolean {
+  const first = recipients[0]
+  return recipients.some(
     ({ status, code, reply }) =>
-      status !== first.status || code !== first.code || (status !== 'accepted' && reply !== first.reply),
+      status !== first!.status || code !== first!.code || (status !== 'accepted' && reply !== first!.reply),
   )
 }

@@ -138,8 +138,12 @@ export function clean(text: string): string {
 function leadingEnhancedCode(words: string): string | null {
   const first = words.charCodeAt(0)
   if (first !== 50 && first !== 52 && first !== 53) return null
-  return /^[245]\.\d{1,3}\.\d{1,3}(?= |$)/.exec(words)?.[0] ?? null
+  const end = words.indexOf(' ')
+  const word = end === -1 ? words : words.slice(0, end)
+  return ENHANCED_CODE.test(word) ? word : null
 }
+
+const ENHANCED_CODE = /^[245]\.\d{1,3}\.\d{1,3}$/
 
 function cut(text: string): string {
   return text.length <= maxTextLength ? text : text.slice(0, maxTextLength).replace(/[\ud800-\udbff]$/, '')
