@@ -70,6 +70,25 @@ it('a stop has its time once, however much waits for a database that does not an
   expect(sends.waiting).toBe(0)
 })
 
+it('a send that could not be ended keeps no stop waiting', async () => {
+  const lease = { id: 2, hasMargin: () => true } as unknown as Lease
+  const tracer = {
+    attempt() {
+      throw new Error('no room')
+    },
+  }
+  const settings = { schedulerActive: true, releaseNeeded: null, get: async () => new Map() }
+  const errors: string[] = []
+  const log = { ...silentLog, error: (text: string) => errors.push(text) }
+  const { sends, clock, lane } = sendsWith({ settings, tracer, log, lease: () => lease })
+  sends.add(lane, [{ ...claimed, lease: 2 }])
+  sends.pump(lane, lookup)
+  const begunAt = clock.monotonic()
+  await sends.drain(Promise.resolve(), 6_000)
+  expect(clock.monotonic()).toBe(begunAt)
+  expect(errors).toEqual([expect.stringContaining('no room')])
+})
+
 it.each([
   ['of a quick account that sends again what is in doubt, at its first attempt', {}, true],
   ['not where a person decides', { inDoubt: 'hold' }, false],

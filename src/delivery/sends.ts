@@ -175,12 +175,18 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     sending.place = place
     lane.sends.push(sending)
     running += 1
-    void sendOne(lane, lookup, claimed, place, sending).then(endOne)
+    void sendOne(lane, lookup, claimed, place, sending).then(endOne, breakOne)
   }
 
   const endOne = () => {
     running -= 1
     if (running === 0) onSettled()
+  }
+
+  /** Nobody knows why; a stop must not wait for it. */
+  const breakOne = (error: unknown) => {
+    log.error(`A send could not be ended: ${(error as Error).stack}`)
+    endOne()
   }
 
   /** Resolves when no send is under way or waits for its result to be settled. */

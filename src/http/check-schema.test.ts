@@ -70,6 +70,13 @@ describe('compileCheck', () => {
     expect(refused).toBeLessThan(1900)
   })
 
+  it('tells nothing of what stands in a list of secrets', () => {
+    const given = Type.Object({ signing_secrets: Type.Array(Type.String({ maxLength: 2 }), { maxItems: 1 }) })
+    const problems = problemsOf(given, { signing_secrets: ['hunter2', 3] })
+    expect(problems).toMatchObject([{ type: 'too_long' }, { type: 'string_too_long' }, { type: 'string_type' }])
+    expect(problems).toMatchObject([{}, { input: '***' }, { input: '***' }])
+  })
+
   it('tells all that is wrong, each where it is, and no secret', () => {
     const given = Type.Object(
       {

@@ -3,7 +3,7 @@
  * with secrets left out. Knows what `type.ts` builds; a keyword that it does not know fails the start, for it would stand
  * there in vain.
  */
-import { isSecretField } from './mask.js'
+import { isSecretField, MASK } from './mask.js'
 import { REFUSAL } from './schemas.js'
 
 export interface FieldProblem {
@@ -227,16 +227,17 @@ function below(found: Findings, name: string | number, value: unknown, check: Ch
 
 function add({ loc, problems }: Findings, value: unknown, { type, msg, ctx }: Said): void {
   if (problems.length >= MOST_PROBLEMS) return
-  problems.push({ type, loc: [...loc], msg, ...shown(loc.at(-1), value), ...(ctx === undefined ? {} : { ctx }) })
+  problems.push({ type, loc: [...loc], msg, ...shown(loc, value), ...(ctx === undefined ? {} : { ctx }) })
 }
 
 function addAt(found: Findings, name: string, said: Said): void {
   below(found, name, undefined, (value, at) => add(at, value, said))
 }
 
-/** The input as far as it may be shown: scalars, short, no secret. */
-function shown(name: string | number | undefined, input: unknown): { input?: unknown } {
-  if (name !== undefined && isSecretField(String(name))) return { input: '***' }
+/** The input as far as it may be shown: scalars, short, no secret, nor what stands in the list of a secret field. */
+function shown(loc: Findings['loc'], input: unknown): { input?: unknown } {
+  const field = loc.findLast(each => typeof each === 'string')
+  if (field !== undefined && isSecretField(field)) return { input: MASK }
   if (typeof input === 'string') return { input: input.slice(0, 100) }
   if (input === undefined || (typeof input === 'object' && input !== null)) return {}
   return { input }
