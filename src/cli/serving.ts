@@ -106,8 +106,8 @@ async function runService(
 ): Promise<void> {
   const { config } = loaded
   const { dir, name } = config.instance
-  const tracer = await closingOnFailure(db, openTracer(io.env, log))
-  const service = await closingOnFailure(db, createService(config, log, { db, tracer }))
+  const tracer = await closingOnFailure(db, () => openTracer(io.env, log))
+  const service = await closingOnFailure(db, () => createService(config, log, { db, tracer }))
   let url: string
   try {
     url = (await service.start()).url
@@ -151,7 +151,7 @@ async function prepareDatabase(config: Config, log: Log, stop: AbortSignal): Pro
   for (let tries = 1; ; tries += 1) {
     try {
       const db = await openDatabase(config, { log, exclusive: true })
-      const madeToken = await closingOnFailure(db, prepare(db, config))
+      const madeToken = await closingOnFailure(db, () => prepare(db, config))
       if (!stop.aborted) return { db, madeToken }
       await db.close()
       return null
@@ -171,9 +171,9 @@ async function prepare(db: Db, { server, instance }: Config): Promise<string | n
   return await makeFirstToken(db, instance.dir)
 }
 
-async function closingOnFailure<T>(db: Db, work: T | Promise<T>): Promise<T> {
+async function closingOnFailure<T>(db: Db, work: () => T | Promise<T>): Promise<T> {
   try {
-    return await work
+    return await work()
   } catch (error) {
     await db.close()
     throw error
