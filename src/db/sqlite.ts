@@ -4,6 +4,7 @@
  * the file, proved by lockAlone().
  */
 import { accessSync, constants, existsSync } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { remember } from '../lib/remember.js'
 import { whenTurnEnds } from '../lib/turn-end.js'
@@ -67,11 +68,27 @@ function createRecordsVersion() {
   }
 }
 
+/** Times that the lock is tried, and the pause between two, random up to this many milliseconds. */
+const LOCK_TRIES = 6
+const LOCK_PAUSE_MS = 50
+
 /**
  * Proves that no other process serves this database, by an exclusive transaction on a sidecar SQLite file: the kernel
  * drops the lock with the process, however it ends, so a crash leaves nothing to clean up. Rejects when it is taken.
  */
 export async function lockAlone(path: string): Promise<{ release(): void }> {
+  // Two that start at once may refuse each other: one has reserved the file, and the other's look at it keeps it from more.
+  for (let tries = 1; ; tries++) {
+    try {
+      return await tryLockAlone(path)
+    } catch (error) {
+      if (!(error instanceof DatabaseTaken) || tries === LOCK_TRIES) throw error
+      await pause(Math.random() * LOCK_PAUSE_MS)
+    }
+  }
+}
+
+async function tryLockAlone(path: string): Promise<{ release(): void }> {
   const file = `${path}-lock`
   let connection: SqliteConnection | undefined
   try {

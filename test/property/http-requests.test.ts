@@ -3,7 +3,7 @@
  * that says the service is at fault. A new route is taken in by standing in the document.
  */
 import fc from 'fast-check'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it } from 'vitest'
 import { type Operation, readApiDocument, type Schema } from '../support/api-document.js'
 import { type HttpApp, openHttpApp } from '../support/http-app.js'
 
@@ -18,14 +18,15 @@ let operations: readonly Operation[]
 /** They need a service that runs. */
 const NOT_HERE = /diagnos|^\/docs|\/metrics/
 
-beforeAll(async () => {
+// Anew for each: what the admin asks may well give the tenant another key.
+beforeEach(async () => {
   http = await openHttpApp('sqlite', { env: { GMP_REQUESTS_PER_MINUTE: '1000000' } })
   tenantKey = await http.addTenant('acme', { client_base_url: 'http://c.test' })
   await http.call('POST', '/account', { body: { id: 'main', tenant_id: 'acme', host: 'smtp.test' } })
   const { body } = await http.call('GET', '/openapi.json')
   operations = [...readApiDocument(body).operations.values()].filter(({ path }) => !NOT_HERE.test(path))
 })
-afterAll(() => http.close())
+afterEach(() => http.close())
 
 const text = fc.oneof(
   fc.constantFrom(
