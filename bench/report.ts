@@ -134,9 +134,12 @@ export function valueText(value: number, unit: Figure['unit']): string {
 function compared(all: Compared | null): string {
   if (all === null) return ''
   if (all.missing !== null) return all.missing
+  const { counts } = all
+  const number = (value: number) => value.toLocaleString('en-US')
   const rate = (value: number) => valueText(value, 'messages/s')
   return [
-    `${all.count.toLocaleString('en-US')} messages of 2 KB, 20 connections, into the same sink. Postfix is a relay of its own with Debian's defaults.`,
+    `Messages of 2 KB, 20 connections, into the same sink: ${number(counts.others)} of each of the others (100,000 of smtp-source), and of the`,
+    `service ${number(counts.service)} before them and after them. Postfix is a relay of its own with Debian's defaults.`,
     '',
     '| who | taken in | end to end | the service / this |',
     '| --- | --- | --- | --- |',

@@ -4,10 +4,10 @@ import { fileURLToPath } from 'node:url'
 import type { Bench, Figure } from '../bench.js'
 import { startSink } from '../child.js'
 import { figure } from '../figures.js'
+import { END_TO_END_COUNT, measureEndToEnd } from '../goals/end-to-end.js'
 import { programNamed } from '../programs.js'
-import { withService } from '../rig.js'
 import { measureStraight } from '../smtp-source.js'
-import { measureThroughput } from '../throughput.js'
+import { rateOfAll } from '../times.js'
 import { measurePostfix } from './postfix.js'
 
 const POOL = fileURLToPath(new URL('./nodemailer-pool.js', import.meta.url))
@@ -15,7 +15,8 @@ const POOL = fileURLToPath(new URL('./nodemailer-pool.js', import.meta.url))
 export interface Compared {
   /** Why nobody was there to compare with; null: they were. */
   readonly missing: string | null
-  readonly count: number
+  /** Messages of the service, and of each of the others. */
+  readonly counts: { readonly service: number; readonly others: number }
   /** Messages a second of the service, end to end. */
   readonly service: number
   readonly rows: readonly Competitor[]
@@ -28,40 +29,44 @@ export interface Competitor {
   readonly endToEnd: number
 }
 
-/** The first database stands for the service. */
+/**
+ * The first database stands for the service. It does what goal 1 says, before the others and after them: one count for both
+ * would either take Postfix four minutes or end before V8 has compiled what is hot.
+ */
 export async function compare(bench: Bench): Promise<{ compared: Compared; figures: Figure[] }> {
   const count = bench.count(20_000)
+  const counts = { service: bench.count(END_TO_END_COUNT), others: count }
   const [database] = bench.databases
   if (programNamed('postfix') === null || programNamed('smtp-source') === null) {
     const missing = 'Not compared: Debian’s postfix package (postfix, smtp-source, smtp-sink) is not installed.'
     bench.say(missing)
-    return { compared: { missing, count, service: Number.NaN, rows: [] }, figures: [] }
+    return { compared: { missing, counts, service: Number.NaN, rows: [] }, figures: [] }
   }
+  const measureService = async () => {
+    bench.say('compare: the service')
+    return (await measureEndToEnd(bench, database!)).perSecond
+  }
+  const before = await measureService()
   bench.say('compare: smtp-source straight into smtp-sink')
   const straight = await measureStraight(bench.count(100_000))
-  bench.say('compare: the service')
-  const service = await withService({ database: await database!.fresh() }, async rig => {
-    await measureThroughput(rig, bench.count(4_000))
-    return measureThroughput(rig, count)
-  })
   bench.say('compare: Postfix')
   const postfix = await measurePostfix(count)
   bench.say('compare: a nodemailer pool')
   const pool = await measurePool(count)
-  const ratio = service.perSecond / postfix.endToEnd
+  const service = rateOfAll([before, await measureService()])
   return {
     compared: {
       missing: null,
-      count,
-      service: service.perSecond,
+      counts,
+      service,
       rows: [
-        { who: `this service (${database!.name})`, accepted: null, endToEnd: service.perSecond },
+        { who: `this service (${database!.name})`, accepted: null, endToEnd: service },
         { who: 'Postfix', ...postfix },
         { who: 'a nodemailer pool, no queue', accepted: null, endToEnd: pool },
         { who: 'smtp-source, no queue', accepted: null, endToEnd: straight! },
       ],
     },
-    figures: [figure(1, database!, 'end to end / Postfix', ratio, 'ratio', { atLeast: 10 })],
+    figures: [figure(1, database!, 'end to end / Postfix', service / postfix.endToEnd, 'ratio', { atLeast: 10 })],
   }
 }
 

@@ -4,10 +4,10 @@ import type { Database } from '../databases.js'
 import { figure } from '../figures.js'
 import { withService } from '../rig.js'
 import { measureStraight } from '../smtp-source.js'
-import { measureThroughput } from '../throughput.js'
+import { measureThroughput, type Throughput } from '../throughput.js'
 import { mean, rateOfAll } from '../times.js'
 
-const COUNT = 100_000
+export const END_TO_END_COUNT = 100_000
 /** Databases take turns: a machine that others use is faster or slower by a tenth a minute later. */
 const TURNS = 2
 
@@ -55,19 +55,23 @@ interface Turn {
   readonly straight: number | null
 }
 
-async function measureBesideStraight(bench: Bench, database: Database): Promise<Turn> {
-  const count = bench.count(COUNT)
-  const straight = async () => {
-    bench.say('smtp-source straight into smtp-sink')
-    return measureStraight(bench.count(COUNT))
-  }
-  const before = await straight()
-  bench.say(`${database.name}: ${count} messages end to end`)
-  const { perSecond, cpuMicrosPerMessage } = await withService({ database: await database.fresh() }, async rig => {
+/** By a service of its own. */
+export async function measureEndToEnd(bench: Bench, database: Database): Promise<Throughput> {
+  return withService({ database: await database.fresh() }, async rig => {
     // V8 compiles what is hot.
     await measureThroughput(rig, bench.count(4_000))
-    return measureThroughput(rig, count)
+    return measureThroughput(rig, bench.count(END_TO_END_COUNT))
   })
+}
+
+async function measureBesideStraight(bench: Bench, database: Database): Promise<Turn> {
+  const straight = async () => {
+    bench.say('smtp-source straight into smtp-sink')
+    return measureStraight(bench.count(END_TO_END_COUNT))
+  }
+  const before = await straight()
+  bench.say(`${database.name}: ${bench.count(END_TO_END_COUNT)} messages end to end`)
+  const { perSecond, cpuMicrosPerMessage } = await measureEndToEnd(bench, database)
   const after = await straight()
   return {
     perSecond,
