@@ -76,7 +76,12 @@ describe('the document', () => {
   })
 
   it('says why nothing was compared', () => {
-    const compared = { missing: 'Postfix is not installed.', counts: { service: 1, others: 1 }, service: Number.NaN, rows: [] }
+    const compared = {
+      missing: 'Postfix is not installed.',
+      counts: { service: 1, others: 1 },
+      service: Number.NaN,
+      rows: [],
+    }
     expect(report([], { compared })).toContain('## Side by side\n\nPostfix is not installed.')
   })
 
