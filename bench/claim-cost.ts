@@ -1,10 +1,12 @@
 /**
  * What one claim costs: the database and the claim alone, in this process, on a queue that a service has filled and left.
  */
-import type { Db } from '../src/db/db.js'
+import { type Db, keysParam } from '../src/db/db.js'
 import { openPostgres } from '../src/db/postgres.js'
 import { openSqlite } from '../src/db/sqlite.js'
 import { claimDue, type Position } from '../src/queue/claim.js'
+import { enqueue } from '../src/queue/enqueue.js'
+import { BODY } from './messages.js'
 
 export const CLAIM = 50
 /** Far from the numbers that services take. */
@@ -18,6 +20,8 @@ export interface Claimer {
   giveBack(): Promise<void>
   /** Ends what is claimed, as sent. */
   end(): Promise<void>
+  /** Submits so many more. */
+  add(count: number): Promise<void>
 }
 
 export async function withClaimer<T>(database: string, work: (claimer: Claimer) => Promise<T>): Promise<T> {
@@ -41,11 +45,13 @@ export async function withClaimer<T>(database: string, work: (claimer: Claimer) 
 }
 
 function claimerOf(db: Db, accountKey: number): Claimer {
+  /** By their keys, as settles do. */
   const release = (set: string) => async () => {
-    await db.write([
-      { sql: `update messages set ${set}, lease = null where lease = ${LEASE} and stage = 3`, params: [] },
-    ])
+    const sql = `update messages set ${set}, lease = null where seq in (select g.key from @keys($1) g)`
+    await db.write([{ sql, params: [keysParam(mine)] }])
   }
+  let mine: readonly number[] = []
+  let added = 0
   let last: Position | null = null
   const claimAfter = async (after: Position | null) => {
     const now = Date.now()
@@ -65,10 +71,27 @@ function claimerOf(db: Db, accountKey: number): Claimer {
       const end = claimed.at(-1)
       if (end === undefined || claimed.length < CLAIM) throw new Error(`claimed ${claimed.length} in place of ${CLAIM}`)
       last = { priority: end.priority, seq: end.seq }
+      mine = claimed.map(({ seq }) => seq)
       return took
     },
     giveBack: release('stage = 1'),
     end: release("stage = 0, status = 'sent'"),
+    async add(count) {
+      const [from, to] = ['bench@example.com', ['recipient@example.net']]
+      const message = () => ({
+        tenantId: 'default',
+        id: `added-${added++}`,
+        accountKey,
+        accountId: 'main',
+        priority: 2 as const,
+        batchCode: null,
+        notBefore: null,
+        expiresAt: null,
+        envelope: { from, to },
+        content: { from, to, subject: 'Message of the bench', contentType: 'plain' as const, body: BODY },
+      })
+      await enqueue(db, Array.from({ length: count }, message), { now: Date.now() })
+    },
   }
 }
 

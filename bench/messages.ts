@@ -4,7 +4,7 @@ import { TOKEN } from './child.js'
 
 export type Fields = Readonly<Record<string, unknown>>
 
-const BODY = `${'The quick brown fox jumps over the lazy dog and back again.\r\n'.repeat(28)}`
+export const BODY = `${'The quick brown fox jumps over the lazy dog and back again.\r\n'.repeat(28)}`
 let serial = 0
 
 export function messages(count: number, fieldsOf: Fields | ((index: number) => Fields) = {}): Fields[] {

@@ -40,7 +40,10 @@ async function byLength(bench: Bench, database: Database): Promise<Figure[]> {
   return [...figures, figure(3, database, 'a claim, longest queue / shortest', ratio, 'ratio', { atMost: 1.5 })]
 }
 
-/** Claims and ends the whole queue, with `isLong` for ten minutes, so that dead rows gather which nobody may remove. */
+/**
+ * Claims and ends the whole queue, so that dead rows gather which nobody may remove; with `isLong` for ten minutes, in which
+ * as many come as go.
+ */
 async function besideSnapshot(bench: Bench, database: Database): Promise<Figure[]> {
   const rounds = bench.count(100_000) / CLAIM
   const until = bench.isLong ? performance.now() + LONG_MS : 0
@@ -53,10 +56,10 @@ async function besideSnapshot(bench: Bench, database: Database): Promise<Figure[
     await reader.query('select count(*) from messages')
     const times = await withClaimer(queue.database, async claimer => {
       const took: number[] = []
-      for (let i = 0; i < rounds || performance.now() < until; i += 1) {
+      while (took.length < rounds || performance.now() < until) {
+        if (took.length >= rounds) await claimer.add(CLAIM)
         took.push(await claimer.claim({ onward: true }))
-        // Beyond the queue's length they go round and round: as many dead rows, without as many messages.
-        await (i < rounds ? claimer.end() : claimer.giveBack())
+        await claimer.end()
       }
       return took
     })
