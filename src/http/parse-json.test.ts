@@ -41,6 +41,37 @@ describe('parseJson', () => {
     }
   })
 
+  describe('a long list of messages is read in pieces, and means what it means as a whole', () => {
+    const long = 'x'.repeat(40_000)
+    it.each([
+      ['messages', [{ id: 1, body: long }, { body: `${long}é😀` }, {}, { body: long }]],
+      ['what looks like an end within a text', [{ body: `${long}${long}},{}, {` }, { body: long }]],
+      ['and within a message', [{ a: [{ b: long }, { b: long }, { b: long }, {}] }, { body: long }]],
+      ['what are no messages', [1, [long, long], 'a', {}, null, { body: long }, {}]],
+    ])('%s', (_, messages) => {
+      for (const between of [',', ', ', ' ,\n']) {
+        const text = `{"messages": [${messages.map(each => JSON.stringify(each)).join(between)}]}\n`
+        expect(parse(text)).toEqual({ messages })
+      }
+    })
+
+    it.each([
+      ['a key after them', `{"messages":[{"a":"${long}"},{"b":"${long}"},{}],"other":[{},{}]}`],
+      ['them twice: the last counts', `{"messages":[{"a":"${long}"},{"b":"${long}"},{}],"messages":[{"c":1},{}]}`],
+      ['nothing but space', `{"messages":[${' '.repeat(100_000)}]}`],
+    ])('%s', (_, text) => {
+      expect(parse(text)).toEqual(JSON.parse(text))
+    })
+
+    it.each([
+      ['a comma too many', `{"messages":[{"a":"${long}"},{"a":"${long}"},{"a":"${long}"},]}`],
+      ['a bracket too many', `{"messages":[{"a":"${long}"},{"a":"${long}"},{"a":1}],{"a":"${long}"},[{}]}`],
+      ['none between', `{"messages":[{"a":"${long}"},{"a":"${long}"}{"a":1},{"a":"${long}"}]}`],
+    ])('refused: %s', (_, text) => {
+      expect(() => parse(text)).toThrow(InvalidJson)
+    })
+  })
+
   it('__proto__ keys are refused at any depth, however they are spelled', () => {
     for (const text of ['{"__proto__":1}', '{"a":[{"\\u005f\\u005fproto__":2,"b":3}]}']) {
       expect(() => parse(text), text).toThrow('The body has a key named __proto__')
