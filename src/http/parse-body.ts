@@ -31,6 +31,8 @@ const SMALL_BYTES = 16 * 1024
 /** No other command is ever that long, and what it holds is one piece of work for the event loop. */
 const COMMAND_BYTES = 4 * 1024 * 1024
 const CHUNK_MESSAGES = 500
+/** Of a body, so much is read in a turn of the event loop. Left alone libuv takes up to 2 MB of one socket, some 20 ms. */
+const PIECE_BYTES = 256 * 1024
 /** Large bodies in memory at once; each takes about twice its length while it is read. */
 const ROOM_BYTES = 100 * 1024 * 1024
 
@@ -168,6 +170,7 @@ function readBody(
     let size = 0
     const small: Buffer[] = []
     let blocks: BlockList | null = null
+    let sincePause = 0
     let isWanted = true
     const stop = (error: Error) => {
       isWanted = false
@@ -175,16 +178,22 @@ function readBody(
       payload.resume()
       reject(error)
     }
+    const pauseUntil = (turn: Promise<void>) => {
+      sincePause = 0
+      payload.pause()
+      turn.then(() => payload.resume(), stop)
+    }
     payload.on('data', (data: Buffer) => {
       size += data.length
       if (size > limit) return stop(tooLarge(limit))
-      if (blocks !== null) return blocks.add(data)
-      small.push(data)
-      if (size <= INLINE_BYTES) return
-      blocks = createBlockList(declared)
-      for (const each of small.splice(0)) blocks.add(each)
-      payload.pause()
-      takeRoom(() => isWanted).then(() => payload.resume(), stop)
+      sincePause += data.length
+      if (blocks !== null) blocks.add(data)
+      else small.push(data)
+      if (blocks === null && size > INLINE_BYTES) {
+        blocks = createBlockList(declared)
+        for (const each of small.splice(0)) blocks.add(each)
+        pauseUntil(takeRoom(() => isWanted))
+      } else if (sincePause >= PIECE_BYTES) pauseUntil(shareOfTurn())
     })
     payload.on('end', () => resolve({ parts: blocks?.finish() ?? small, size }))
     const cut = () => {
