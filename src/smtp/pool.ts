@@ -11,6 +11,7 @@ import type { NetworkGuard } from '../lib/network-guard.js'
 import type { Envelope } from '../messages/message.js'
 import type { AccessTokens } from './access-tokens.js'
 import { openConnection } from './connection.js'
+import { createIdleConnections } from './idle-connections.js'
 import { replyLine } from './reply.js'
 import { Session } from './session.js'
 import { type Pooled, Station } from './station.js'
@@ -37,12 +38,6 @@ export interface TransportDeps {
   readonly mostIdle?: number
 }
 
-/**
- * Ten thousand accounts would keep as many connections for the rest of their `ttl`: files of this process, and sessions
- * that a server they have in common counts. Some five times the transactions that run at once.
- */
-const MOST_IDLE = 1_000
-
 /** How long a server may take to answer QUIT before it is hung up on. */
 const quitWithinMs = 1000
 
@@ -55,10 +50,8 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     tokens,
     secureContext: createSecureContext({ minVersion: 'TLSv1.2', ca: deps.ca }),
   }
-  const mostIdle = deps.mostIdle ?? MOST_IDLE
   const stations = new Map<number, Station>()
-  /** Idle connections of all stations, the longest idle first. */
-  const idle = new Map<Pooled, Station>()
+  const idle = createIdleConnections(clock.monotonic, deps.mostIdle)
   /**
    * By a mail that was named as the next one, the connection that expects it. It keeps its turn meanwhile. Weak, for
    * the old tables of a Map would hold on to the mails (docs/decisions/0053).
@@ -92,7 +85,7 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     try {
       const kept = expectant ?? station.take(shapeOf(account), clock.monotonic(), retire)
       if (kept !== null) {
-        idle.delete(kept)
+        idle.take(kept)
         try {
           const replies = await transact(kept)
           keep(kept, station, account)
@@ -132,8 +125,10 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     }
     pooled.idleUntil = clock.monotonic() + account.ttlSeconds * 1000
     station.put(pooled)
-    idle.set(pooled, station)
-    if (idle.size > mostIdle) retireLongest()
+    for (const [longest, itsStation] of idle.add(pooled, station)) {
+      itsStation.remove(longest)
+      retire(longest)
+    }
     sweeper ??= setInterval(sweep, deps.sweepEveryMs ?? 1000).unref()
   }
 
@@ -195,7 +190,7 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     closed = true
     if (sweeper !== null) clearInterval(sweeper)
     sweeper = null
-    await Promise.all([...idle.keys()].map(({ session }) => session.quit(quitWithinMs)))
+    await Promise.all([...idle.all()].map(({ session }) => session.quit(quitWithinMs)))
   }
 
   function sweep(): void {
@@ -207,14 +202,6 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     if (idle.size > 0 || sweeper === null) return
     clearInterval(sweeper)
     sweeper = null
-  }
-
-  function retireLongest(): void {
-    const [first] = idle
-    if (first === undefined) return
-    const [longest, station] = first
-    station.remove(longest)
-    retire(longest)
   }
 
   /** Ends a connection politely and without waiting for it. */
