@@ -8,7 +8,7 @@ import { createMovingClock } from '../support/moving-clock.js'
 import { type OAuthServer, oauthAccount, startOAuthServer } from '../support/oauth-server.js'
 import { idsOf, opened, openScene, type Scene, type SceneOptions, wireText } from '../support/scene.js'
 import type { SmtpSink } from '../support/smtp-sink.js'
-import { expectBalanced, many } from '../support/story.js'
+import { expectBalanced, many, untilReported } from '../support/story.js'
 
 /** The pause does not outlast the retry schedule while the test looks at it. */
 const PATIENT = { GMP_RETRY_DELAYS: '20' }
@@ -148,10 +148,12 @@ describe.each(['sqlite', 'postgres'] as const)('oauth2 on %s', dialect => {
     const { oauth, sink, client, scene } = await openStory({ dialect, overrides: { clock } })
     clock.jump(HOUR)
     await untilSent(scene, 'before')
+    await untilReported(scene.service)
     clock.jump(-HOUR)
     await clock.move(1_800_000)
     await scene.restart()
     await untilSent(scene, 'dated ahead')
+    await untilReported(scene.service)
     expect([refusedLogins(sink), oauth.given.length]).toEqual([0, 2])
 
     // Nothing tells this process that an hour went by and the clock was set back by half of it.
