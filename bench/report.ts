@@ -138,8 +138,8 @@ function compared(all: Compared | null): string {
   const number = (value: number) => value.toLocaleString('en-US')
   const rate = (value: number) => valueText(value, 'messages/s')
   return [
-    `Messages of 2 KB, 20 connections, into the same sink: ${number(counts.others)} of each of the others (100,000 of smtp-source), and of the`,
-    `service ${number(counts.service)} before them and after them. Postfix is a relay of its own with Debian's defaults.`,
+    `Messages of 2 KB, 20 connections, into the same sink: ${number(counts.others)} of each of the others, and of smtp-source and of the`,
+    `service ${number(counts.service)}; the service before them and after them. Postfix is a relay of its own with Debian's defaults.`,
     '',
     '| who | taken in | end to end | the service / this |',
     '| --- | --- | --- | --- |',
