@@ -52,11 +52,11 @@ function claimerOf(db: Db, accountKey: number): Claimer {
   }
   let mine: readonly number[] = []
   let added = 0
-  let last: Position | null = null
-  const claimAfter = async (after: Position | null) => {
+  let next: Position | null = null
+  const claimFrom = async (from: Position | null) => {
     const now = Date.now()
     const [claimed = []] = await claimDue(db, LEASE, now, [
-      { accountKey, limit: CLAIM, maxPriority: 3, dueBy: null, suspendedBatches: [], limits: [], now, after },
+      { accountKey, limit: CLAIM, maxPriority: 3, dueBy: null, suspendedBatches: [], limits: [], now, from },
     ])
     return claimed
   }
@@ -64,13 +64,13 @@ function claimerOf(db: Db, accountKey: number): Claimer {
     db,
     async claim({ onward = false } = {}) {
       const from = performance.now()
-      let claimed = await claimAfter(onward ? last : null)
+      let claimed = await claimFrom(onward ? next : null)
       // The end of the queue: what comes first now is asked for, which the service does then too.
-      if (onward && claimed.length < CLAIM) claimed = await claimAfter(null)
+      if (onward && claimed.length < CLAIM) claimed = await claimFrom(null)
       const took = performance.now() - from
       const end = claimed.at(-1)
       if (end === undefined || claimed.length < CLAIM) throw new Error(`claimed ${claimed.length} in place of ${CLAIM}`)
-      last = { priority: end.priority, seq: end.seq }
+      next = { priority: end.priority, seq: end.seq + 1 }
       mine = claimed.map(({ seq }) => seq)
       return took
     },

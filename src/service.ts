@@ -15,6 +15,7 @@ import { listen } from './http/listen.js'
 import { systemRoutes } from './http/routes/system.js'
 import type { Log } from './lib/log.js'
 import { createLoop, type Loop } from './lib/loop.js'
+import { anyOf, type Ready } from './lib/wake.js'
 import { createFileRemover } from './maintenance/file-remover.js'
 import { createJanitor } from './maintenance/janitor.js'
 import { createLeaseKeeper } from './maintenance/lease-keeper.js'
@@ -146,7 +147,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
         local.reports([tenantId])
       },
       probed: ok => metrics.probed(ok),
-      resumed: key => local.queue([key], 3),
+      resumed: key => local.queue([anyOf(key)]),
     },
     {
       probeFirstMs: config.smtp.probeFirstMs,
@@ -223,7 +224,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     changed: lease => (lease === null ? dispatcher.abandon() : dispatchLoop.wake()),
     rescued(result) {
       for (const each of result.doubts) events.leftInDoubt(each.claimed, each.transition)
-      local.queue(result.accountKeys, 0)
+      local.queue(result.accountKeys.map(key => anyOf(key)))
       local.reports(result.tenantIds)
     },
   })
@@ -238,8 +239,8 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   const fileRemover = createFileRemover({ db, sealer, clock, log, storeOf: attachments.offloadStore })
 
   const local = {
-    queue(keys: readonly number[], priority: number) {
-      dispatcher.hint(keys, priority)
+    queue(ready: readonly Ready[]) {
+      dispatcher.hint(ready)
       dispatchLoop.wake()
     },
     reports(tenantIds: readonly string[]) {

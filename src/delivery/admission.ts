@@ -50,7 +50,7 @@ export function requestFor(
   const opening = testMode ? { kind: 'closed' as const, opensAt: null } : lookup.opening(now)
   if (opening.kind === 'continuous') return { ...base, maxPriority: 3, dueBy: null }
   // Priority 0 ignores rules: while it waits it goes alone, the others have their turn at the tick.
-  if (lane.priority === 0 && !testMode) return { ...base, maxPriority: 0, dueBy: null }
+  if (lane.frontier.priority === 0 && !testMode) return { ...base, maxPriority: 0, dueBy: null }
   const dueBy = Math.max(asked, opening.kind === 'open' ? opening.tick : 0)
   lane.tickAt = opening.kind === 'open' ? opening.nextTick : (opening.opensAt ?? Number.POSITIVE_INFINITY)
   return dueBy === 0 ? null : { ...base, maxPriority: 3, dueBy }

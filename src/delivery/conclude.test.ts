@@ -2,6 +2,7 @@ import { expect, it } from 'vitest'
 import { createFakeClock } from '../../test/support/fake-clock.js'
 import { POLICY, REFUSED } from '../../test/support/queue-rig.js'
 import { silentLog } from '../../test/support/silent-log.js'
+import { anyOf } from '../lib/wake.js'
 import type { ClaimedMessage } from '../queue/claim.js'
 import type { Lease } from '../queue/lease.js'
 import { type Afterwards, createConclusions } from './conclude.js'
@@ -29,12 +30,12 @@ it('a slot that was given back leaves no lane behind for an account that has not
   const lookup = { account: { inDoubt: 'retry' }, limits } as unknown as Lookup
   const wait = lanes.get(1)
   wait.notBefore = 5
-  wait.ready = true
+  wait.frontier.hear(anyOf(1))
   conclusions.hold([claimed])
   await conclusions.conclude({ id: 1 } as Lease, lookup, claimed, REFUSED)
   // One that waits for its turn has it.
   expect([lanes.get(1) === wait, wait.notBefore]).toEqual([true, 0])
-  wait.ready = false
+  wait.frontier.clear()
   lanes.retire(wait)
   conclusions.hold([claimed])
   await conclusions.conclude({ id: 1 } as Lease, lookup, claimed, REFUSED)

@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../lib/clock.js'
 import type { Log } from '../lib/log.js'
+import type { Ready } from '../lib/wake.js'
 import type { Claimed, ClaimedMessage } from '../queue/claim.js'
 import type { Lease } from '../queue/lease.js'
 import type { Outcome } from '../queue/outcome.js'
@@ -27,8 +28,7 @@ export interface ConcludeDeps {
 export interface Afterwards {
   readonly lanes: Lanes
   policyOf(inDoubt: RetryPolicy['inDoubt']): RetryPolicy
-  /** Something of this priority may be ready for these accounts. */
-  hint(accountKeys: readonly number[], priority: number): void
+  hint(ready: readonly Ready[]): void
   /** A message waits until then, epoch ms. */
   dueAt(at: number): void
   /** A result could not be recorded: its claim is to be looked for in the database. */
@@ -104,7 +104,10 @@ export function createConclusions(deps: ConcludeDeps, afterwards: Afterwards): C
       afterwards.reconcileSoon()
       return
     }
-    if (transition.stage === 1) afterwards.hint([claimed.accountKey], claimed.priority)
+    if (transition.stage === 1) {
+      const { accountKey, priority, seq } = claimed
+      afterwards.hint([{ accountKey, priority, seq, onward: false }])
+    }
     // A reserved slot was given back unused: the next may have its turn before the projected one.
     if (transition.used === 0 && lookup.limits.length > 0) {
       const lane = lanes.get(claimed.accountKey)

@@ -5,6 +5,7 @@
  */
 
 import type { Step } from '../lib/loop.js'
+import { anyOf, type Ready } from '../lib/wake.js'
 import {
   type Claimed,
   type ClaimedMessage,
@@ -19,7 +20,8 @@ import type { KeptContents } from '../queue/kept-contents.js'
 import type { Lease } from '../queue/lease.js'
 import type { RetryPolicy, Transition } from '../queue/transition.js'
 import { isHeld, isSending, type Permissions, requestFor } from './admission.js'
-import { ANEW, type Lane, takeMark, wanted, widthOf } from './lane.js'
+import type { Span } from './frontier.js'
+import { type Lane, wanted, widthOf } from './lane.js'
 import { createLanes } from './lanes.js'
 import { createPlaces } from './places.js'
 import { giveBackUnknown } from './reconcile.js'
@@ -52,7 +54,7 @@ export interface DispatchDeps extends SendDeps {
 
 export interface Dispatcher {
   step(): Promise<Step>
-  hint(accountKeys: readonly number[], priority: number): void
+  hint(ready: readonly Ready[]): void
   /** Everything due until now goes, whatever the rules say; null: for all tenants. */
   runNow(tenantId: string | null): void
   /** Forgets turns and ticks: settings changed. */
@@ -68,6 +70,8 @@ const READY_CHUNK = 1_000
 const SCAN_CHUNK = 2_000
 const CLAIMS_PER_UNIT = 64
 const LOOK_MS = 100
+/** A scan of the accounts rests so many times as long as it took, for beside a long snapshot it reads what is no more. */
+const SCAN_REST = 20
 /** Characters of a content that is kept by a claim; a longer one is read when its message is sent. */
 const MOST_AHEAD = 64 * 1024
 /**
@@ -85,9 +89,12 @@ const PLACE_MS = 500
 interface Asked {
   readonly lane: Lane
   readonly lookup: Lookup
+  /** All that may be claimed for the lane now. */
+  readonly permitted: ClaimRequest
+  /** What of it is asked for. */
   readonly request: ClaimRequest
-  /** Of the lane, then. */
-  readonly hints: number
+  /** What of the lane's frontier that is; null: only what a tick lets through, and more may be ready behind it. */
+  readonly span: Span | null
 }
 
 function hasContent(row: Taken): row is ClaimedMessage {
@@ -114,19 +121,15 @@ function earlier(a: number | null, b: number | null): number | null {
   return a === null || b === null ? (a ?? b) : Math.min(a, b)
 }
 
-/** It takes all that is ready, in the order of the queue. */
-function isWhole({ dueBy, maxPriority }: ClaimRequest): boolean {
-  return dueBy === null && maxPriority === 3
-}
-
 export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): Dispatcher {
   const { db, clock, log, steadyNow, journal, settings, settler, events } = deps
   const lanes = createLanes()
   const places = createPlaces(options.maxConcurrentSends, options.slowSendMs, clock.monotonic)
   // On SQLite every change is made by this process, which hints at it; polling is a second safety there. Elsewhere a hint
   // can get lost, and what was scheduled by others is to be no more than a second late: at each second step of an idle loop.
-  const scanEveryMs = db.dialect === 'sqlite' ? 5_000 : 900
-  const lookEveryMs = db.dialect === 'sqlite' ? 2_000 : 900
+  const isSqlite = db.dialect === 'sqlite'
+  const scanEveryMs = isSqlite ? 5_000 : 900
+  const lookEveryMs = isSqlite ? 2_000 : 900
   let draining = false
   /** The step under way, or the last one. */
   let stepping: Promise<unknown> = Promise.resolve()
@@ -135,6 +138,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   let hinted = true
   let cursor = 0
   let lastScan = Number.NEGATIVE_INFINITY
+  let scanTook = 0
   let scheduled: number | null = 0
   let runNowAll = 0
   const runNowTenants = new Map<string, number>()
@@ -146,14 +150,9 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   })
   const reconciling = { db, clock, log, journal, settler, policyOf, leftInDoubt: events.leftInDoubt }
 
-  const hint = (accountKeys: readonly number[], priority: number) => {
+  const hint = (ready: readonly Ready[]) => {
     hinted = true
-    lanes.hint(accountKeys, priority)
-  }
-  /** Of messages that may stand anywhere in the queue. */
-  const hintAnew = (accountKeys: readonly number[], priority: number) => {
-    hinted = true
-    lanes.hint(accountKeys, priority, 'anew')
+    for (const each of ready) lanes.hint(each)
   }
 
   const sends = createSends(deps, options, {
@@ -161,7 +160,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     places,
     permissionsOf,
     policyOf,
-    hint: hintAnew,
+    hint,
     dueAt(at) {
       if (scheduled === null || at < scheduled) scheduled = at
     },
@@ -187,7 +186,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     const now = clock.monotonic()
     const isDue = scheduled !== null && scheduled <= clock.now()
     // What others change matters at once to what is being sent.
-    const isBusy = hinted || sends.isCrowded() || (db.dialect !== 'sqlite' && places.used > 0)
+    const isBusy = hinted || sends.isCrowded() || (!isSqlite && places.used > 0)
     if (!isDue && now < (isBusy ? lookAt : lookAt - LOOK_MS + lookEveryMs)) return false
     lookAt = now + LOOK_MS
     hinted = false
@@ -198,7 +197,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     if (scheduled === null || scheduled > clock.now()) return false
     // Scheduled and retried messages whose time has come.
     const due = await readyDue(db, clock.now(), READY_CHUNK)
-    hintAnew(due.accountKeys, due.priority)
+    hint(due.ready)
     scheduled = due.more ? clock.now() : await nextDue(db)
     return due.more
   }
@@ -209,16 +208,21 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     if (now < reconcileAt) return
     const keys = await giveBackUnknown(reconciling, lease, sends.holds)
     reconcileAt = now + RECONCILE_MS
-    if (keys.length > 0) hintAnew(keys, 0)
+    hint(keys.map(key => anyOf(key)))
   }
 
   /** Polling for ready messages that nobody hinted at, a piece of the accounts at a time. */
   const discover = async (): Promise<boolean> => {
     const now = clock.monotonic()
-    if (cursor === 0 && now - lastScan < scanEveryMs) return false
-    if (cursor === 0) lastScan = now
+    if (cursor === 0 && now - lastScan < Math.max(scanEveryMs, SCAN_REST * scanTook)) return false
+    if (cursor === 0) {
+      lastScan = now
+      scanTook = 0
+    }
     const found = await readyAccounts(db, cursor, SCAN_CHUNK)
-    for (const { accountKey, priority } of found) hintAnew([accountKey], priority)
+    scanTook += clock.monotonic() - now
+    // Where something is known to be ready, all before that is claimed, but for what was found.
+    hint(found.map(each => ({ ...each, onward: lanes.isIdle(each.accountKey) })))
     cursor = found.length === SCAN_CHUNK ? (found.at(-1)?.accountKey ?? 0) : 0
     return cursor !== 0
   }
@@ -251,14 +255,14 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     let left = room
     for (const lane of candidates) {
       const lookup = lookups.get(lane.key)
-      const request = lookup === undefined ? null : ask(lane, lookup, now, Math.max(left, 1))
-      if (request === null || lookup === undefined) {
+      const permitted = lookup === undefined ? null : ask(lane, lookup, now, Math.max(left, 1))
+      if (permitted === null || lookup === undefined) {
         if (lookup === undefined || isHeld(lookup)) rest(lane)
         lanes.retire(lane)
         continue
       }
-      left -= request.limit
-      asked.push({ lane, lookup, request, hints: lane.hints })
+      left -= permitted.limit
+      asked.push({ lane, lookup, permitted, ...spanned(lane, permitted) })
       lane.claiming = true
       lanes.rotate(lane)
       if (room > 0 && left <= 0) break
@@ -280,7 +284,6 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
       return results.reduce((sum, rows) => sum + rows.length, 0)
     } catch (error) {
       reconcileAt = Number.NEGATIVE_INFINITY
-      for (const { lane } of asked) lane.hinted = ANEW
       throw error
     } finally {
       for (const { lane } of asked) {
@@ -290,31 +293,43 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     }
   }
 
+  /** SQLite keeps no trace of what was claimed: its claims start at the first. */
+  const spanned = (lane: Lane, permitted: ClaimRequest): Pick<Asked, 'request' | 'span'> => {
+    const span = lane.frontier.span(permitted.maxPriority)
+    if (permitted.dueBy !== null) return { request: permitted, span: null }
+    const { maxPriority } = span
+    return { request: { ...permitted, maxPriority, from: isSqlite ? null : span.from }, span }
+  }
+
   /** Fewer than asked: either nothing more is ready, or a limit or a tick stands before the rest. */
-  const afterClaim = async ({ lane, lookup, request, hints }: Asked, rows: readonly Claimed[]) => {
+  const afterClaim = async ({ lane, lookup, permitted, request, span }: Asked, rows: readonly Claimed[]) => {
+    const { frontier } = lane
     const isFull = rows.length === request.limit
-    const last = rows.at(-1)
-    if (isWhole(request)) lane.mark = isFull && last !== undefined ? { priority: last.priority, seq: last.seq } : null
-    if (isFull) return
-    // Whether nothing is left only a claim from the first tells.
-    if (request.after != null) return deps.wakeLoop()
-    if (lookup.limits.length > 0 && (await isWaiting(request))) {
-      lane.notBefore = await events.limited(lookup, request)
-      lanes.standAside(lane, lane.notBefore)
-      return
+    const isLimited = !isFull && lookup.limits.length > 0 && (await isWaiting(request))
+    if (span !== null) {
+      const last = rows.at(-1)
+      if (!isFull && !isLimited) frontier.claimed(span, null)
+      else if (last !== undefined) frontier.claimed(span, { priority: last.priority, seq: isSqlite ? 0 : last.seq + 1 })
     }
-    // Unless something came meanwhile.
-    if (lane.hints !== hints) return
-    // No immediate ones are left, or nothing at all, or nothing by this tick.
-    lane.priority = 3
-    if (isWhole(request)) rest(lane)
-    else if (request.dueBy === null) lanes.call(lane)
-    else lanes.standAside(lane, lane.tickAt)
+    if (isFull) return
+    if (isLimited) {
+      lane.notBefore = await events.limited(lookup, { ...permitted, from: request.from })
+      lanes.standAside(lane, lane.notBefore)
+    } else if (span === null) {
+      // Unless something came meanwhile: an immediate one does not wait for a tick.
+      if (!frontier.hasNews) lanes.standAside(lane, lane.tickAt)
+    } else if (frontier.isEmpty) {
+      lanes.standAside(lane, Number.POSITIVE_INFINITY)
+    } else {
+      // Less urgent ones, or what came meanwhile.
+      lanes.call(lane)
+      deps.wakeLoop()
+    }
   }
 
   /** Nothing of it is ready. */
   const rest = (lane: Lane) => {
-    lane.ready = false
+    lane.frontier.clear()
     lanes.standAside(lane, Number.POSITIVE_INFINITY)
   }
 
@@ -339,12 +354,12 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     const width = widthOf(lane, account.maxConnections, clock.monotonic(), options.slowSendMs)
     lane.server = `${account.host}:${account.port}`
     // Claimed only when it can be sent: what waits behind a server in trouble stays where others and people can reach it.
-    const favoured = (lane.sends.length === 0 && !lane.isHeldUp) || lane.priority === 0
+    const favoured = (lane.sends.length === 0 && !lane.isHeldUp) || lane.frontier.priority === 0
     const standing = places.standing(lane.server)
     if (standing !== 'good') {
       if (lane.buffer.length > 0) return null
       // An immediate one is claimed before its place is free: until the claim came back, others would have taken it.
-      const ahead = lane.priority === 0 && standing === 'new'
+      const ahead = lane.frontier.priority === 0 && standing === 'new'
       if (!ahead && !places.couldTake(lane.server, favoured)) {
         sends.starve(lane)
         lanes.standAside(lane, now + PLACE_MS)
@@ -355,12 +370,10 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     if (limit > 0) {
       const request = requestFor(lane, lookup, limit, permissions)
       if (request === null) lanes.standAside(lane, lane.tickAt)
-      // SQLite keeps no trace of what was claimed.
-      if (request === null || !isWhole(request) || db.dialect === 'sqlite') return request
-      return { ...request, after: takeMark(lane) }
+      return request
     }
     // Immediate ones go before what the lane has claimed already.
-    const urgent = lane.priority === 0 && lane.buffer.length > 0 && lane.buffer[0]!.priority > 0 && room > 0
+    const urgent = lane.frontier.priority === 0 && lane.buffer.length > 0 && lane.buffer[0]!.priority > 0 && room > 0
     if (!urgent) return null
     const request = requestFor(lane, lookup, Math.min(room, MOST_URGENT), permissions)
     return request === null ? null : { ...request, maxPriority: 0, dueBy: null }
@@ -401,7 +414,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
       for (const lane of lanes.all()) {
         lane.notBefore = 0
         lane.tickAt = 0
-        lane.hinted = ANEW
+        if (!lane.frontier.isEmpty) lane.frontier.hear(anyOf(lane.key, lane.frontier.priority))
         lanes.call(lane)
       }
       lastScan = Number.NEGATIVE_INFINITY

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { anyOf } from '../lib/wake.js'
 import type { ClaimedMessage } from '../queue/claim.js'
-import { ANEW, learn, newLane, spare, takeMark, wanted, widthOf } from './lane.js'
+import { learn, newLane, spare, wanted, widthOf } from './lane.js'
 
 const SLOW = 30_000
 const message = {} as ClaimedMessage
@@ -60,7 +61,7 @@ describe('the window of a lane', () => {
   it('has one more for an immediate message, whatever was earned', () => {
     const lane = newLane(1)
     lane.sends.push(sendSince(0))
-    lane.priority = 0
+    lane.frontier.hear(anyOf(1))
     expect(widthOf(lane, 10, 10, SLOW)).toBe(2)
     lane.sends.push(...sends(9))
     expect(widthOf(lane, 10, 10, SLOW)).toBe(10)
@@ -135,37 +136,6 @@ describe('how many to claim', () => {
     learn(lane, 60_000, true, 10, SLOW)
     lane.sends.push(...sends(10))
     expect(wanted(lane, 1, 50)).toBe(1)
-  })
-})
-
-describe('where the next claim of a lane starts', () => {
-  const mark = { priority: 2, seq: 70 }
-  const hintedAt = (...priorities: number[]) => {
-    const lane = newLane(1)
-    takeMark(lane)
-    lane.mark = mark
-    for (const priority of priorities) lane.hinted = Math.min(lane.hinted, priority)
-    return lane
-  }
-
-  it('behind the last one, also when more of the same priority was submitted', () => {
-    expect(takeMark(hintedAt())).toBe(mark)
-    expect(takeMark(hintedAt(3, 2))).toBe(mark)
-  })
-
-  it('at the first when something more urgent, or anything of any age, may be ready', () => {
-    expect(takeMark(hintedAt(2, 1))).toBeNull()
-    expect(takeMark(hintedAt(ANEW))).toBeNull()
-  })
-
-  it('a hint is heard once', () => {
-    const lane = hintedAt(0)
-    takeMark(lane)
-    expect(takeMark(lane)).toBe(mark)
-  })
-
-  it('at the first when the lane is new', () => {
-    expect(takeMark(newLane(1))).toBeNull()
   })
 
   it('of an account that has shown nothing goes by the pace of its server, over its one connection', () => {

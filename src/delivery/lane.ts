@@ -2,8 +2,9 @@
  * A lane: what this process knows of one account's sending. Its window opens like TCP's: an account earns connections
  * by answering, so that a dead server or a tarpit holds one place and not all of them.
  */
-import type { ClaimedMessage, Position } from '../queue/claim.js'
+import type { ClaimedMessage } from '../queue/claim.js'
 import type { Letter } from '../smtp/transport.js'
+import { createFrontier, type Frontier } from './frontier.js'
 
 /** A message whose envelope leaves with the final dot of the one before, over the same connection. */
 export interface Ahead {
@@ -30,16 +31,8 @@ export interface Lane {
   readonly sends: Underway[]
   /** Connections it may use now; between 1 and the account's max_connections. */
   window: number
-  /** Ready rows are believed to be there; polling corrects it. */
-  ready: boolean
-  /** The most urgent priority believed ready. */
-  priority: number
-  /** Counts hints, so that an empty claim that was under way when one came does not erase it. */
-  hints: number
-  /** Where the last claim ended, if more was ready then. */
-  mark: Position | null
-  /** The most urgent priority hinted at since the last claim; ANEW: something may be ready anywhere. */
-  hinted: number
+  /** What is believed ready; polling corrects it. */
+  readonly frontier: Frontier
   /** No claim before this, epoch ms: a limit's or a rule's turn. */
   notBefore: number
   /** Only priority 0 may be claimed before this (rules). */
@@ -70,9 +63,6 @@ export const LONGEST_TURN_MS = 1_000
 /** The window opens by one more for each so many ms that an answer is waited for: one slow message is not a slow account. */
 const PATIENCE_MS = 1_000
 
-/** More urgent than all priorities. */
-export const ANEW = -1
-
 export function newLane(key: number, learned: Learned = { window: FIRST_WINDOW, pace: 0 }): Lane {
   return {
     key,
@@ -81,11 +71,7 @@ export function newLane(key: number, learned: Learned = { window: FIRST_WINDOW, 
     ahead: [],
     sends: [],
     window: learned.window,
-    ready: false,
-    priority: 3,
-    hints: 0,
-    mark: null,
-    hinted: ANEW,
+    frontier: createFrontier(),
     notBefore: 0,
     tickAt: 0,
     turnAt: Number.POSITIVE_INFINITY,
@@ -93,17 +79,6 @@ export function newLane(key: number, learned: Learned = { window: FIRST_WINDOW, 
     isHeldUp: false,
     pace: learned.pace,
   }
-}
-
-/**
- * Where the next claim starts. What is submitted comes after all that is there of its priority; for all else (retries,
- * what was given back, rows that became visible late) the lane is hinted ANEW, by the poll at the latest. Only a claim from
- * the first tells that nothing is ready.
- */
-export function takeMark(lane: Lane): Position | null {
-  const mark = lane.mark !== null && lane.hinted >= lane.mark.priority ? lane.mark : null
-  lane.hinted = Number.POSITIVE_INFINITY
-  return mark
 }
 
 /** A send ended; `good`: the server answered in order, whatever it said. */
@@ -122,7 +97,7 @@ export function widthOf(lane: Lane, maxConnections: number, monotonicNow: number
   const oldest = lane.sends[0]
   const waited = oldest === undefined ? 0 : Math.max(0, monotonicNow - oldest.since)
   if (waited > slowMs) return 1
-  const isUrgent = lane.priority === 0 || lane.buffer[0]?.priority === 0
+  const isUrgent = lane.frontier.priority === 0 || lane.buffer[0]?.priority === 0
   const earned = lane.window + Math.floor(waited / PATIENCE_MS)
   return Math.min(maxConnections, isUrgent ? Math.max(earned, lane.sends.length + 1) : earned)
 }

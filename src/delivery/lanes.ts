@@ -3,7 +3,8 @@
  * asked for a claim stand in rotation; the others stand aside until a hint, a time or a free place brings them back: with
  * ten thousand of them a step that looked at each would take longer than what it claims.
  */
-import { ANEW, type Lane, type Learned, newLane } from './lane.js'
+import type { Ready } from '../lib/wake.js'
+import { type Lane, type Learned, newLane } from './lane.js'
 import { createTurns } from './turns.js'
 
 export interface Lanes {
@@ -21,10 +22,11 @@ export interface Lanes {
   callDue(now: number): void
   /** When the next comes back by itself, epoch ms; null: none does. */
   readonly nextTurn: number | null
+  /** Nothing is believed ready for this account. */
+  isIdle(key: number): boolean
   /** Forgets a lane with nothing ready, claimed or in flight, but not what its account has shown. */
   retire(lane: Lane): void
-  /** Something of this priority may be ready for these accounts: submitted just now or, with `anew`, of any age. */
-  hint(accountKeys: readonly number[], priority: number, anew?: 'anew'): void
+  hint(ready: Ready): void
   readonly size: number
 }
 
@@ -55,8 +57,8 @@ export function createLanes(): Lanes {
   }
 
   const call = (lane: Lane) => {
-    if (!lane.ready || lanes.get(lane.key) !== lane) return
-    const [its, other] = lane.priority === 0 ? [immediate, others] : [others, immediate]
+    if (lane.frontier.isEmpty || lanes.get(lane.key) !== lane) return
+    const [its, other] = lane.frontier.priority === 0 ? [immediate, others] : [others, immediate]
     other.delete(lane)
     its.add(lane)
   }
@@ -96,8 +98,9 @@ export function createLanes(): Lanes {
     get nextTurn() {
       return turns.next
     },
+    isIdle: key => lanes.get(key)?.frontier.isEmpty ?? true,
     retire(lane) {
-      if (lane.ready || lane.claiming || lane.buffer.length > 0 || lane.sends.length > 0) return
+      if (!lane.frontier.isEmpty || lane.claiming || lane.buffer.length > 0 || lane.sends.length > 0) return
       // A lane retired before may still be held by a send that ends now, while its account has a new one.
       if (lanes.get(lane.key) !== lane) return
       lanes.delete(lane.key)
@@ -108,15 +111,10 @@ export function createLanes(): Lanes {
       const [longest] = learned.keys()
       if (learned.size > MOST_LEARNED && longest !== undefined) learned.delete(longest)
     },
-    hint(accountKeys, priority, anew) {
-      for (const key of accountKeys) {
-        const lane = get(key)
-        lane.ready = true
-        lane.hints += 1
-        lane.priority = Math.min(lane.priority, priority)
-        lane.hinted = Math.min(lane.hinted, anew === undefined ? priority : ANEW)
-        call(lane)
-      }
+    hint(ready) {
+      const lane = get(ready.accountKey)
+      lane.frontier.hear(ready)
+      call(lane)
     },
     get size() {
       return lanes.size

@@ -274,7 +274,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
       if (woken.length === 0 && settings.isCurrent(lookup)) pump(lane, lookup)
       else void repump(lane)
     }
-    if (lane.ready && hasRoom(lane, lookup)) deps.wakeLoop()
+    if (!lane.frontier.isEmpty && hasRoom(lane, lookup)) deps.wakeLoop()
     else lanes.retire(lane)
   }
 

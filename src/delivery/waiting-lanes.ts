@@ -63,7 +63,7 @@ export function createWaitingLanes(places: Pick<Places, 'standing'>): WaitingLan
     *worthRoom() {
       for (const lane of [...waiting.immediate, ...waiting.answering]) {
         const turn = turnOf(lane)
-        if (turn !== 'troubled') yield { isImmediate: turn === 'immediate' || lane.priority === 0 }
+        if (turn !== 'troubled') yield { isImmediate: turn === 'immediate' || lane.frontier.priority === 0 }
       }
     },
   }

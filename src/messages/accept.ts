@@ -93,7 +93,8 @@ export function createAcceptance(deps: AcceptDeps): AcceptMessages {
     const quota = new Map<string, number>()
     for (const { message, most } of entries) if (most !== null) quota.set(message.tenantId, most)
     const messages = entries.map(each => each.message)
-    const answers = await enqueue(db, messages, { now: clock.now(), quota, kept: deps.kept })
+    const { answers, ready } = await enqueue(db, messages, { now: clock.now(), quota, kept: deps.kept })
+    if (answers.includes('queued')) deps.wake.queue(ready)
     await dropUploads(db, supersededUploads(messages))
     return answers
   }
@@ -314,18 +315,15 @@ async function putIn(
     return queue.enqueue(entries)
   })
   let queued = 0
-  let urgent = 3
   for (const [at, answer] of answers.entries()) {
     const { message, most } = entries[at]!
     if (answer === 'queued') {
       queued += 1
-      urgent = Math.min(urgent, message.priority)
     } else {
       rejected.push({ index: taken[at]!.index, id: message.id, ...sayAnswer(answer, most) })
       await dropUploads(deps.db, uploadsOf(message))
     }
   }
-  if (queued > 0) deps.wake.queue([...new Set(taken.map(({ account }) => account.key))], urgent)
   return queued
 }
 

@@ -21,12 +21,8 @@ export interface ClaimRequest {
   readonly limits: readonly Limit[]
   /** Epoch ms by the wall clock: what has expired by then is left to the janitor. */
   readonly now: number
-  /**
-   * Only what comes after it. Absent: from the first. PostgreSQL keeps the index entries of what was claimed for as long as
-   * some session may still see it, and each claim from the first walks all of them: 15 to 30 ms in place of 2.6 for 50 after
-   * 100,000 to 200,000 claims beside a held snapshot.
-   */
-  readonly after?: Position | null
+  /** Nothing before it. Absent or null: from the first. */
+  readonly from?: Position | null
 }
 
 /** A place in the order of claims. */
@@ -167,11 +163,7 @@ function claimOne(
 ): Statement {
   const { limit, limits } = request
   const params: (string | number)[] = [lease, now, limit, request.now, claim, longest, ...(known ?? [])]
-  const after =
-    request.after == null
-      ? ''
-      : `and (priority, seq) > ($${params.push(request.after.priority)}, $${params.push(request.after.seq)})`
-  const claimable = `${claimableSql(request, params)} ${after}`
+  const claimable = claimableSql(request, params)
   const most =
     limits.length === 0
       ? '$3'
@@ -190,17 +182,15 @@ function claimOne(
   }
 }
 
-/** What the request may take but for its limits, wherever it starts, as a condition on messages; adds to `params`. */
-export function claimableSql(
-  request: Omit<ClaimRequest, 'limit' | 'limits' | 'after'>,
-  params: (string | number)[],
-): string {
-  const { accountKey, maxPriority, dueBy, suspendedBatches, now } = request
+/** What the request may take but for its limits, as a condition on messages; adds to `params`. */
+export function claimableSql(request: Omit<ClaimRequest, 'limit' | 'limits'>, params: (string | number)[]): string {
+  const { accountKey, maxPriority, dueBy, suspendedBatches, now, from } = request
   const mark = (value: string | number) => `$${params.push(value)}`
   const conditions = [
     `account_key = ${mark(accountKey)} and stage = 1 and priority <= ${mark(maxPriority)}`,
     `(expires_at is null or expires_at > ${mark(now)})`,
   ]
+  if (from != null) conditions.push(`(priority, seq) >= (${mark(from.priority)}, ${mark(from.seq)})`)
   if (dueBy !== null) conditions.push(`due_at <= ${mark(Math.min(dueBy, ALWAYS))}`)
   if (suspendedBatches.length > 0) {
     const given = mark(rowsParam(suspendedBatches.map(batch => ({ b: batch }))))

@@ -3,8 +3,9 @@ import type { Db } from '../db/db.js'
 
 export interface Found {
   readonly accountKey: number
-  /** The most urgent priority ready there. */
+  /** Of the first that is ready there. */
   readonly priority: number
+  readonly seq: number
 }
 
 /** Up to `limit` accounts with a key above `after`, ascending. */
@@ -16,9 +17,11 @@ export async function readyAccounts(db: Db, after: number, limit: number): Promi
         select (select min(account_key) from messages where stage = 1 and account_key > found.k)
         from found where found.k is not null
       )
-      select f.k, (select min(priority) from messages where stage = 1 and account_key = f.k) as p
-      from (select k from found where k is not null limit $2) f`,
+      select o.k, m.priority, o.s from (
+        select k, (select seq from messages where stage = 1 and account_key = k order by priority, seq limit 1) as s
+        from found where k is not null limit $2) o
+      join messages m on m.seq = o.s order by o.k`,
     params: [after, limit],
   })
-  return rows.map(row => ({ accountKey: Number(row.k), priority: Number(row.p) }))
+  return rows.map(row => ({ accountKey: Number(row.k), priority: Number(row.priority), seq: Number(row.s) }))
 }

@@ -1,10 +1,10 @@
 /** Moves along what time alone changes: scheduled and retried messages become ready, expired ones end. */
 import { type Db, rowsParam } from '../db/db.js'
+import { firstOfEach, type Ready } from '../lib/wake.js'
 import { type Ended, endOpen } from './end.js'
 
 export interface Readied {
-  readonly accountKeys: readonly number[]
-  readonly priority: number
+  readonly ready: readonly Ready[]
   /** More were due than one step takes. */
   readonly more: boolean
 }
@@ -15,14 +15,20 @@ export async function readyDue(db: Db, now: number, limit: number): Promise<Read
     {
       sql: `with due as @materialized (select seq from messages where stage = 2 and due_at <= $1 order by due_at limit $2 @skip_locked)
         update messages set stage = 1, status = 'pending', deferred_ts = null, deferred_reason = null
-        where seq in (select seq from due) returning account_key, priority`,
+        where seq in (select seq from due) returning account_key, priority, seq`,
       params: [now, limit],
     },
   ])
   const given = rows ?? []
   return {
-    accountKeys: [...new Set(given.map(row => Number(row.account_key)))],
-    priority: given.reduce((least, row) => Math.min(least, Number(row.priority)), 3),
+    ready: firstOfEach(
+      given.map(({ account_key, priority, seq }) => ({
+        accountKey: Number(account_key),
+        priority: Number(priority),
+        seq: Number(seq),
+        onward: false,
+      })),
+    ),
     more: given.length === limit,
   }
 }

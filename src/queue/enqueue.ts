@@ -5,6 +5,7 @@
 import { randomInt } from 'node:crypto'
 import { ConstraintViolated, type Db, type Row, rowsParam, type Statement } from '../db/db.js'
 import { keyFence } from '../db/key-fence.js'
+import { anyOf, firstOfEach, type Ready } from '../lib/wake.js'
 import type { Content, Message } from '../messages/message.js'
 import type { KeptContents } from './kept-contents.js'
 import { countOpenUpTo } from './open-rows.js'
@@ -22,25 +23,40 @@ export interface EnqueueOptions {
   readonly kept?: KeptContents | null
 }
 
-/** One answer a message, in order. Of two equal ids in one call the last content wins and both are `queued`. */
+export interface Enqueued {
+  /** One a message, in order. Of two equal ids in one call the last content wins and both are `queued`. */
+  readonly answers: EnqueueAnswer[]
+  /** Of what is queued and due. */
+  readonly ready: Ready[]
+}
+
 export async function enqueue(
   db: Db,
   messages: readonly Message[],
   { now, quota, kept = null }: EnqueueOptions,
-): Promise<EnqueueAnswer[]> {
+): Promise<Enqueued> {
   const keys = messages.map(({ tenantId, id }) => keyOf(tenantId, id))
   const last = new Map(keys.map((key, at) => [key, messages[at]!]))
   const refused = quota === undefined || quota.size === 0 ? NONE : await overQuota(db, last, quota)
   for (const key of refused) last.delete(key)
-  const unwritten = last.size === 0 ? NONE : await insert(db, last, now, kept)
+  const { unwritten, ready } = last.size === 0 ? NOTHING : await insert(db, last, now, kept)
   const blocked = unwritten.size === 0 ? NO_ROWS : await blockers(db, last, unwritten)
-  return keys.map(key => {
+  const answers = keys.map(key => {
     if (refused.has(key)) return 'quota_exceeded'
     return unwritten.has(key) ? whyNot(blocked.get(key)) : 'queued'
   })
+  return { answers, ready }
+}
+
+/** What became of messages that were to be written. */
+interface Written {
+  /** The keys of what was not: it is known by its id and may not be replaced. */
+  readonly unwritten: ReadonlySet<string>
+  readonly ready: Ready[]
 }
 
 const NONE: ReadonlySet<string> = new Set()
+const NOTHING: Written = { unwritten: NONE, ready: [] }
 const NO_ROWS: ReadonlyMap<string, Row> = new Map()
 
 /** Only what some server has, or may have, is `already_sent`: the client gives it up for good. */
@@ -58,28 +74,27 @@ export function keyOf(tenantId: string, id: string): string {
   return `${tenantId} ${id}`
 }
 
-/** The keys of what was not written: it is known by its id and may not be replaced. */
 async function insert(
   db: Db,
   given: ReadonlyMap<string, Message>,
   now: number,
   kept: KeptContents | null,
-): Promise<ReadonlySet<string>> {
+): Promise<Written> {
   const keys = [...given.keys()]
   const messages = [...given.values()]
   // Each marks the row that this unit writes, so that its content follows exactly that and no refused one.
   const first = randomInt(2 ** 47)
   const submissions = keys.map((_, at) => first + at)
   const batch = { keys, messages, submissions }
-  let unwritten: ReadonlySet<string> | null = null
+  let written: Written | null = null
   try {
-    if (db.dialect === 'postgres') unwritten = await insertOnPostgres(db, batch, now, kept)
-    else if (await isDone(insertNew(db, batch, now, kept))) unwritten = NONE
-    else unwritten = await insertOrReplace(db, batch, now)
-    return unwritten
+    if (db.dialect === 'postgres') written = await insertOnPostgres(db, batch, now, kept)
+    else if (await isDone(insertNew(db, batch, now, kept))) written = { unwritten: NONE, ready: anyOfEach(batch, now) }
+    else written = await insertOrReplace(db, batch, now)
+    return written
   } finally {
     // Refused, or the unit failed: no claim would ever take it.
-    for (const [at, key] of keys.entries()) if (unwritten?.has(key) !== false) kept?.take(submissions[at]!)
+    for (const [at, key] of keys.entries()) if (written?.unwritten.has(key) !== false) kept?.take(submissions[at]!)
   }
 }
 
@@ -100,24 +115,20 @@ function insertNew(db: Db, batch: Batch, now: number, kept: KeptContents | null)
  * As a rule no id is known yet, so what ended before is looked for only where a row was not written: 5 µs a message spared.
  * A row that is refused for another reason is asked for twice.
  */
-async function insertOnPostgres(
-  db: Db,
-  batch: Batch,
-  now: number,
-  kept: KeptContents | null,
-): Promise<ReadonlySet<string>> {
-  const unwritten = await upsert(db, batch, now, kept)
-  if (unwritten.size === 0) return unwritten
+async function insertOnPostgres(db: Db, batch: Batch, now: number, kept: KeptContents | null): Promise<Written> {
+  const { unwritten, ready } = await upsert(db, batch, now, kept)
+  if (unwritten.size === 0) return { unwritten, ready }
   const rest = [...batch.keys.keys()].filter(at => unwritten.has(batch.keys[at]!))
   const again = {
     keys: rest.map(at => batch.keys[at]!),
     messages: rest.map(at => batch.messages[at]!),
     submissions: rest.map(at => batch.submissions[at]!),
   }
-  return insertOrReplace(db, again, now)
+  const written = await insertOrReplace(db, again, now)
+  return { unwritten: written.unwritten, ready: [...ready, ...written.ready] }
 }
 
-function insertOrReplace(db: Db, batch: Batch, now: number): Promise<ReadonlySet<string>> {
+function insertOrReplace(db: Db, batch: Batch, now: number): Promise<Written> {
   // Error or cancelled with nothing accepted: a new submission, at the end of the queue. Its old reports stay owed.
   const sql = `delete from messages where stage = 0 and accepted = 0 and (tenant_id, id) in
     (select g.t, g.i from @each(t text, i text) g)`
@@ -125,14 +136,14 @@ function insertOrReplace(db: Db, batch: Batch, now: number): Promise<ReadonlySet
   return upsert(db, batch, now, null, [{ sql, params: [], rows }])
 }
 
-/** The keys of what was not written; all in one unit with what goes `before`. */
+/** In one unit with what goes `before`. */
 async function upsert(
   db: Db,
   batch: Batch,
   now: number,
   kept: KeptContents | null,
   before: readonly Statement[] = [],
-): Promise<ReadonlySet<string>> {
+): Promise<Written> {
   const { keys, messages } = batch
   const texts = textsOf(db, batch, now, kept)
   const results = await db.write([
@@ -142,9 +153,24 @@ async function upsert(
     ...fencesOf(messages),
   ])
   const rows = results[before.length]!
-  if (rows.length === keys.length) return NONE
-  const written = new Set(rows.map(row => keyOf(row.tenant_id as string, row.id as string)))
-  return new Set(keys.filter(key => !written.has(key)))
+  const written = new Map(rows.map(row => [keyOf(row.tenant_id as string, row.id as string), Number(row.seq)]))
+  const ready = messages.flatMap((message, at) => {
+    const seq = written.get(keys[at]!)
+    const { accountKey, priority } = message
+    return seq === undefined || isLater(message, now) ? [] : [{ accountKey, priority, seq, onward: false }]
+  })
+  const unwritten = written.size === keys.length ? NONE : new Set(keys.filter(key => !written.has(key)))
+  return { unwritten, ready: firstOfEach(ready) }
+}
+
+/** For each account with something due all from the most urgent of it on. */
+function anyOfEach({ messages }: Batch, now: number): Ready[] {
+  const urgent = new Map<number, number>()
+  for (const message of messages) {
+    const { accountKey, priority } = message
+    if (!isLater(message, now)) urgent.set(accountKey, Math.min(urgent.get(accountKey) ?? priority, priority))
+  }
+  return [...urgent].map(([accountKey, priority]) => anyOf(accountKey, priority))
 }
 
 /** What secrets in contents were sealed with has to be what seals now. */
@@ -203,7 +229,7 @@ const UPSERT = `${INSERT}
     deferred_ts = excluded.deferred_ts, deferred_reason = null, causes = 0, attempts = 0, recipients = null,
     error = null, code = null, updated_at = excluded.updated_at
   where messages.stage in (1, 2) and messages.accepted = 0 and (messages.causes & ${Cause.doubt}) = 0
-  returning tenant_id, id`
+  returning tenant_id, id, seq`
 
 /** A content as it goes to the database. */
 interface Text {

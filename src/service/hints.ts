@@ -3,50 +3,50 @@
  * a thousand requests a second must not become a thousand notifications.
  */
 import type { Db } from '../db/db.js'
-import type { Wake } from '../lib/wake.js'
+import { firstOfEach, type Ready, type Wake } from '../lib/wake.js'
 
 export interface LocalWake {
-  queue(accountKeys: readonly number[], priority: number): void
+  queue(ready: readonly Ready[]): void
   reports(tenantIds: readonly string[]): void
   runNow(tenantId: string | null): void
   settingsChanged(): void
 }
 
+/** accountKey, priority, seq, onward. */
+type Tuple = readonly [number, number, number, boolean]
+
 type Hint =
-  | { readonly of: 'queue'; readonly keys: readonly number[]; readonly priority: number }
+  | { readonly of: 'queue'; readonly ready: readonly Tuple[] }
   | { readonly of: 'run-now'; readonly tenant: string | null }
   | { readonly of: 'settings' }
 
 const GATHER_MS = 20
-/** NOTIFY carries 8,000 bytes; more accounts than this find their way by polling. */
-const MOST_KEYS = 500
+/** NOTIFY carries 8,000 bytes; what is more than this is found by polling. */
+const MOST_READY = 250
 
 export function createWake(db: Db, local: LocalWake, bump: () => Promise<void>, onError: (error: Error) => void): Wake {
-  const keys = new Set<number>()
-  let priority = 3
+  let gathered: Ready[] = []
   let timer: NodeJS.Timeout | null = null
 
   const send = () => {
     timer = null
-    tell({ of: 'queue', keys: [...keys].slice(0, MOST_KEYS), priority })
-    keys.clear()
-    priority = 3
+    tell({ of: 'queue', ready: firstOfEach(gathered).slice(0, MOST_READY).map(toTuple) })
+    gathered = []
   }
   const tell = (hint: Hint) => db.notify(JSON.stringify(hint))
 
   db.onNotify(payload => {
     const hint = parse(payload)
-    if (hint?.of === 'queue') local.queue(hint.keys, hint.priority)
+    if (hint?.of === 'queue') local.queue(hint.ready.map(fromTuple))
     else if (hint?.of === 'run-now') local.runNow(hint.tenant)
     else if (hint?.of === 'settings') local.settingsChanged()
   })
 
   return {
-    queue(accountKeys, urgent) {
-      local.queue(accountKeys, urgent)
+    queue(ready) {
+      local.queue(ready)
       if (db.dialect === 'sqlite') return
-      for (const key of accountKeys) keys.add(key)
-      priority = Math.min(priority, urgent)
+      gathered.push(...ready)
       if (timer === null) timer = setTimeout(send, GATHER_MS)
     },
     reports: tenantIds => local.reports(tenantIds),
@@ -65,6 +65,14 @@ export function createWake(db: Db, local: LocalWake, bump: () => Promise<void>, 
       tell({ of: 'settings' })
     },
   }
+}
+
+function toTuple({ accountKey, priority, seq, onward }: Ready): Tuple {
+  return [accountKey, priority, seq, onward]
+}
+
+function fromTuple([accountKey, priority, seq, onward]: Tuple): Ready {
+  return { accountKey, priority, seq, onward }
 }
 
 function parse(payload: string): Hint | null {

@@ -3,6 +3,7 @@ import { setImmediate } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { DatabaseUnavailable, type Db } from '../../src/db/db.js'
 import { createSealer } from '../../src/lib/seal.js'
+import type { Ready } from '../../src/lib/wake.js'
 import { type AcceptOptions, createAcceptance, type Submitter } from '../../src/messages/accept.js'
 import type { Content } from '../../src/messages/message.js'
 import { createFakeClock } from '../support/fake-clock.js'
@@ -16,10 +17,8 @@ describe.each(dialects)('accepting messages on %s', dialect => {
   let temp: TempDb
   const clock = createFakeClock()
   const sealer = createSealer(randomBytes(32))
-  const woken: { keys: readonly number[]; priority: number; durable: number }[] = []
-  const wake = {
-    queue: (keys: readonly number[], priority: number) => void woken.push({ keys, priority, durable: 0 }),
-  }
+  const woken: (readonly Ready[])[] = []
+  const wake = { queue: (ready: readonly Ready[]) => void woken.push(ready) }
 
   const deps = {
     clock,
@@ -82,8 +81,17 @@ describe.each(dialects)('accepting messages on %s', dialect => {
       { tenant_id: 'one', id: 'm1', account_id: 'main', priority: 1, status: 'pending' },
       { tenant_id: 'default', id: 'm2', account_id: 'd', priority: 2, status: 'pending' },
     ])
-    expect(woken).toMatchObject([{ priority: 1 }])
-    expect(woken[0]?.keys).toHaveLength(2)
+    // PostgreSQL says where each stands; on SQLite claims start at the first anyhow.
+    const ready = await rows('select account_key, priority, seq from messages order by id')
+    const [placed, isSqlite] = [dialect === 'postgres', dialect === 'sqlite']
+    expect(woken).toEqual([
+      ready.map(({ account_key, priority, seq }) => ({
+        accountKey: account_key,
+        priority,
+        seq: placed ? seq : 0,
+        onward: isSqlite,
+      })),
+    ])
   })
 
   it('of an id twice in one request only the last large content is kept', async () => {

@@ -28,13 +28,13 @@ describe.each(dialects)('claimDue on %s', dialect => {
     expect(await ids(account, lease)).toEqual([b, e, a, d, c])
   })
 
-  it('after a place: what stands behind it, in the same order', async () => {
-    const [, b, c, d, e] = await addPriorities(2, 0, 3, 2, 0)
+  it('from a place: what stands there and behind it, in the same order', async () => {
+    const [a, b, c, d, e] = await addPriorities(2, 0, 3, 2, 0)
     const [, second, third] = await rig.rows('select seq, priority from messages order by priority, seq')
-    const after = { priority: Number(third!.priority), seq: Number(third!.seq) }
-    expect(await ids(account, lease, { after })).toEqual([d, c])
+    const from = { priority: Number(third!.priority), seq: Number(third!.seq) }
+    expect(await ids(account, lease, { from })).toEqual([a, d, c])
     // The twin: what was left before it is there for a claim from the first, or from an earlier place.
-    expect(await ids(account, lease, { after: { priority: 0, seq: Number(second!.seq) - 1 }, limit: 1 })).toEqual([e])
+    expect(await ids(account, lease, { from: { priority: 0, seq: Number(second!.seq) }, limit: 1 })).toEqual([e])
     expect((await ids(account, lease)).at(0)).toBe(b)
   })
 

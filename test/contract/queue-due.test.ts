@@ -32,13 +32,19 @@ describe.each(dialects)('what time and operators move on %s', dialect => {
   }
   const events = () => rig.rows('select type, entry, pending from events order by id')
 
+  /** As hints tell of it. */
+  const placeOf = async (id: string, tenantId = 'acme') => {
+    const { account_key, priority, seq } = await rig.row(id, tenantId)
+    return { accountKey: Number(account_key), priority: Number(priority), seq: Number(seq), onward: false }
+  }
+
   describe('readyDue', () => {
     it('never early, and at its very millisecond', async () => {
       const [id] = await rig.add(account, 1, { notBefore: rig.now + 1_000 })
       expect(await nextDue(rig.db)).toBe(rig.now + 1_000)
-      expect(await readyDue(rig.db, rig.now + 999, 10)).toEqual({ accountKeys: [], priority: 3, more: false })
+      expect(await readyDue(rig.db, rig.now + 999, 10)).toEqual({ ready: [], more: false })
       rig.now += 1_000
-      expect(await readyDue(rig.db, rig.now, 10)).toEqual({ accountKeys: [account.key], priority: 2, more: false })
+      expect(await readyDue(rig.db, rig.now, 10)).toEqual({ ready: [await placeOf(id!)], more: false })
       expect(await rig.row(id!)).toMatchObject({
         stage: Stage.ready,
         status: 'pending',
@@ -48,13 +54,15 @@ describe.each(dialects)('what time and operators move on %s', dialect => {
       expect(await nextDue(rig.db)).toBeNull()
     })
 
-    it('tells whose they are, the most urgent priority, and when there are more than it takes', async () => {
+    it('tells of each account and priority where the first stands, and when there are more than it takes', async () => {
       const other = await rig.account('beta')
-      await rig.add(account, 2, { notBefore: rig.now + 1, priority: 3 })
-      await rig.add(other, 1, { notBefore: rig.now + 2, priority: 0 })
+      const [first] = await rig.add(account, 2, { notBefore: rig.now + 1, priority: 3 })
+      const [urgent] = await rig.add(account, 1, { notBefore: rig.now + 2, priority: 1 })
+      const [others] = await rig.add(other, 1, { notBefore: rig.now + 3, priority: 0 })
       rig.now += 10
-      expect(await readyDue(rig.db, rig.now, 2)).toEqual({ accountKeys: [account.key], priority: 3, more: true })
-      expect(await readyDue(rig.db, rig.now, 2)).toEqual({ accountKeys: [other.key], priority: 0, more: false })
+      const { ready, more } = await readyDue(rig.db, rig.now, 3)
+      expect([new Set(ready), more]).toEqual([new Set([await placeOf(first!), await placeOf(urgent!)]), true])
+      expect(await readyDue(rig.db, rig.now, 3)).toEqual({ ready: [await placeOf(others!, 'beta')], more: false })
     })
 
     it('a retried message takes its old place before those that came after it', async () => {
@@ -250,7 +258,7 @@ describe.each(dialects)('what time and operators move on %s', dialect => {
   })
 
   describe('readyAccounts', () => {
-    it('each account with ready messages once, ascending, with its most urgent priority', async () => {
+    it('each account with ready messages once, ascending, with the place of its first', async () => {
       const [second, third, idle, waiting] = [
         await rig.account(),
         await rig.account('beta'),
@@ -258,17 +266,14 @@ describe.each(dialects)('what time and operators move on %s', dialect => {
         await rig.account(),
       ]
       await rig.add(account, 5)
-      await rig.add(account, 1, { priority: 1 })
-      await rig.add(third, 3, { priority: 3 })
-      await rig.add(second, 2, { priority: 0 })
+      const [urgent] = await rig.add(account, 2, { priority: 1 })
+      const [thirds] = await rig.add(third, 3, { priority: 3 })
+      const [seconds] = await rig.add(second, 2, { priority: 0 })
       await rig.add(waiting, 2, { notBefore: rig.now + 1 })
       await rig.add(idle, 1)
       await rig.claim(idle, await rig.lease())
-      const all = [
-        { accountKey: account.key, priority: 1 },
-        { accountKey: second.key, priority: 0 },
-        { accountKey: third.key, priority: 3 },
-      ]
+      const places = [placeOf(urgent!), placeOf(seconds!), placeOf(thirds!, 'beta')]
+      const all = (await Promise.all(places)).map(({ accountKey, priority, seq }) => ({ accountKey, priority, seq }))
       expect(await readyAccounts(rig.db, 0, 10)).toEqual(all)
       expect(await readyAccounts(rig.db, 0, 2)).toEqual(all.slice(0, 2))
       expect(await readyAccounts(rig.db, account.key, 10)).toEqual(all.slice(1))

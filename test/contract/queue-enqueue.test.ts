@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Db } from '../../src/db/db.js'
+import type { Message } from '../../src/messages/message.js'
 import { loadContent } from '../../src/queue/claim.js'
 import { enqueue } from '../../src/queue/enqueue.js'
 import { Stage } from '../../src/queue/stage.js'
@@ -253,7 +254,8 @@ describe.each(dialects)('enqueue on %s', dialect => {
           return rig.db.read(statement)
         },
       }
-      expect(await enqueue(racing, [rig.message(account, { id: id! })], { now: rig.now })).toEqual(['in_progress'])
+      const { answers } = await enqueue(racing, [rig.message(account, { id: id! })], { now: rig.now })
+      expect(answers).toEqual(['in_progress'])
       expect(await rig.row(id!)).toMatchObject({ status: 'error' })
     })
 
@@ -267,7 +269,8 @@ describe.each(dialects)('enqueue on %s', dialect => {
           return rig.db.read(statement)
         },
       }
-      expect(await enqueue(racing, [rig.message(account, { id: id! })], { now: rig.now })).toEqual(['in_progress'])
+      const { answers } = await enqueue(racing, [rig.message(account, { id: id! })], { now: rig.now })
+      expect(answers).toEqual(['in_progress'])
     })
   })
 
@@ -283,13 +286,55 @@ describe.each(dialects)('enqueue on %s', dialect => {
     expect(await rig.rows('select seq from contents')).toHaveLength(ids.length)
   })
 
-  describe('the quota', () => {
-    const withQuota = (limit: number, ...ids: string[]) =>
-      enqueue(
-        rig.db,
-        ids.map(id => rig.message(account, { id })),
-        { now: rig.now, quota: new Map([['acme', limit]]) },
+  describe('tells what is ready', () => {
+    const readyOf = async (...messages: Message[]) => (await enqueue(rig.db, messages, { now: rig.now })).ready
+    const seqOf = async (id: string) => Number((await rig.row(id)).seq)
+    const isSqlite = dialect === 'sqlite'
+
+    it('the first of each account and priority; on SQLite only from which priority on', async () => {
+      const other = await rig.account()
+      const ready = await readyOf(
+        rig.message(account, { id: 'late', priority: 3 }),
+        rig.message(account, { id: 'first', priority: 1 }),
+        rig.message(account, { id: 'second', priority: 1 }),
+        rig.message(other, { id: 'others', priority: 2 }),
+        rig.message(account, { priority: 0, notBefore: rig.now + 1_000 }),
       )
+      const place = async (accountKey: number, priority: number, id: string) => {
+        return { accountKey, priority, seq: isSqlite ? 0 : await seqOf(id), onward: isSqlite }
+      }
+      const [first, others] = [await place(account.key, 1, 'first'), await place(other.key, 2, 'others')]
+      expect(new Set(ready)).toEqual(
+        new Set(isSqlite ? [first, others] : [first, others, await place(account.key, 3, 'late')]),
+      )
+    })
+
+    it('of a replaced one its old place, of a new submission under a known id its new one, of a refused one nothing', async () => {
+      const lease = await rig.lease()
+      const [failed, sent] = await rig.add(account, 2)
+      const [bad, good] = await rig.claim(account, lease)
+      await rig.settle([bad!], REFUSED)
+      await rig.settle([good!], SENT)
+      const [old] = await rig.add(account, 1)
+      const place = await seqOf(old!)
+      const before = await seqOf(failed!)
+      const ready = await readyOf(
+        rig.message(account, { id: old!, priority: 1 }),
+        rig.message(account, { id: failed!, priority: 2 }),
+        rig.message(account, { id: sent!, priority: 0 }),
+      )
+      expect(await seqOf(failed!)).toBeGreaterThan(before)
+      expect(ready).toHaveLength(2)
+      expect(ready).toContainEqual({ accountKey: account.key, priority: 1, seq: place, onward: false })
+      expect(ready).toContainEqual({ accountKey: account.key, priority: 2, seq: await seqOf(failed!), onward: false })
+    })
+  })
+
+  describe('the quota', () => {
+    const withQuota = async (limit: number, ...ids: string[]) => {
+      const messages = ids.map(id => rig.message(account, { id }))
+      return (await enqueue(rig.db, messages, { now: rig.now, quota: new Map([['acme', limit]]) })).answers
+    }
 
     it('what goes beyond it is refused, in order, and leaves no trace', async () => {
       await withQuota(3, 'a', 'b')
@@ -319,7 +364,7 @@ describe.each(dialects)('enqueue on %s', dialect => {
       const other = await rig.account('beta')
       const quota = new Map([['acme', 1]])
       const mixed = [rig.message(other), rig.message(other), rig.message(account), rig.message(account)]
-      expect(await enqueue(rig.db, mixed, { now: rig.now, quota })).toEqual([
+      expect((await enqueue(rig.db, mixed, { now: rig.now, quota })).answers).toEqual([
         'queued',
         'queued',
         'queued',

@@ -130,6 +130,15 @@ describe.each(cases)('query plans on %s with %s', (dialect, statistics) => {
     expect(plans.at(-2)).toMatch(/messages_ready/)
   })
 
+  it('a claim that starts at a place reads nothing before it', async () => {
+    const lease = await rig.lease()
+    const from = { priority: 2, seq: 5 }
+    const plans = await plansOf(db => claimDue(db, lease, rig.now, [{ ...request(), from }]))
+    expectCheap(plans)
+    // Only PostgreSQL is asked so.
+    if (dialect === 'postgres') expect(plans.at(-1)).toMatch(/Index Cond: .*ROW\(priority, seq\) >= ROW/)
+  })
+
   it('free slots count what is in flight by its own index', async () => {
     const lease = await rig.lease()
     const [plan] = (await plansOf(db => claimDue(db, lease, rig.now, [{ ...request(), limits: limits() }]))).slice(-1)

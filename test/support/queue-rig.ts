@@ -96,7 +96,7 @@ export async function openQueueRig(dialect: (typeof dialects)[number]): Promise<
       await rig.enqueue(...messages)
       return messages.map(each => each.id)
     },
-    enqueue: (...messages) => enqueue(db, messages, { now: rig.now, kept: rig.kept }),
+    enqueue: async (...messages) => (await enqueue(db, messages, { now: rig.now, kept: rig.kept })).answers,
     async lease({ id = ++counter, leaseMs = 365 * 86_400_000, epoch = 'today' } = {}) {
       await exec(
         `insert into leases (id, holder, epoch, until, started_at) values ($1, 'test', $2, $3, 0)`,

@@ -5,6 +5,7 @@ import type { Account } from '../../accounts/account.js'
 import { pauseByOperator, resumeByOperator } from '../../accounts/pause.js'
 import { deleteAccount, findAccount, getAccount, listAccounts, saveAccount } from '../../accounts/store.js'
 import { AppError } from '../../lib/errors.js'
+import { anyOf } from '../../lib/wake.js'
 import { failAccountQueue } from '../../queue/account-deleted.js'
 import { DEFAULT_TENANT } from '../../tenants/store.js'
 import { AccountInfo, AccountPayload, accountInfo, accountPatch, PauseBody } from '../account-record.js'
@@ -143,7 +144,7 @@ export const accountRoutes: Routes = (app, deps) => {
       const { key } = await find(request)
       await resumeByOperator(db, key)
       await wake.settings()
-      wake.queue([key], 0)
+      wake.queue([anyOf(key)])
       return { ok: true as const }
     },
   )

@@ -1,6 +1,7 @@
 /** Messages: submitting, listing, looking at one, and what an operator may do to one. */
-import type { Db } from '../../db/db.js'
+import type { Db, Row } from '../../db/db.js'
 import { AppError } from '../../lib/errors.js'
+import type { Ready } from '../../lib/wake.js'
 import { createAcceptance, MAX_MESSAGES, refuseTooMany } from '../../messages/accept.js'
 import { findMessage, ownersOf } from '../../messages/find.js'
 import { listMessages } from '../../messages/list.js'
@@ -251,19 +252,23 @@ function addOperations(app: App, { db, clock, wake }: HttpDeps): void {
         if (result === 'not_found') throw notFound(id)
         if (result === 'wrong_state') throw new AppError('command_failed', refusal)
         const [row] = await db.read({
-          sql: 'select status, stage, account_key, account_id, priority from messages where tenant_id = $1 and id = $2',
+          sql: 'select status, stage, account_key, account_id, priority, seq from messages where tenant_id = $1 and id = $2',
           params: [tenantId, id],
         })
         if (result === 'account_gone') {
           const gone = `its account '${row?.account_id}' was deleted: submit the message again through another one`
           throw new AppError('command_failed', gone)
         }
-        if (row !== undefined && Number(row.stage) > 0) wake.queue([Number(row.account_key)], Number(row.priority))
+        if (row !== undefined && Number(row.stage) > 0) wake.queue([placeOf(row)])
         else wake.reports([tenantId])
         return { ok: true as const, id, tenant_id: tenantId, status: (row?.status as string | undefined) ?? 'deleted' }
       },
     )
   }
+}
+
+function placeOf({ account_key, priority, seq }: Row): Ready {
+  return { accountKey: Number(account_key), priority: Number(priority), seq: Number(seq), onward: false }
 }
 
 async function tenantOf(db: Db, scope: string | null, id: string): Promise<string> {
