@@ -15,7 +15,7 @@ it('beside a held snapshot a message costs no look at those that went before', a
   const [holder, looker] = [await connect(), await connect()]
   await holder.query('begin isolation level repeatable read')
   await holder.query('select count(*) from messages')
-  const messages = many(COUNT, 'm').map((each, at) => ({ ...each, priority: at % 3 }))
+  const messages: Record<string, unknown>[] = many(COUNT, 'm').map((each, at) => ({ ...each, priority: at % 3 }))
   for (const message of messages) {
     const before = sink.accepted
     await service.send(message)
