@@ -24,7 +24,7 @@ import type { Span } from './frontier.js'
 import { type Lane, wanted, widthOf } from './lane.js'
 import { createLanes } from './lanes.js'
 import { createPlaces } from './places.js'
-import { giveBackUnknown } from './reconcile.js'
+import { createReconciler } from './reconcile.js'
 import { createSends, type SendDeps, type SendEvents, type SendOptions } from './sends.js'
 import type { Lookup } from './settings.js'
 
@@ -81,7 +81,6 @@ const MOST_AHEAD = 64 * 1024
 const HELD_A_SEND = 6
 /** Immediate messages claimed at once beyond what a lane has claimed already. */
 const MOST_URGENT = 10
-const RECONCILE_MS = 30_000
 /** A lane that found no place is called when one comes free, and asked again after this in any case. */
 const PLACE_MS = 500
 
@@ -133,7 +132,6 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   let draining = false
   /** The step under way, or the last one. */
   let stepping: Promise<unknown> = Promise.resolve()
-  let reconcileAt = Number.NEGATIVE_INFINITY
   let lookAt = Number.NEGATIVE_INFINITY
   let hinted = true
   let cursor = 0
@@ -148,7 +146,6 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     retryDelaysMs: options.retryDelaysMs,
     inDoubt,
   })
-  const reconciling = { db, clock, log, journal, settler, policyOf, leftInDoubt: events.leftInDoubt }
 
   const hint = (ready: readonly Ready[]) => {
     hinted = true
@@ -164,15 +161,21 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     dueAt(at) {
       if (scheduled === null || at < scheduled) scheduled = at
     },
-    reconcileSoon() {
-      reconcileAt = Number.NEGATIVE_INFINITY
-    },
+    reconcileSoon: () => reconciler.soon(),
   })
+
+  const reconciler = createReconciler(
+    { db, clock, log, journal, settler, policyOf, leftInDoubt: events.leftInDoubt },
+    sends.holds,
+    deps.wakeLoop,
+  )
 
   const step = async (): Promise<Step> => {
     const lease = deps.lease()
     if (lease === null || draining || !deps.mayClaim()) return { nextAt: null, again: false }
-    await reconcile(lease)
+    // Claims are made only in this loop, so none is under way here.
+    const returned = await reconciler.step(lease)
+    if (returned.length > 0) hint(returned.map(key => anyOf(key)))
     const moreDue = await look(lease)
     const moreFound = await discover()
     if (!isSending(settings)) return { nextAt: scheduled, again: moreDue }
@@ -200,15 +203,6 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     hint(due.ready)
     scheduled = due.more ? clock.now() : await nextDue(db)
     return due.more
-  }
-
-  /** Claims are made only in this loop, so none is under way here. */
-  const reconcile = async (lease: Lease) => {
-    const now = clock.monotonic()
-    if (now < reconcileAt) return
-    const keys = await giveBackUnknown(reconciling, lease, sends.holds)
-    reconcileAt = now + RECONCILE_MS
-    hint(keys.map(key => anyOf(key)))
   }
 
   /** Polling for ready messages that nobody hinted at, a piece of the accounts at a time. */
@@ -283,7 +277,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
       await Promise.all(asked.map((each, i) => afterClaim(each, results[i] ?? [])))
       return results.reduce((sum, rows) => sum + rows.length, 0)
     } catch (error) {
-      reconcileAt = Number.NEGATIVE_INFINITY
+      reconciler.soon()
       throw error
     } finally {
       for (const { lane } of asked) {

@@ -24,16 +24,64 @@ export interface ReconcileDeps {
   leftInDoubt(claimed: Claimed, transition: Transition): void
 }
 
-/** `isKnown`: this very claim is under way here. Answers the accounts of what went back. */
-export async function giveBackUnknown(
+export interface Reconciler {
+  /** While no claim is under way. Answers the accounts of what went back. */
+  step(lease: Lease): Promise<number[]>
+  /** A claim or a result may be lost. */
+  soon(): void
+}
+
+const EVERY_MS = 30_000
+
+/** `isKnown`: this very claim is under way here. `found`: a step would give something back. */
+export function createReconciler(
   deps: ReconcileDeps,
-  lease: Lease,
   isKnown: (seq: number) => boolean,
-): Promise<number[]> {
+  found: () => void,
+): Reconciler {
+  let nextAt = Number.NEGATIVE_INFINITY
+  /** Not known when they were read; most are of claims that were under way then. */
+  let suspects: readonly number[] = []
+
+  /** Beside the claims, which would wait for it: 55 ms of PostgreSQL at full load, which walks what was claimed lately. */
+  const look = async (lease: Lease) => {
+    try {
+      suspects = (await claimedSeqs(deps.db, lease.id)).filter(seq => !isKnown(seq))
+      if (suspects.length > 0) found()
+    } catch {
+      // The loop that makes the steps tells that the database is away.
+      nextAt = Number.NEGATIVE_INFINITY
+    }
+  }
+
+  return {
+    async step(lease) {
+      const now = deps.clock.monotonic()
+      if (now >= nextAt) {
+        nextAt = now + EVERY_MS
+        void look(lease)
+      }
+      const lost = suspects.filter(seq => !isKnown(seq))
+      suspects = []
+      try {
+        return lost.length === 0 ? [] : await giveBack(deps, lease, lost)
+      } catch (error) {
+        nextAt = Number.NEGATIVE_INFINITY
+        throw error
+      }
+    },
+    soon() {
+      nextAt = Number.NEGATIVE_INFINITY
+    },
+  }
+}
+
+/** Of these rows what is claimed under the lease. Answers the accounts of what went back. */
+export async function giveBack(deps: ReconcileDeps, lease: Lease, lost: readonly number[]): Promise<number[]> {
   const { db, clock, log, journal, settler } = deps
-  const lost = (await claimedSeqs(db, lease.id)).filter(seq => !isKnown(seq))
-  if (lost.length === 0) return []
   const [rows, journalled] = await Promise.all([claimsOf(db, lease.id, lost), journal.read(lease.id)])
+  // All of them were settled meanwhile.
+  if (rows.length === 0) return []
   await Promise.all(
     rows.map(async ({ claimed, to, inDoubt, limits }) => {
       const doubt = journalled.has(claimed.seq)

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { DatabaseUnavailable, type Db } from '../../src/db/db.js'
-import { giveBackUnknown } from '../../src/delivery/reconcile.js'
+import { giveBack } from '../../src/delivery/reconcile.js'
 import { createSettler } from '../../src/delivery/settler.js'
 import { systemClock } from '../../src/lib/clock.js'
 import type { DoubtJournal } from '../../src/queue/doubt-journal.js'
 import { declareDead, type Lease } from '../../src/queue/lease.js'
-import { type RescueDeps, rescue } from '../../src/queue/rescue.js'
+import { claimedSeqs, type RescueDeps, rescue } from '../../src/queue/rescue.js'
 import { Stage } from '../../src/queue/stage.js'
 import type { RetryPolicy } from '../../src/queue/transition.js'
 import { openQueueRig, POLICY, type QueueRig, SENT, type TestAccount } from '../support/queue-rig.js'
@@ -55,12 +55,12 @@ describe.each(dialects)('rescue on %s', dialect => {
   const used = () => rig.rows('select scope, span, used from limit_buckets order by scope, span')
 
   /** All claims of the lease, by the process that has it. */
-  const giveBackOwn = () => {
+  const giveBackOwn = async () => {
     const clock = { ...systemClock, now: () => rig.now, sleep: async () => {} }
     const settler = createSettler({ db: rig.db, clock, log: silentLog, journal, steadyNow: () => rig.now })
     const policyOf = (inDoubt: RetryPolicy['inDoubt']) => ({ ...POLICY, inDoubt })
     const deps = { db: rig.db, clock, log: silentLog, journal, settler, policyOf, leftInDoubt: () => {} }
-    return giveBackUnknown(deps, { id: lease } as Lease, () => false)
+    return giveBack(deps, { id: lease } as Lease, await claimedSeqs(rig.db, lease))
   }
 
   it('not journalled: back in its old place, no attempt, no event', async () => {
