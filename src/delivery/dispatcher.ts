@@ -14,12 +14,12 @@ import {
   claimDue,
   type Taken,
 } from '../queue/claim.js'
-import { readyAccounts } from '../queue/discover.js'
 import { nextDue, readyDue } from '../queue/due.js'
 import type { KeptContents } from '../queue/kept-contents.js'
 import type { Lease } from '../queue/lease.js'
 import type { RetryPolicy, Transition } from '../queue/transition.js'
 import { isHeld, isSending, type Permissions, requestFor } from './admission.js'
+import { createDiscovery } from './discovery.js'
 import type { Span } from './frontier.js'
 import { type Lane, wanted, widthOf } from './lane.js'
 import { createLanes } from './lanes.js'
@@ -67,11 +67,8 @@ export interface Dispatcher {
 }
 
 const READY_CHUNK = 1_000
-const SCAN_CHUNK = 2_000
 const CLAIMS_PER_UNIT = 64
 const LOOK_MS = 100
-/** A scan of the accounts rests so many times as long as it took, for beside a long snapshot it reads what is no more. */
-const SCAN_REST = 20
 /** Characters of a content that is kept by a claim; a longer one is read when its message is sent. */
 const MOST_AHEAD = 64 * 1024
 /**
@@ -127,16 +124,12 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   // On SQLite every change is made by this process, which hints at it; polling is a second safety there. Elsewhere a hint
   // can get lost, and what was scheduled by others is to be no more than a second late: at each second step of an idle loop.
   const isSqlite = db.dialect === 'sqlite'
-  const scanEveryMs = isSqlite ? 5_000 : 900
   const lookEveryMs = isSqlite ? 2_000 : 900
   let draining = false
   /** The step under way, or the last one. */
   let stepping: Promise<unknown> = Promise.resolve()
   let lookAt = Number.NEGATIVE_INFINITY
   let hinted = true
-  let cursor = 0
-  let lastScan = Number.NEGATIVE_INFINITY
-  let scanTook = 0
   let scheduled: number | null = 0
   let runNowAll = 0
   const runNowTenants = new Map<string, number>()
@@ -170,6 +163,12 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     deps.wakeLoop,
   )
 
+  const discovery = createDiscovery(db, clock, isSqlite ? 5_000 : 900, found => {
+    // Where something is known to be ready, all before that is claimed, but for what was found.
+    hint(found.map(each => ({ ...each, onward: lanes.isIdle(each.accountKey) })))
+    deps.wakeLoop()
+  })
+
   const step = async (): Promise<Step> => {
     const lease = deps.lease()
     if (lease === null || draining || !deps.mayClaim()) return { nextAt: null, again: false }
@@ -177,11 +176,11 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     const returned = await reconciler.step(lease)
     if (returned.length > 0) hint(returned.map(key => anyOf(key)))
     const moreDue = await look(lease)
-    const moreFound = await discover()
+    discovery.step()
     if (!isSending(settings)) return { nextAt: scheduled, again: moreDue }
     journal.check(lease.id)
     const claimed = await claimRound(lease)
-    return { nextAt: earlier(scheduled, lanes.nextTurn), again: moreDue || moreFound || claimed > 0 }
+    return { nextAt: earlier(scheduled, lanes.nextTurn), again: moreDue || claimed > 0 }
   }
 
   /** What time or others changed: at most every LOOK_MS while busy, so that claims do not wait for it. */
@@ -203,22 +202,6 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     hint(due.ready)
     scheduled = due.more ? clock.now() : await nextDue(db)
     return due.more
-  }
-
-  /** Polling for ready messages that nobody hinted at, a piece of the accounts at a time. */
-  const discover = async (): Promise<boolean> => {
-    const now = clock.monotonic()
-    if (cursor === 0 && now - lastScan < Math.max(scanEveryMs, SCAN_REST * scanTook)) return false
-    if (cursor === 0) {
-      lastScan = now
-      scanTook = 0
-    }
-    const found = await readyAccounts(db, cursor, SCAN_CHUNK)
-    scanTook += clock.monotonic() - now
-    // Where something is known to be ready, all before that is claimed, but for what was found.
-    hint(found.map(each => ({ ...each, onward: lanes.isIdle(each.accountKey) })))
-    cursor = found.length === SCAN_CHUNK ? (found.at(-1)?.accountKey ?? 0) : 0
-    return cursor !== 0
   }
 
   const claimRound = async (lease: Lease): Promise<number> => {
@@ -402,7 +385,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
         lane.tickAt = 0
         lanes.call(lane)
       }
-      lastScan = Number.NEGATIVE_INFINITY
+      discovery.soon()
     },
     reconsider() {
       for (const lane of lanes.all()) {
@@ -411,7 +394,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
         if (!lane.frontier.isEmpty) lane.frontier.hear(anyOf(lane.key, lane.frontier.priority))
         lanes.call(lane)
       }
-      lastScan = Number.NEGATIVE_INFINITY
+      discovery.soon()
       scheduled = 0
     },
     async drain(graceMs) {
