@@ -6,22 +6,15 @@
 
 import type { Step } from '../lib/loop.js'
 import { anyOf, type Ready } from '../lib/wake.js'
-import {
-  type Claimed,
-  type ClaimedMessage,
-  type ClaimRequest,
-  claimableSql,
-  claimDue,
-  type Taken,
-} from '../queue/claim.js'
+import { type Claimed, type ClaimedMessage, type ClaimRequest, claimDue, type Taken } from '../queue/claim.js'
 import { nextDue, readyDue } from '../queue/due.js'
 import type { KeptContents } from '../queue/kept-contents.js'
 import type { Lease } from '../queue/lease.js'
 import type { RetryPolicy, Transition } from '../queue/transition.js'
-import { isHeld, isSending, type Permissions, requestFor } from './admission.js'
+import { isHeld, isSending, type Permissions } from './admission.js'
+import { type Asked, createAsking } from './asking.js'
 import { createDiscovery } from './discovery.js'
-import type { Span } from './frontier.js'
-import { type Lane, wanted, widthOf } from './lane.js'
+import type { Lane } from './lane.js'
 import { createLanes } from './lanes.js'
 import { createPlaces } from './places.js'
 import { createReconciler } from './reconcile.js'
@@ -76,23 +69,6 @@ const MOST_AHEAD = 64 * 1024
  * that takes a tenth of a second has over a hundred lanes under way although each has claimed a turn's worth.
  */
 const HELD_A_SEND = 6
-/** Immediate messages claimed at once beyond what a lane has claimed already. */
-const MOST_URGENT = 10
-/** A lane that found no place is called when one comes free, and asked again after this in any case. */
-const PLACE_MS = 500
-
-/** A claim that was asked for. */
-interface Asked {
-  readonly lane: Lane
-  readonly lookup: Lookup
-  /** All that may be claimed for the lane now. */
-  readonly permitted: ClaimRequest
-  /** What of it is asked for. */
-  readonly request: ClaimRequest
-  /** What of the lane's frontier that is; null: only what a tick lets through, and more may be ready behind it. */
-  readonly span: Span | null
-}
-
 function hasContent(row: Taken): row is ClaimedMessage {
   return row.envelope !== null
 }
@@ -145,6 +121,15 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     for (const each of ready) lanes.hint(each)
   }
 
+  function permissionsOf({ account, tenant }: Lookup, now: number): Permissions {
+    return {
+      now,
+      batchSize: account.batchSize ?? options.batchSizePerAccount,
+      testMode: options.testMode,
+      asked: Math.max(runNowAll, runNowTenants.get(tenant.id) ?? 0),
+    }
+  }
+
   const sends = createSends(deps, options, {
     lanes,
     places,
@@ -155,6 +140,18 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
       if (scheduled === null || at < scheduled) scheduled = at
     },
     reconcileSoon: () => reconciler.soon(),
+  })
+
+  const asking = createAsking({
+    db,
+    clock,
+    lanes,
+    places,
+    slowSendMs: options.slowSendMs,
+    permissionsOf,
+    starve: sends.starve,
+    limited: events.limited,
+    wakeLoop: deps.wakeLoop,
   })
 
   const reconciler = createReconciler(
@@ -232,14 +229,14 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     let left = room
     for (const lane of candidates) {
       const lookup = lookups.get(lane.key)
-      const permitted = lookup === undefined ? null : ask(lane, lookup, now, Math.max(left, 1))
-      if (permitted === null || lookup === undefined) {
-        if (lookup === undefined || isHeld(lookup)) rest(lane)
+      const each = lookup === undefined ? null : asking.ask(lane, lookup, now, Math.max(left, 1))
+      if (each === null) {
+        if (lookup === undefined || isHeld(lookup)) lanes.rest(lane)
         lanes.retire(lane)
         continue
       }
-      left -= permitted.limit
-      asked.push({ lane, lookup, permitted, ...spanned(lane, permitted) })
+      left -= each.request.limit
+      asked.push(each)
       lane.claiming = true
       lanes.rotate(lane)
       if (room > 0 && left <= 0) break
@@ -257,7 +254,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
         fill(lane, results[i] ?? [])
         sends.pump(lane, lookup)
       }
-      await Promise.all(asked.map((each, i) => afterClaim(each, results[i] ?? [])))
+      await Promise.all(asked.map((each, i) => asking.answered(each, results[i] ?? [])))
       return results.reduce((sum, rows) => sum + rows.length, 0)
     } catch (error) {
       reconciler.soon()
@@ -268,98 +265,6 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
         lanes.retire(lane)
       }
     }
-  }
-
-  /** SQLite keeps no trace of what was claimed: its claims start at the first. */
-  const spanned = (lane: Lane, permitted: ClaimRequest): Pick<Asked, 'request' | 'span'> => {
-    const span = lane.frontier.span(permitted.maxPriority)
-    if (permitted.dueBy !== null) return { request: permitted, span: null }
-    const { maxPriority } = span
-    return { request: { ...permitted, maxPriority, from: isSqlite ? null : span.from }, span }
-  }
-
-  /** Fewer than asked: either nothing more is ready, or a limit or a tick stands before the rest. */
-  const afterClaim = async ({ lane, lookup, permitted, request, span }: Asked, rows: readonly Claimed[]) => {
-    const { frontier } = lane
-    const isFull = rows.length === request.limit
-    const isLimited = !isFull && lookup.limits.length > 0 && (await isWaiting(request))
-    if (span !== null) {
-      const last = rows.at(-1)
-      if (!isFull && !isLimited) frontier.claimed(span, null)
-      else if (last !== undefined) frontier.claimed(span, { priority: last.priority, seq: isSqlite ? 0 : last.seq + 1 })
-    }
-    if (isFull) return
-    if (isLimited) {
-      lane.notBefore = await events.limited(lookup, { ...permitted, from: request.from })
-      lanes.standAside(lane, lane.notBefore)
-    } else if (span === null) {
-      // Unless something came meanwhile: an immediate one does not wait for a tick.
-      if (!frontier.hasNews) lanes.standAside(lane, lane.tickAt)
-    } else if (frontier.isEmpty) {
-      lanes.standAside(lane, Number.POSITIVE_INFINITY)
-    } else {
-      // Less urgent ones, or what came meanwhile.
-      lanes.call(lane)
-      deps.wakeLoop()
-    }
-  }
-
-  /** Nothing of it is ready. */
-  const rest = (lane: Lane) => {
-    lane.frontier.clear()
-    lanes.standAside(lane, Number.POSITIVE_INFINITY)
-  }
-
-  function permissionsOf({ account, tenant }: Lookup, now: number): Permissions {
-    return {
-      now,
-      batchSize: account.batchSize ?? options.batchSizePerAccount,
-      testMode: options.testMode,
-      asked: Math.max(runNowAll, runNowTenants.get(tenant.id) ?? 0),
-    }
-  }
-
-  /** null: nothing may be claimed for this lane now. */
-  const ask = (lane: Lane, lookup: Lookup, now: number, room: number): ClaimRequest | null => {
-    const { account } = lookup
-    if (isHeld(lookup)) return null
-    if (lane.notBefore > now) {
-      lanes.standAside(lane, lane.notBefore)
-      return null
-    }
-    const permissions = permissionsOf(lookup, now)
-    const width = widthOf(lane, account.maxConnections, clock.monotonic(), options.slowSendMs)
-    lane.server = `${account.host}:${account.port}`
-    // Claimed only when it can be sent: what waits behind a server in trouble stays where others and people can reach it.
-    const favoured = (lane.sends.length === 0 && !lane.isHeldUp) || lane.frontier.priority === 0
-    const standing = places.standing(lane.server)
-    if (standing !== 'good') {
-      if (lane.buffer.length > 0) return null
-      // An immediate one is claimed before its place is free: until the claim came back, others would have taken it.
-      const ahead = lane.frontier.priority === 0 && standing === 'new'
-      if (!ahead && !places.couldTake(lane.server, favoured)) {
-        sends.starve(lane)
-        lanes.standAside(lane, now + PLACE_MS)
-        return null
-      }
-    }
-    const limit = Math.min(room, wanted(lane, width, permissions.batchSize, places.pace(lane.server)))
-    if (limit > 0) {
-      const request = requestFor(lane, lookup, limit, permissions)
-      if (request === null) lanes.standAside(lane, lane.tickAt)
-      return request
-    }
-    // Immediate ones go before what the lane has claimed already.
-    const urgent = lane.frontier.priority === 0 && lane.buffer.length > 0 && lane.buffer[0]!.priority > 0 && room > 0
-    if (!urgent) return null
-    const request = requestFor(lane, lookup, Math.min(room, MOST_URGENT), permissions)
-    return request === null ? null : { ...request, maxPriority: 0, dueBy: null }
-  }
-
-  const isWaiting = async (request: ClaimRequest): Promise<boolean> => {
-    const params: (string | number)[] = []
-    const rows = await db.read({ sql: `select 1 from messages where ${claimableSql(request, params)} limit 1`, params })
-    return rows.length > 0
   }
 
   const fill = (lane: Lane, rows: readonly Taken[]) => {

@@ -16,6 +16,8 @@ export interface Lanes {
   rotate(lane: Lane): void
   /** Out of the rotation until then, epoch ms, or until it is called or hinted at. */
   standAside(lane: Lane, until: number): void
+  /** Nothing of it is ready, whatever was heard. */
+  rest(lane: Lane): void
   /** Into the rotation, or where it belongs there. */
   call(lane: Lane): void
   /** Calls those whose time has come. */
@@ -87,6 +89,10 @@ export function createLanes(): Lanes {
       if (until === Number.POSITIVE_INFINITY || lane.turnAt <= until) return
       lane.turnAt = until
       turns.add(lane, until)
+    },
+    rest(lane) {
+      lane.frontier.clear()
+      leave(lane)
     },
     call,
     callDue(now) {
