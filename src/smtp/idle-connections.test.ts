@@ -3,47 +3,69 @@ import { createIdleConnections } from './idle-connections.js'
 import type { Session } from './session.js'
 import { type Pooled, Station } from './station.js'
 
-/** Room for 200, and a clock; `add` answers how many had to leave. */
+/** Room for 300 at most; `add` keeps a connection of each of these accounts, and answers how many had to leave. */
 function rig() {
-  let now = 0
-  const idle = createIdleConnections(() => now, 200)
+  const idle = createIdleConnections(300)
   const station = new Station()
   const made: Pooled[] = []
+  /** By account. */
+  const kept = new Map<number, Pooled>()
+  let accounts = 0
+  const keep = (accountKey: number) => {
+    const pooled: Pooled = { session: {} as Session, accountKey, shape: '', idleUntil: 0 }
+    made.push(pooled)
+    return idle.add(pooled, station)
+  }
   const add = (count: number) => {
     let left = 0
-    for (let i = 0; i < count; i++) {
-      const pooled: Pooled = { session: {} as Session, shape: '', idleUntil: 0 }
-      made.push(pooled)
-      left += idle.add(pooled, station).length
-    }
+    for (let i = 0; i < count; i++) left += keep(accounts++).length
     return left
   }
-  const pass = (ms: number) => {
-    now += ms
+  /** So many accounts have their turns one after another, so often; answers how many found their connection. */
+  const rotate = (accounts: number, rounds: number) => {
+    let found = 0
+    for (let turn = 0; turn < accounts * rounds; turn++) {
+      const key = turn % accounts
+      const pooled = kept.get(key)
+      if (pooled === undefined) idle.miss(key)
+      else {
+        found += 1
+        idle.take(pooled)
+      }
+      kept.delete(key)
+      for (const [longest] of keep(key)) kept.delete(longest.accountKey)
+      kept.set(key, made.at(-1)!)
+    }
+    return found
   }
-  return { idle, station, made, add, pass }
+  return { idle, station, made, keep, add, rotate }
 }
 
 describe('createIdleConnections', () => {
   it('lets the longest idle go for those that come', () => {
-    const { idle, station, made, add } = rig()
-    expect(add(200)).toBe(0)
-    const newcomer: Pooled = { session: {} as Session, shape: '', idleUntil: 0 }
-    expect(idle.add(newcomer, station)).toEqual([
-      [made[0], station],
-      [made[1], station],
-    ])
-    expect(idle.size).toBe(199)
-  })
-
-  it('keeps a hundred while none of them is used again', () => {
-    const { idle, add } = rig()
-    add(1_000)
+    const { idle, station, made, keep, add } = rig()
+    expect(add(100)).toBe(0)
+    expect(keep(100)).toEqual([[made[0], station]])
     expect(idle.size).toBe(100)
-    expect(add(10)).toBe(10)
   })
 
-  it('has more room again as they are used', () => {
+  it('keeps a hundred while more would not be used', () => {
+    const { idle, add, rotate } = rig()
+    expect(add(1_000)).toBe(900)
+    expect(idle.size).toBe(100)
+    expect(rotate(400, 10)).toBe(0)
+    expect(idle.size).toBe(100)
+  })
+
+  it('has room for those that would be used', () => {
+    const { idle, rotate } = rig()
+    expect(rotate(250, 1)).toBe(0)
+    expect(rotate(250, 1)).toBe(100)
+    expect(rotate(250, 10)).toBe(2_500)
+    expect(idle.size).toBe(250)
+  })
+
+  it('has more room as they are used, and less as they leave', () => {
     const { idle, made, add } = rig()
     add(1_000)
     for (const pooled of made.slice(-50)) idle.take(pooled)
@@ -59,15 +81,5 @@ describe('createIdleConnections', () => {
     for (const pooled of made.slice(-50)) idle.delete(pooled)
     expect(add(50)).toBe(0)
     expect(add(1)).toBe(1)
-  })
-
-  it('tries each minute whether more would be used', () => {
-    const { idle, add, pass } = rig()
-    add(1_000)
-    pass(59_999)
-    expect(add(1)).toBe(1)
-    pass(1)
-    expect(add(100)).toBe(0)
-    expect(idle.size).toBe(200)
   })
 })

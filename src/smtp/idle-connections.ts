@@ -9,6 +9,8 @@ export interface IdleConnections {
   add(pooled: Pooled, station: Station): readonly (readonly [Pooled, Station])[]
   /** To be used again. */
   take(pooled: Pooled): void
+  /** This account had none, and opens one. */
+  miss(accountKey: number): void
   /** It has ended. */
   delete(pooled: Pooled): void
   all(): IterableIterator<Pooled>
@@ -18,42 +20,49 @@ export interface IdleConnections {
 /** Some five times the transactions that run at once. */
 const MOST = 1_000
 /**
- * So few while they only leave unused: where more accounts than there is room for have their turns one after another, no
+ * So few until more would be used: where more accounts than there is room for have their turns one after another, no
  * connection is there any more at its account's next turn. A thousand that nobody used cost smtp-sink 102 to 128 µs a message
  * in place of 65 to 77.
  */
 const LEAST = 100
-/** Then it is tried again whether they would be used, ms. */
-const TRIED_AFTER_MS = 60_000
 
-/** `monotonic` in ms. */
-export function createIdleConnections(monotonic: () => number, most = MOST): IdleConnections {
+export function createIdleConnections(most = MOST): IdleConnections {
+  const least = Math.min(LEAST, most)
   /** The longest idle first. */
   const idle = new Map<Pooled, Station>()
-  /** One that left unused makes it smaller by one, one that was used larger. */
-  let room = most
-  let triedAt = monotonic()
+  /** The accounts of the last that left, whose connections would still be there if there were room for `most`. */
+  const left = new Set<number>()
+  /** One that leaves makes it smaller by one, one that is used larger; by two one that would have been, for another leaves for it. */
+  let room = least
+
+  const leave = (pooled: Pooled) => {
+    idle.delete(pooled)
+    left.delete(pooled.accountKey)
+    left.add(pooled.accountKey)
+    for (const longest of left) {
+      if (left.size <= most - room) break
+      left.delete(longest)
+    }
+  }
 
   return {
     add(pooled, station) {
       idle.set(pooled, station)
-      const now = monotonic()
-      if (now >= triedAt + TRIED_AFTER_MS) {
-        triedAt = now
-        room = most
-      }
       if (idle.size <= room) return []
-      room = Math.max(Math.min(LEAST, most), room - 1)
+      room = Math.max(least, room - 1)
       const leaving: [Pooled, Station][] = []
       for (const longest of idle) {
         leaving.push(longest)
-        idle.delete(longest[0])
+        leave(longest[0])
         if (idle.size <= room) break
       }
       return leaving
     },
     take(pooled) {
       if (idle.delete(pooled)) room = Math.min(most, room + 1)
+    },
+    miss(accountKey) {
+      if (left.delete(accountKey)) room = Math.min(most, room + 2)
     },
     delete: pooled => idle.delete(pooled),
     all: () => idle.keys(),

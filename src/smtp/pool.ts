@@ -51,7 +51,7 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     secureContext: createSecureContext({ minVersion: 'TLSv1.2', ca: deps.ca }),
   }
   const stations = new Map<number, Station>()
-  const idle = createIdleConnections(clock.monotonic, deps.mostIdle)
+  const idle = createIdleConnections(deps.mostIdle)
   /**
    * By a mail that was named as the next one, the connection that expects it. It keeps its turn meanwhile. Weak, for
    * the old tables of a Map would hold on to the mails (docs/decisions/0053).
@@ -95,6 +95,7 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
           log.debug('A kept connection was stale', { tenant_id: account.tenantId, account_id: account.id })
         }
       }
+      idle.miss(account.key)
       const opened = await connect(station, account, options)
       const replies = await transact(opened)
       keep(opened, station, account)
@@ -161,7 +162,7 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     const fields = { tenant_id: account.tenantId, account_id: account.id, remote: link.remote }
     log.debug('Connection opened', fields)
     const session = new Session(link, config, clock)
-    const pooled: Pooled = { session, shape: shapeOf(account), idleUntil: 0 }
+    const pooled: Pooled = { session, accountKey: account.key, shape: shapeOf(account), idleUntil: 0 }
     open++
     opened++
     session.onGone(why => {

@@ -7,6 +7,7 @@ import type { Session } from './session.js'
 
 export interface Pooled {
   readonly session: Session
+  readonly accountKey: number
   /** Everything that shaped the connection; only a send that asks for the same may use it. */
   readonly shape: string
   /** Monotonic milliseconds after which it is not used again. */
