@@ -9,6 +9,9 @@ import { createProcesses } from './cli/processes.js'
 // Left alone V8 lets garbage of finished messages grow the heap to four times what lives in it: 295 MB under full load,
 // with this 240 MB. Less costs more: decision 0013. Not a cap: large messages may still take what they need.
 setFlagsFromString('--heap-growing-percent=100')
+// Where contents wait for their claim for long V8 begins to make all contents among its old objects, also those that are soon
+// done: each then holds its body until a full collection, 2 of 3 KB that a POST left there (decision 0053).
+setFlagsFromString('--no-allocation-site-pretenuring')
 
 // The reader of a pipe may leave early, as `head` does: that ends the answer and is no fault.
 process.stdout.on('error', error => {

@@ -124,6 +124,13 @@ const workerUrl = new URL(
   import.meta.url,
 )
 
+/** Who waits for the answer to a unit. */
+interface Waiting {
+  readonly id: number
+  resolve(rows: Row[][]): void
+  reject(error: Error): void
+}
+
 /** What this side knows of a query's text. */
 interface Known {
   readonly number: number
@@ -134,7 +141,8 @@ function startThread(path: string, readOnly: boolean): Promise<Thread> {
   const expand = createExpander('sqlite', { clock: 'process' })
   return new Promise((resolve, reject) => {
     const worker = new Worker(workerUrl, { workerData: { path, readOnly } })
-    const waiting = new Map<number, { resolve(rows: Row[][]): void; reject(error: Error): void }>()
+    /** In the order of their ids, as a rule also that of their answers. A Map would hold on to them (docs/decisions/0053). */
+    const waiting: Waiting[] = []
     const known = new Map<string, Known>()
     let define: { sql: number; text: string }[] = []
     let units: WireUnit[] = []
@@ -145,8 +153,7 @@ function startThread(path: string, readOnly: boolean): Promise<Thread> {
     const fail = (error: Error) => {
       closed = true
       reject(error)
-      for (const each of waiting.values()) each.reject(new DatabaseUnavailable(error.message, { cause: error }))
-      waiting.clear()
+      for (const each of waiting.splice(0)) each.reject(new DatabaseUnavailable(error.message, { cause: error }))
     }
     worker.once('message', (opened: WireFailure | null) => {
       if (opened !== null) return reject(asError(opened, path))
@@ -159,8 +166,8 @@ function startThread(path: string, readOnly: boolean): Promise<Thread> {
     worker.on('exit', () => fail(new Error('the database is closed')))
 
     const settle = (answer: WireAnswer) => {
-      const each = waiting.get(answer.id)
-      waiting.delete(answer.id)
+      const at = waiting.findIndex(({ id }) => id === answer.id)
+      const [each] = waiting.splice(at, at === -1 ? 0 : 1)
       if ('results' in answer) each?.resolve(answer.results.map(asRows))
       else each?.reject(asError(answer.error, path))
     }
@@ -182,7 +189,7 @@ function startThread(path: string, readOnly: boolean): Promise<Thread> {
         // One message a turn of the event loop: each costs the thread a wake-up of some 20 µs.
         whenTurnEnds(flush)
       }
-      return new Promise((resolve, reject) => waiting.set(id, { resolve, reject }))
+      return new Promise((resolve, reject) => waiting.push({ id, resolve, reject }))
     }
 
     const toWire = ({ sql: text, params, rows }: Statement): WireStatement => {

@@ -105,7 +105,7 @@ export function createAcceptance(deps: AcceptDeps): AcceptMessages {
     if (isList(given)) {
       refuseTooMany(given.length)
       // A single message needs no stream, whose promises would be an eighth of what its request allocates.
-      if (given.length <= UNIT) return acceptUnit(deps, queue, submitter, given, { ...options, first: 0 })
+      if (given.length <= UNIT) return acceptUnit(deps, queue, submitter, given, 0, options)
     }
     let seen = 0
     let queued = 0
@@ -113,7 +113,7 @@ export function createAcceptance(deps: AcceptDeps): AcceptMessages {
     const warnings: FieldWarning[] = []
     for await (const unit of unitsOf(isList(given) ? [given] : given)) {
       refuseTooMany(seen + unit.length)
-      const accepted = await acceptUnit(deps, queue, submitter, unit, { ...options, first: seen })
+      const accepted = await acceptUnit(deps, queue, submitter, unit, seen, options)
       seen += unit.length
       queued += accepted.queued
       rejected.push(...accepted.rejected)
@@ -186,19 +186,19 @@ interface Queue {
   enqueue(entries: readonly Entry[]): Promise<readonly EnqueueAnswer[]>
 }
 
-type UnitOptions = AcceptOptions & { readonly first: number }
-
+/** `first`: the place of the unit's first message in the request. */
 async function acceptUnit(
   deps: AcceptDeps,
   queue: Queue,
   submitter: Submitter,
   unit: readonly unknown[],
-  options: UnitOptions,
+  first: number,
+  options: AcceptOptions,
 ): Promise<Accepted> {
   const rejected: Rejection[] = []
   const warnings: FieldWarning[] = []
   const context = contextOf(deps, options)
-  const candidates = readUnit(unit, context, submitter, options.first, rejected, warnings)
+  const candidates = readUnit(unit, context, submitter, first, rejected, warnings)
   if (candidates.length === 0) return { queued: 0, rejected, warnings }
 
   const own = submitter.kind === 'tenant' ? submitter.tenantId : options.tenantId
@@ -207,12 +207,12 @@ async function acceptUnit(
   )
   const volumes = candidates.some(hasAttachments) ? await volumesOf(deps, candidates, destinations) : null
   const taken: Taken[] = []
-  for (const [at, { index, parsed: first, maybe }] of candidates.entries()) {
+  for (const [at, { index, parsed: asRead, maybe }] of candidates.entries()) {
     const destination = destinations[at] ?? null
     const known = volumes?.[at] ?? NO_VOLUMES
     const parsed = maybe.some(name => known.has(name))
-      ? parseAgain(unit[index - options.first], first, { ...context, isVolume: name => known.has(name) })
-      : first
+      ? parseAgain(unit[index - first], asRead, { ...context, isVolume: name => known.has(name) })
+      : asRead
     const refusal =
       refusalOf(destination, parsed.accountId) ?? judgeAttachments(parsed, destination!, deps.sources, known)
     if (refusal !== null) {
@@ -233,7 +233,7 @@ interface UnitContext extends ParseContext {
   readonly asked: string[]
 }
 
-function contextOf(deps: AcceptDeps, { defaultPriority, strict, uploads }: UnitOptions): UnitContext {
+function contextOf(deps: AcceptDeps, { defaultPriority, strict, uploads }: AcceptOptions): UnitContext {
   const asked: string[] = []
   return {
     defaultPriority: defaultPriority ?? deps.defaultPriority,
@@ -303,7 +303,7 @@ async function putIn(
   queue: Queue,
   taken: readonly Taken[],
   submitter: Submitter,
-  { trace }: UnitOptions,
+  { trace }: AcceptOptions,
   rejected: Rejection[],
 ): Promise<number> {
   let entries: readonly Entry[] = []

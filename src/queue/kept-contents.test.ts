@@ -88,6 +88,18 @@ describe('kept contents', () => {
     expect(kept.take(fresh)).toBeDefined()
   })
 
+  it('one that 32,768 others have passed leaves', () => {
+    const [stuck, next] = [kept.keep(message, 10)!, kept.keep(message, 10)!]
+    for (let i = 2; i < 32_768; i += 1) kept.take(kept.keep(message, 10)!)
+    expect(kept.numbers()[0]).toBe(stuck)
+    const last = kept.keep(message, 10)!
+    expect(kept.take(stuck)).toBe(undefined)
+    expect(kept.numbers()).toEqual([next, last])
+    expect(kept.take(next)).toBeDefined()
+    expect(kept.take(last)).toBeDefined()
+    expect(kept.take(last + 32_768)).toBe(undefined)
+  })
+
   it('two processes have other numbers', () => {
     const other = createKeptContents(() => now)
     expect(other.keep(message, 1)).not.toBe(kept.keep(message, 1))

@@ -30,6 +30,8 @@ const MOST_OF_ONE = 16 * 1024
 const EACH = 700
 /** Who was accepted first is claimed first, so only what has waited for so long leaves to make room, ms. */
 const KEEPS_MS = 10_000
+/** Numbers from the first that is kept to the last. One that so many have passed waits for something else than they: it leaves. */
+const PLACES = 2 ** 15
 
 interface Entry {
   readonly kept: KeptContent
@@ -40,32 +42,32 @@ interface Entry {
 
 /** `monotonic` in ms. */
 export function createKeptContents(monotonic: () => number): KeptContents {
-  /** In the order of their numbers. */
-  const entries = new Map<number, Entry>()
+  // By number modulo its length. A Map that much comes into and leaves is made anew again and again, and what its old tables
+  // held lives until the next full collection (docs/decisions/0053).
+  const entries = new Array<Entry | undefined>(PLACES)
   // Above the numbers of what is not kept, and away from those of other processes.
   let next = 2 ** 50 + randomInt(2 ** 47)
+  /** The first that is kept; `next` where none is. */
+  let first = next
   let total = 0
-  /** Before that, monotonic, the first must not leave; who comes after it was kept later. */
-  let keepsUntil = Number.NEGATIVE_INFINITY
 
   const take = (submission: number): KeptContent | undefined => {
-    const entry = entries.get(submission)
+    if (!(submission >= first && submission < next)) return undefined
+    const place = submission % PLACES
+    const entry = entries[place]
     if (entry === undefined) return undefined
-    entries.delete(submission)
+    entries[place] = undefined
     total -= entry.size
+    while (first < next && entries[first % PLACES] === undefined) first += 1
     return entry.kept
   }
 
   const makeRoom = (size: number, now: number): boolean => {
-    // As a rule without a look at the first, which the map finds behind the places of thousands that have left: 2 µs.
-    if (total + size <= MOST) return true
-    if (now < keepsUntil) return false
-    for (const [number, { since }] of entries) {
-      keepsUntil = since + KEEPS_MS
-      if (now < keepsUntil) return false
-      take(number)
-      if (total + size <= MOST) break
+    while (total + size > MOST) {
+      if (now - entries[first % PLACES]!.since < KEEPS_MS) return false
+      take(first)
     }
+    if (next - first === PLACES) take(first)
     return true
   }
 
@@ -77,14 +79,11 @@ export function createKeptContents(monotonic: () => number): KeptContents {
       // What has attachments waits for them, which takes longer than to read it; and their credentials are sealed in it.
       if (content.attachments !== undefined || characters > MOST_OF_ONE || !makeRoom(size, now)) return null
       const number = next++
-      entries.set(number, { kept: { content, envelope, trace }, size, since: now })
+      entries[number % PLACES] = { kept: { content, envelope, trace }, size, since: now }
       total += size
       return number
     },
     take,
-    numbers() {
-      const [oldest] = entries.keys()
-      return [oldest ?? next, next - 1]
-    },
+    numbers: () => [first, next - 1],
   }
 }

@@ -82,7 +82,7 @@ function addSubmission(app: App, deps: HttpDeps): void {
       findUnknown(request.body, BODY_FIELDS, '', unknown)
       if (strict && unknown[0] !== undefined) throw wrongField(unknown[0].field, sayUnknown(unknown[0]))
       refuseTooMany(messageCount(request))
-      const digest = createIdDigest()
+      const noted = createIdDigest()
       const options = {
         defaultPriority,
         strict,
@@ -90,11 +90,13 @@ function addSubmission(app: App, deps: HttpDeps): void {
         uploads: takenUploads(request),
         trace: contextOf(request),
       }
-      const messages = noting(messagesOf(request), digest.add)
+      const messages = noting(messagesOf(request), noted.add)
       // Also of a request that failed half-way: some of it may stand.
-      const accepted = await acceptMessages(request.caller, messages, options).finally(() =>
-        audit(request, { ...digest.result(), default_priority: defaultPriority === null ? undefined : given }),
-      )
+      const accepted = await acceptMessages(request.caller, messages, options).finally(() => {
+        // Not spread: V8 made a hidden class anew of each that got another field then, among its old objects.
+        const { count, ids, digest } = noted.result()
+        audit(request, { count, ids, digest, default_priority: defaultPriority === null ? undefined : given })
+      })
       deps.accepted(accepted)
       const warnings = [...unknown.map(each => warningOf(null, each)), ...accepted.warnings]
       const { status, body } = answerAccepted({ ...accepted, warnings })
