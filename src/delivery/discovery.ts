@@ -14,13 +14,15 @@ export interface Discovery {
 }
 
 const CHUNK = 2_000
-/** A scan rests so many times as long as it took. */
+/** A scan rests so many times as long as it took, and no longer than that: it may have waited for a lock. */
 const REST = 20
+const LONGEST_REST_MS = 10_000
 
 export function createDiscovery(
   db: Db,
   clock: Clock,
   everyMs: number,
+  /** Wakes who makes the steps; the list may be empty. */
   found: (ready: readonly Found[]) => void,
 ): Discovery {
   let nextAt = Number.NEGATIVE_INFINITY
@@ -38,8 +40,11 @@ export function createDiscovery(
         if (ready.length < CHUNK) break
         after = ready.at(-1)!.accountKey
       }
-      // Unless it was asked for again meanwhile.
-      if (nextAt !== Number.NEGATIVE_INFINITY) nextAt = Math.max(nextAt, begun + REST * (clock.monotonic() - begun))
+      const now = clock.monotonic()
+      const rest = Math.min(LONGEST_REST_MS, REST * (now - begun))
+      if (nextAt !== Number.NEGATIVE_INFINITY) nextAt = Math.max(nextAt, begun + rest)
+      // It was asked for again meanwhile.
+      else found([])
     } catch {
       // The loop that makes the steps tells that the database is away.
       nextAt = Number.NEGATIVE_INFINITY

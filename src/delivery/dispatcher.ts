@@ -161,8 +161,8 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   )
 
   const discovery = createDiscovery(db, clock, isSqlite ? 5_000 : 900, found => {
-    // Where something is known to be ready, all before that is claimed, but for what was found.
-    hint(found.map(each => ({ ...each, onward: lanes.isIdle(each.accountKey) })))
+    // Onward: the first that is ready may be one that nobody may claim now (of a suspended batch), and hide what is behind it.
+    hint(found.map(each => ({ ...each, onward: true })))
     deps.wakeLoop()
   })
 
@@ -296,7 +296,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
       for (const lane of lanes.all()) {
         lane.notBefore = 0
         lane.tickAt = 0
-        if (!lane.frontier.isEmpty) lane.frontier.hear(anyOf(lane.key, lane.frontier.priority))
+        if (!lane.frontier.isEmpty) lane.frontier.hear(anyOf(lane.key))
         lanes.call(lane)
       }
       discovery.soon()

@@ -24,8 +24,6 @@ export interface Lanes {
   callDue(now: number): void
   /** When the next comes back by itself, epoch ms; null: none does. */
   readonly nextTurn: number | null
-  /** Nothing is believed ready for this account. */
-  isIdle(key: number): boolean
   /** Forgets a lane with nothing ready, claimed or in flight, but not what its account has shown. */
   retire(lane: Lane): void
   hint(ready: Ready): void
@@ -104,7 +102,6 @@ export function createLanes(): Lanes {
     get nextTurn() {
       return turns.next
     },
-    isIdle: key => lanes.get(key)?.frontier.isEmpty ?? true,
     retire(lane) {
       if (!lane.frontier.isEmpty || lane.claiming || lane.buffer.length > 0 || lane.sends.length > 0) return
       // A lane retired before may still be held by a send that ends now, while its account has a new one.

@@ -21,8 +21,10 @@ type Hint =
   | { readonly of: 'settings' }
 
 const GATHER_MS = 20
-/** NOTIFY carries 8,000 bytes; what is more than this is found by polling. */
-const MOST_READY = 250
+/** NOTIFY carries 8,000 bytes. */
+const IN_ONE = 200
+/** What is more than this is found by polling. */
+const MOST_READY = 800
 
 export function createWake(db: Db, local: LocalWake, bump: () => Promise<void>, onError: (error: Error) => void): Wake {
   let gathered: Ready[] = []
@@ -30,7 +32,11 @@ export function createWake(db: Db, local: LocalWake, bump: () => Promise<void>, 
 
   const send = () => {
     timer = null
-    tell({ of: 'queue', ready: firstOfEach(gathered).slice(0, MOST_READY).map(toTuple) })
+    const ready = firstOfEach(gathered).sort((a, b) => a.priority - b.priority)
+    // Also where there is nothing to name: something was scheduled.
+    for (let at = 0; at === 0 || at < Math.min(ready.length, MOST_READY); at += IN_ONE) {
+      tell({ of: 'queue', ready: ready.slice(at, at + IN_ONE).map(toTuple) })
+    }
     gathered = []
   }
   const tell = (hint: Hint) => db.notify(JSON.stringify(hint))
@@ -75,11 +81,12 @@ function fromTuple([accountKey, priority, seq, onward]: Tuple): Ready {
   return { accountKey, priority, seq, onward }
 }
 
+/** null: someone else's notification on our channel, or one of another version. */
 function parse(payload: string): Hint | null {
   try {
-    return JSON.parse(payload) as Hint
+    const hint = JSON.parse(payload) as Hint | null
+    return hint?.of === 'queue' && !Array.isArray(hint.ready) ? null : hint
   } catch {
-    // Someone else's notification on our channel.
     return null
   }
 }

@@ -73,17 +73,21 @@ describe.each(dialects)('beside the claims, on %s', dialect => {
       await finds(2)
     })
 
-    it('rests long after it took long', async () => {
+    it.each([
+      [100, 5_000],
+      [400, 8_000],
+      [3_000, 10_000],
+    ])('one that took %i ms is followed by the next %i ms after it began', async (tookMs, restsMs) => {
       await rig.add(account, 1)
       const { db, hold, reads } = slowed()
       const { clock, discovery, finds } = polling(db)
       const gate = gated()
       hold(gate.promise)
       discovery.step()
-      await clock.advance(1_000)
+      await clock.advance(tookMs)
       gate.resolve()
       await finds(1)
-      await clock.advance(18_999)
+      await clock.advance(restsMs - tookMs - 1)
       discovery.step()
       expect(reads()).toBe(1)
       await clock.advance(1)
@@ -102,7 +106,8 @@ describe.each(dialects)('beside the claims, on %s', dialect => {
       discovery.step()
       expect(reads()).toBe(1)
       gate.resolve()
-      await finds(1)
+      await finds(2)
+      expect(found[1]).toEqual([])
       const away = Promise.reject(new Error('away'))
       away.catch(() => {})
       hold(away)
@@ -113,7 +118,7 @@ describe.each(dialects)('beside the claims, on %s', dialect => {
       hold(Promise.resolve())
       await vi.waitFor(() => {
         discovery.step()
-        expect(found).toHaveLength(2)
+        expect(found).toHaveLength(3)
       })
     })
   })

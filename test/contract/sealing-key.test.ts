@@ -235,7 +235,8 @@ describe.each(dialects)('the change of the sealing key on %s', dialect => {
     const stale = message(key, late, 'm2')
     await expect(enqueue(temp.db, [stale], { now: NOW })).rejects.toThrow(SealingKeyChanged)
     await late.renew()
-    expect(await enqueue(temp.db, [message(key, late, 'm2')], { now: NOW })).toEqual(['queued'])
+    const { answers } = await enqueue(temp.db, [message(key, late, 'm2')], { now: NOW })
+    expect(answers).toEqual(['queued'])
     await expectAllNew()
   })
 

@@ -2,8 +2,8 @@
  * Claims start where the last one ended (PostgreSQL). What comes to stand before that place without anybody telling is sent
  * all the same: a row committed late by another instance, one that an operator of the database changed.
  */
-import { expect, it } from 'vitest'
-import { idsOf, openScene } from '../support/scene.js'
+import { describe, expect, it } from 'vitest'
+import { idsOf, openScene, type Scene } from '../support/scene.js'
 import { expectBalanced, many } from '../support/story.js'
 
 it.each([
@@ -29,4 +29,41 @@ it.each([
     many(400, 'm').map(each => each.id as string),
   )
   expect(idsOf(sink.messages).length).toBe(400)
+})
+
+/** The first that is ready is one that nobody may claim: it must not hide those behind it. */
+describe.each(['sqlite', 'postgres'] as const)('behind a suspended message that stands first, on %s', dialect => {
+  const busy = async () => {
+    const sink = { behave: { final: () => ({ delayMs: 20 }) } }
+    const scene = await openScene({ dialect, sink, account: { max_connections: 2 } })
+    const { service } = scene
+    for (const batch of ['first', 'behind'])
+      await service.call('POST', `/commands/suspend?tenant_id=default&batch_code=${batch}`)
+    await service.send({ id: 'never', batch_code: 'first', priority: 0 })
+    await service.send(
+      { id: 'urgent', batch_code: 'behind', priority: 1 },
+      { id: 'usual', batch_code: 'behind', priority: 2 },
+    )
+    await service.send(...many(400, 'm', { priority: 3 }))
+    await scene.sink.waitFor(50)
+    return scene
+  }
+  /** Of 402; what waits for all the others is the last. */
+  const placesOf = (sink: Scene['sink'], ...ids: string[]) => ids.map(id => idsOf(sink.messages).indexOf(id))
+
+  it('an activated batch goes before what is less urgent', async () => {
+    const { service, sink } = await busy()
+    await service.call('POST', '/commands/activate?tenant_id=default&batch_code=behind')
+    await sink.waitFor(402)
+    for (const place of placesOf(sink, 'urgent', 'usual')) expect(place).toBeLessThan(300)
+  })
+
+  it('what no hint told of is found while less urgent ones are being sent', async () => {
+    const { service, sink } = await busy()
+    await service.service.db!.write([
+      { sql: "update messages set batch_code = null where id in ('urgent', 'usual')", params: [] },
+    ])
+    await sink.waitFor(402)
+    if (dialect === 'postgres') for (const place of placesOf(sink, 'urgent', 'usual')) expect(place).toBeLessThan(300)
+  })
 })
