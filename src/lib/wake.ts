@@ -27,9 +27,9 @@ export interface Ready {
 
 /** The same in fewer words: the first of each account and priority. */
 export function firstOfEach(ready: readonly Ready[]): Ready[] {
-  const first = new Map<string, Ready>()
+  const first = new Map<number, Ready>()
   for (const each of ready) {
-    const key = `${each.accountKey} ${each.priority} ${each.onward}`
+    const key = each.accountKey * 8 + each.priority * 2 + Number(each.onward)
     const known = first.get(key)
     if (known === undefined || each.seq < known.seq) first.set(key, each)
   }

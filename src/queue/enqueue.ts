@@ -154,11 +154,12 @@ async function upsert(
   ])
   const rows = results[before.length]!
   const written = new Map(rows.map(row => [keyOf(row.tenant_id as string, row.id as string), Number(row.seq)]))
-  const ready = messages.flatMap((message, at) => {
+  const ready: Ready[] = []
+  for (const [at, message] of messages.entries()) {
     const seq = written.get(keys[at]!)
     const { accountKey, priority } = message
-    return seq === undefined || isLater(message, now) ? [] : [{ accountKey, priority, seq, onward: false }]
-  })
+    if (seq !== undefined && !isLater(message, now)) ready.push({ accountKey, priority, seq, onward: false })
+  }
   const unwritten = written.size === keys.length ? NONE : new Set(keys.filter(key => !written.has(key)))
   return { unwritten, ready: firstOfEach(ready) }
 }
