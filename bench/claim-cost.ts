@@ -64,9 +64,7 @@ function claimerOf(db: Db, accountKey: number): Claimer {
     db,
     async claim({ onward = false } = {}) {
       const from = performance.now()
-      let claimed = await claimFrom(onward ? next : null)
-      // The end of the queue: what comes first now is asked for, which the service does then too.
-      if (onward && claimed.length < CLAIM) claimed = await claimFrom(null)
+      const claimed = await claimFrom(onward ? next : null)
       const took = performance.now() - from
       const end = claimed.at(-1)
       if (end === undefined || claimed.length < CLAIM) throw new Error(`claimed ${claimed.length} in place of ${CLAIM}`)

@@ -16,7 +16,7 @@ export interface Frontier {
   readonly hasNews: boolean
   /**
    * What a claim of nothing less urgent than `upTo` should ask for: from the first that may be ready, all priorities that
-   * can be read in one go. From then on what is heard is newer than the claim. At least `upTo` must be believed ready.
+   * can be read in one go. From then on what is heard is newer than the claim. Something at least as urgent as that must be believed ready.
    */
   span(upTo: number): Span
   /** What a claim of that span left: what may be ready from there on, or nothing (null). */

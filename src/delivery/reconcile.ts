@@ -11,6 +11,7 @@ import type { DoubtJournal } from '../queue/doubt-journal.js'
 import type { Lease } from '../queue/lease.js'
 import { claimedSeqs, claimsOf } from '../queue/rescue.js'
 import { type RetryPolicy, rescueTransition, type Transition } from '../queue/transition.js'
+import { createBeside } from './beside.js'
 import type { Settler } from './settler.js'
 
 export interface ReconcileDeps {
@@ -39,40 +40,32 @@ export function createReconciler(
   isKnown: (seq: number) => boolean,
   found: () => void,
 ): Reconciler {
-  let nextAt = Number.NEGATIVE_INFINITY
   /** Not known when they were read; most are of claims that were under way then. */
   let suspects: readonly number[] = []
+  let current: Lease | null = null
 
-  /** Beside the claims, which would wait for it: 55 ms of PostgreSQL at full load, which walks what was claimed lately. */
-  const look = async (lease: Lease) => {
-    try {
-      suspects = (await claimedSeqs(deps.db, lease.id)).filter(seq => !isKnown(seq))
-      if (suspects.length > 0) found()
-    } catch {
-      // The loop that makes the steps tells that the database is away.
-      nextAt = Number.NEGATIVE_INFINITY
-    }
+  // 55 ms of PostgreSQL at full load, which walks what was claimed lately.
+  const look = async () => {
+    if (current === null) return
+    suspects = (await claimedSeqs(deps.db, current.id)).filter(seq => !isKnown(seq))
+    if (suspects.length > 0) found()
   }
+  const looking = createBeside(deps.clock, EVERY_MS, look, found)
 
   return {
     async step(lease) {
-      const now = deps.clock.monotonic()
-      if (now >= nextAt) {
-        nextAt = now + EVERY_MS
-        void look(lease)
-      }
+      current = lease
+      looking.step()
       const lost = suspects.filter(seq => !isKnown(seq))
       suspects = []
       try {
         return lost.length === 0 ? [] : await giveBack(deps, lease, lost)
       } catch (error) {
-        nextAt = Number.NEGATIVE_INFINITY
+        looking.soon()
         throw error
       }
     },
-    soon() {
-      nextAt = Number.NEGATIVE_INFINITY
-    },
+    soon: looking.soon,
   }
 }
 

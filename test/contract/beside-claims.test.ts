@@ -115,6 +115,8 @@ describe.each(dialects)('beside the claims, on %s', dialect => {
         discovery.step()
         expect(reads()).toBeGreaterThan(1)
       })
+      // So the loop that makes the steps tells of it.
+      await vi.waitFor(() => expect(() => discovery.step()).toThrow('away'))
       hold(Promise.resolve())
       await vi.waitFor(() => {
         discovery.step()
@@ -171,9 +173,10 @@ describe.each(dialects)('beside the claims, on %s', dialect => {
       const { clock, lease, hold, found, reconciler } = await reconciling(new Set())
       await rig.claim(account, lease.id)
       const away = Promise.reject(new Error('away'))
+      away.catch(() => {})
       hold(away)
       await reconciler.step(lease)
-      await away.catch(() => {})
+      await vi.waitFor(() => expect(reconciler.step(lease)).rejects.toThrow('away'))
       hold(Promise.resolve())
       await vi.waitFor(async () => {
         await reconciler.step(lease)
