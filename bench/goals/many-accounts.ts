@@ -10,6 +10,7 @@ import { rateOfAll } from '../times.js'
 const EACH = 10
 /** So many that they are looked at, and no message meets a full one. */
 const LIMITS = { limit_per_hour: 1_000, limit_per_day: 10_000 }
+const NO_LIMITS = { limit_per_hour: null, limit_per_day: null }
 
 export async function manyAccounts(bench: Bench): Promise<Figure[]> {
   const figures: Figure[] = []
@@ -35,29 +36,27 @@ export async function measureAccounts(database: Database, accounts: number, say:
   return withService({ database: await database.fresh() }, async rig => {
     const fromMany = (index: number) => ({ account_id: `many-${index % accounts}` })
     const count = accounts * EACH
-    const measureOne = () => {
-      say(`${count} messages of one account`)
-      return measureThroughput(rig, count)
+    const measure = async (whose: string, fieldsOf: Parameters<typeof measureThroughput>[2] = {}) => {
+      say(`${count} messages of ${whose}`)
+      return (await measureThroughput(rig, count, fieldsOf)).perSecond
     }
+    const limit = async (fields: Readonly<Record<string, unknown>>) => {
+      say(`${accounts} accounts`)
+      await makeAccounts(rig.client, rig.sink.port, accounts, fields)
+    }
+    await limit(NO_LIMITS)
+    // V8 has yet to compile what only many accounts need: their first round takes a fifth more CPU than a second one.
     await measureThroughput(rig, Math.ceil(count / 20))
-    // Before the others and after them, so that a machine that becomes slower meanwhile counts for half.
-    const before = await measureOne()
-    say(`${accounts} accounts`)
-    await makeAccounts(rig.client, rig.sink.port, accounts, {})
-    say('their messages')
-    // V8 has yet to compile what only they need: the first round takes a fifth more CPU than a second one.
     await measureThroughput(rig, Math.ceil(count / 5), fromMany)
-    const many = await measureThroughput(rig, count, fromMany)
-    say('limits for all of them')
-    await makeAccounts(rig.client, rig.sink.port, accounts, LIMITS)
-    say('their messages')
-    const limited = await measureThroughput(rig, count, fromMany)
-    const after = await measureOne()
-    return {
-      one: rateOfAll([before, after].map(each => each.perSecond)),
-      many: many.perSecond,
-      limited: limited.perSecond,
-    }
+    // There and back, so that a machine that becomes slower meanwhile does so for each of them alike.
+    const one = [await measure('one account')]
+    const many = [await measure('many accounts', fromMany)]
+    await limit(LIMITS)
+    const limited = [await measure('many with limits', fromMany), await measure('many with limits', fromMany)]
+    await limit(NO_LIMITS)
+    many.push(await measure('many accounts', fromMany))
+    one.push(await measure('one account'))
+    return { one: rateOfAll(one), many: rateOfAll(many), limited: rateOfAll(limited) }
   })
 }
 
