@@ -255,7 +255,6 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     },
     settingsChanged() {
       settings.forget()
-      dispatcher.reconsider()
       dispatchLoop.wake()
       pauseLoop.wake()
     },
@@ -304,10 +303,11 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   clock.onSet(byMs => {
     const direction = byMs > 0 ? 'ahead' : 'back'
     log.warning(`The clock was set ${direction} by ${Math.round(Math.abs(byMs) / 1000)} s`)
-    dispatcher.reconsider()
     putTimesRight()
       .catch(error => log.warning(`What waits could not be put right: ${(error as Error).message}`))
       .finally(() => {
+        // Turns and ticks were reckoned by the clock of before.
+        settings.forget()
         for (const each of [dispatchLoop, reportLoop, pauseLoop]) each.wake()
       })
   })
