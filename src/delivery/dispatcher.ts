@@ -107,6 +107,8 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   let scheduled: number | null = 0
   /** Of the settings that turns and ticks were reckoned by. */
   let generation = settings.generation
+  /** Accounts of which a reserved slot was given back. */
+  const freed = new Set<number>()
   let runNowAll = 0
   const runNowTenants = new Map<string, number>()
 
@@ -136,6 +138,10 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     permissionsOf,
     policyOf,
     hint,
+    slotFreed(accountKey) {
+      freed.add(accountKey)
+      deps.wakeLoop()
+    },
     dueAt(at) {
       if (scheduled === null || at < scheduled) scheduled = at
     },
@@ -220,7 +226,20 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     scheduled = 0
   }
 
+  /** Between claims, as with settings: a window that was full when the claim was answered is full no longer. */
+  const callFreed = () => {
+    for (const key of freed) {
+      const lane = lanes.get(key)
+      lane.notBefore = 0
+      lanes.call(lane)
+      // It was made for this where the account has nothing to send.
+      lanes.retire(lane)
+    }
+    freed.clear()
+  }
+
   const claimRound = async (lease: Lease): Promise<number> => {
+    callFreed()
     lanes.callDue(clock.now())
     const turn = lanes.inTurn()
     let total = 0

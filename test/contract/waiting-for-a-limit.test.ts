@@ -12,7 +12,7 @@ import type { Sealer } from '../../src/lib/sealer.js'
 import { anyOf } from '../../src/lib/wake.js'
 import { createMetrics } from '../../src/metrics/metrics.js'
 import { listRules } from '../../src/rules/store.js'
-import type { MailTransport } from '../../src/smtp/transport.js'
+import { type MailTransport, SmtpFailure } from '../../src/smtp/transport.js'
 import { loadTenants } from '../../src/tenants/store.js'
 import { NO_TRACING } from '../../src/tracing/tracer.js'
 import { createFakeClock } from '../support/fake-clock.js'
@@ -26,6 +26,8 @@ const LONG_ENOUGH = { timeout: 5_000 }
 interface Held {
   /** Stands around the look at who waits for a full window, whose answer is when to ask again. */
   aroundLook?(look: () => Promise<number>): Promise<number>
+  /** Before each send. */
+  beforeSend?(): Promise<void>
 }
 
 /** Whoever passes waits until it is opened. */
@@ -51,7 +53,7 @@ describe.each(dialects)('who waits for a limit, on %s', dialect => {
     rig.exec('update accounts set limit_per_minute = $1 where key = $2', limit, account.key)
 
   /** A dispatcher that has heard of the account, on a clock that stands still unless a test advances it. */
-  async function open({ aroundLook = look => look() }: Held = {}) {
+  async function open({ aroundLook = look => look(), beforeSend = async () => {} }: Held = {}) {
     const { db } = rig
     const clock = createFakeClock(START)
     const steadyNow = () => rig.now
@@ -70,6 +72,7 @@ describe.each(dialects)('who waits for a limit, on %s', dialect => {
     const sent: string[] = []
     const transport: Pick<MailTransport, 'send'> = {
       async send(_account, { to }, _mail, { beforeFinalDot }) {
+        await beforeSend()
         await beforeFinalDot()
         sent.push(...to)
         const recipients = to.map(address => ({ address, reply: OK }))
@@ -87,8 +90,10 @@ describe.each(dialects)('who waits for a limit, on %s', dialect => {
       worked: async () => {},
       reports() {},
     })
+    const settled = vi.fn(real.settled)
     const events = {
       ...real,
+      settled,
       limited: (...asked: Parameters<typeof real.limited>) => aroundLook(() => real.limited(...asked)),
     }
     const lease = { id: await rig.lease(), hasMargin: () => true }
@@ -119,6 +124,7 @@ describe.each(dialects)('who waits for a limit, on %s', dialect => {
       dispatcher,
       settings,
       hasSent: (count: number) => vi.waitFor(() => expect(sent).toHaveLength(count), LONG_ENOUGH),
+      hasSettled: (count: number) => vi.waitFor(() => expect(settled).toHaveBeenCalledTimes(count), LONG_ENOUGH),
       /** With the steps of no time at all: what waits for an instant never goes. */
       sends: (count: number) =>
         vi.waitFor(async () => {
@@ -158,5 +164,56 @@ describe.each(dialects)('who waits for a limit, on %s', dialect => {
     await rig.exec("insert into meta (key, value) values ('settings_version', '1')")
     await clock.advance(2_000)
     await sends(4)
+  })
+
+  describe('when a slot is given back', () => {
+    /** The first of the sends ends before DATA, once the gate is open. */
+    const failingOnce = (gate: { pass(): Promise<void> }) => {
+      let sends = 0
+      return async () => {
+        sends += 1
+        if (sends > 1) return
+        await gate.pass()
+        const info = { scope: 'session', phase: 'mail', reply: null, reachedData: false, afterDot: false } as const
+        throw new SmtpFailure('gone', { ...info, remote: 'mx.test:25' })
+      }
+    }
+
+    it('goes at once, also while a claim is answered', async () => {
+      await rig.add(account, 2, { priority: 0 })
+      const [look, send] = [createGate(), createGate()]
+      const { dispatcher, hasSettled, sends } = await open({
+        beforeSend: failingOnce(send),
+        async aroundLook(read) {
+          const again = await read()
+          await look.pass()
+          return again
+        },
+      })
+      await dispatcher.step()
+      await send.isReached()
+      const step = dispatcher.step()
+      await look.isReached()
+      send.open()
+      await hasSettled(1)
+      look.open()
+      await step
+      await sends(1)
+    })
+
+    it('leaves no lane behind where there is nothing more to send', async () => {
+      await rig.add(account, 1, { priority: 0 })
+      const send = createGate()
+      const { dispatcher, hasSettled } = await open({ beforeSend: failingOnce(send) })
+      await dispatcher.step()
+      await send.isReached()
+      // Finds that nothing more is there.
+      await dispatcher.step()
+      expect(dispatcher.stats().lanes).toBe(1)
+      send.open()
+      await hasSettled(1)
+      await dispatcher.step()
+      expect(dispatcher.stats().lanes).toBe(0)
+    })
   })
 })
