@@ -160,6 +160,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     clock,
     log,
     metrics,
+    settings,
     steadyNow,
     logAttempts: config.logging.deliveryActivity,
     pause: (account, text, code) => pauses.pause(account, text, code).then(() => pauseLoop.wake()),

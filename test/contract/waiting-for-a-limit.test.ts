@@ -83,6 +83,7 @@ describe.each(dialects)('who waits for a limit, on %s', dialect => {
       db,
       clock,
       log: silentLog,
+      settings,
       metrics: createMetrics({} as never),
       logAttempts: false,
       steadyNow,
@@ -215,5 +216,27 @@ describe.each(dialects)('who waits for a limit, on %s', dialect => {
       await dispatcher.step()
       expect(dispatcher.stats().lanes).toBe(0)
     })
+  })
+
+  it('does not fail by a limit that was taken off before it came', async () => {
+    await rig.exec("update accounts set limit_behavior = 'error' where key = $1", account.key)
+    await rig.add(account, 2)
+    const gate = createGate()
+    const { dispatcher, settings, hasSent, sends } = await open({
+      async aroundLook(look) {
+        await gate.pass()
+        return look()
+      },
+    })
+    await dispatcher.step()
+    await hasSent(1)
+    const step = dispatcher.step()
+    await gate.isReached()
+    await limitTo(null)
+    settings.forget()
+    await rig.add(account, 1)
+    gate.open()
+    await step
+    await sends(3)
   })
 })
