@@ -160,6 +160,7 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     clock,
     log,
     metrics,
+    settings,
     steadyNow,
     logAttempts: config.logging.deliveryActivity,
     pause: (account, text, code) => pauses.pause(account, text, code).then(() => pauseLoop.wake()),
@@ -255,7 +256,6 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
     },
     settingsChanged() {
       settings.forget()
-      dispatcher.reconsider()
       dispatchLoop.wake()
       pauseLoop.wake()
     },
@@ -304,10 +304,11 @@ async function run(config: Config, log: Log, overrides: Overrides, onStop: (undo
   clock.onSet(byMs => {
     const direction = byMs > 0 ? 'ahead' : 'back'
     log.warning(`The clock was set ${direction} by ${Math.round(Math.abs(byMs) / 1000)} s`)
-    dispatcher.reconsider()
     putTimesRight()
       .catch(error => log.warning(`What waits could not be put right: ${(error as Error).message}`))
       .finally(() => {
+        // Turns and ticks were reckoned by the clock of before.
+        settings.forget()
         for (const each of [dispatchLoop, reportLoop, pauseLoop]) each.wake()
       })
   })

@@ -10,7 +10,6 @@ import type { Lease } from '../queue/lease.js'
 import type { Outcome } from '../queue/outcome.js'
 import { nextTransition, type RetryPolicy, type Transition } from '../queue/transition.js'
 import type { TraceContext } from '../tracing/tracer.js'
-import type { Lanes } from './lanes.js'
 import type { Lookup } from './settings.js'
 import type { Settler } from './settler.js'
 
@@ -26,9 +25,10 @@ export interface ConcludeDeps {
 
 /** What the end of a claim tells the loop that claims. */
 export interface Afterwards {
-  readonly lanes: Lanes
   policyOf(inDoubt: RetryPolicy['inDoubt']): RetryPolicy
   hint(ready: readonly Ready[]): void
+  /** A reserved slot was given back unused: the account's next may have its turn before the projected one. */
+  slotFreed(accountKey: number): void
   /** A message waits until then, epoch ms. */
   dueAt(at: number): void
   /** A result could not be recorded: its claim is to be looked for in the database. */
@@ -64,7 +64,7 @@ const PIECE = 16 * 1024
 
 export function createConclusions(deps: ConcludeDeps, afterwards: Afterwards): Conclusions {
   const { clock, log, random, settler, events } = deps
-  const { lanes, policyOf } = afterwards
+  const { policyOf } = afterwards
   /** By row. */
   const held = new Map<number, { readonly claim: number; readonly pieces: number }>()
   let pieces = 0
@@ -108,14 +108,7 @@ export function createConclusions(deps: ConcludeDeps, afterwards: Afterwards): C
       const { accountKey, priority, seq } = claimed
       afterwards.hint([{ accountKey, priority, seq, onward: false }])
     }
-    // A reserved slot was given back unused: the next may have its turn before the projected one.
-    if (transition.used === 0 && lookup.limits.length > 0) {
-      const lane = lanes.get(claimed.accountKey)
-      lane.notBefore = 0
-      lanes.call(lane)
-      // It was made for this where the account has nothing to send.
-      lanes.retire(lane)
-    }
+    if (transition.used === 0 && lookup.limits.length > 0) afterwards.slotFreed(claimed.accountKey)
     if (transition.stage === 2) afterwards.dueAt(transition.dueAt)
     events.settled(lookup, claimed, transition, outcome)
   }

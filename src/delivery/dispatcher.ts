@@ -50,8 +50,6 @@ export interface Dispatcher {
   hint(ready: readonly Ready[]): void
   /** Everything due until now goes, whatever the rules say; null: for all tenants. */
   runNow(tenantId: string | null): void
-  /** Forgets turns and ticks: settings changed. */
-  reconsider(): void
   /** Gives back what waits, lets sends end for `graceMs`, then breaks them off. Resolves when all are settled. */
   drain(graceMs: number): Promise<void>
   /** The lease is lost: what is under way must not reach its final dot and its results count no more. */
@@ -107,6 +105,10 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   let lookAt = Number.NEGATIVE_INFINITY
   let hinted = true
   let scheduled: number | null = 0
+  /** Of the settings that turns and ticks were reckoned by. */
+  let generation = settings.generation
+  /** Accounts of which a reserved slot was given back. */
+  const freed = new Set<number>()
   let runNowAll = 0
   const runNowTenants = new Map<string, number>()
 
@@ -136,6 +138,10 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     permissionsOf,
     policyOf,
     hint,
+    slotFreed(accountKey) {
+      freed.add(accountKey)
+      deps.wakeLoop()
+    },
     dueAt(at) {
       if (scheduled === null || at < scheduled) scheduled = at
     },
@@ -183,7 +189,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
   /** What time or others changed: at most every LOOK_MS while busy, so that claims do not wait for it. */
   const look = async (lease: Lease): Promise<boolean> => {
     const now = clock.monotonic()
-    const isDue = scheduled !== null && scheduled <= clock.now()
+    const isDue = isOutdated() || (scheduled !== null && scheduled <= clock.now())
     // What others change matters at once to what is being sent.
     const isBusy = hinted || sends.isCrowded() || (!isSqlite && places.used > 0)
     if (!isDue && now < (isBusy ? lookAt : lookAt - LOOK_MS + lookEveryMs)) return false
@@ -191,6 +197,7 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     hinted = false
     const [, next] = await Promise.all([settings.refresh(), isDue ? scheduled : nextDue(db)])
     scheduled = next
+    if (isOutdated()) reconsider()
     await sends.review(lease)
     sends.makeRoom()
     if (scheduled === null || scheduled > clock.now()) return false
@@ -201,7 +208,38 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
     return due.more
   }
 
+  const isOutdated = () => settings.generation !== generation
+
+  /**
+   * No turn and no tick of before holds anything up. Between claims: the answer of one under way, made by the old limits,
+   * would put its lane off once more, for 3 s (after 17 of 100 changes right behind a submission, PostgreSQL).
+   */
+  const reconsider = () => {
+    generation = settings.generation
+    for (const lane of lanes.all()) {
+      lane.notBefore = 0
+      lane.tickAt = 0
+      if (!lane.frontier.isEmpty) lane.frontier.hear(anyOf(lane.key))
+      lanes.call(lane)
+    }
+    discovery.soon()
+    scheduled = 0
+  }
+
+  /** Between claims, as with settings: a window that was full when the claim was answered is full no longer. */
+  const callFreed = () => {
+    for (const key of freed) {
+      const lane = lanes.get(key)
+      lane.notBefore = 0
+      lanes.call(lane)
+      // It was made for this where the account has nothing to send.
+      lanes.retire(lane)
+    }
+    freed.clear()
+  }
+
   const claimRound = async (lease: Lease): Promise<number> => {
+    callFreed()
     lanes.callDue(clock.now())
     const turn = lanes.inTurn()
     let total = 0
@@ -291,16 +329,6 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
         lanes.call(lane)
       }
       discovery.soon()
-    },
-    reconsider() {
-      for (const lane of lanes.all()) {
-        lane.notBefore = 0
-        lane.tickAt = 0
-        if (!lane.frontier.isEmpty) lane.frontier.hear(anyOf(lane.key))
-        lanes.call(lane)
-      }
-      discovery.soon()
-      scheduled = 0
     },
     async drain(graceMs) {
       draining = true

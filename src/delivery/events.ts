@@ -8,12 +8,14 @@ import { failAccountQueue } from '../queue/account-deleted.js'
 import { traceIdOf } from '../tracing/tracer.js'
 import type { DispatchEvents } from './dispatcher.js'
 import { deferByLimit } from './limit-deferral.js'
+import type { Settings } from './settings.js'
 
 export interface EventsDeps {
   readonly db: Db
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
+  readonly settings: Pick<Settings, 'isCurrent'>
   /** GMP_LOG_DELIVERY_ACTIVITY: a line for each attempt. */
   readonly logAttempts: boolean
   steadyNow(): number
@@ -85,7 +87,7 @@ export function createDeliveryEvents(deps: EventsDeps): DispatchEvents {
     async limited(lookup, request) {
       const { account } = lookup
       const now = clock.now()
-      const { told, failed, firstTurn } = await deferByLimit(db, lookup, request, now, deps.steadyNow())
+      const { told, failed, firstTurn } = await deferByLimit(deps, lookup, request, now, deps.steadyNow())
       if (told > 0) {
         metrics.deferred(account.tenantId, account.id, told)
         log.warning(`Rate limit reached for ${account.id}, deferring ${told} messages`, {

@@ -8,7 +8,7 @@ import { type ClaimRequest, claimableSql } from '../queue/claim.js'
 import { endOpen } from '../queue/end.js'
 import { deferredEntry, entryBase } from '../queue/report-entry.js'
 import { Cause } from '../queue/stage.js'
-import type { Lookup } from './settings.js'
+import type { Lookup, Settings } from './settings.js'
 
 const MOST = 1_000
 const REASON = 'rate_limit_exceeded'
@@ -23,7 +23,7 @@ export interface LimitDeferral {
 
 /** `request`: the claim that got less than it asked for; what it could not have taken anyhow waits for something else. */
 export async function deferByLimit(
-  db: Db,
+  { db, settings }: { readonly db: Db; readonly settings: Pick<Settings, 'isCurrent'> },
   lookup: Lookup,
   request: ClaimRequest,
   now: number,
@@ -37,6 +37,8 @@ export async function deferByLimit(
     params,
   })
   const projected = await projectTurns(db, limits, steadyNow, Math.max(1, rows.length))
+  // What was read may have been accepted since they changed, and must not fail by a limit that is gone.
+  if (!settings.isCurrent(lookup)) return { told: 0, failed: 0, firstTurn: now }
   // Limits count by a clock of their own; people read the wall's.
   const turns = projected.map(turn => turn - steadyNow + now)
   // A slot may be free: what came after the claim, or what a slot was given back for meanwhile, has its turn now.

@@ -20,6 +20,7 @@ import { createClaimedAhead } from './claimed-ahead.js'
 import { type Afterwards, createConclusions, unexpected } from './conclude.js'
 import { type DeliverDeps, deliver, HUNG, letterAhead, type Sending } from './deliver.js'
 import { type Ahead, isQuick, type Lane, LONGEST_TURN_MS, learn, MOST_IN_TURN, spare, wanted, widthOf } from './lane.js'
+import type { Lanes } from './lanes.js'
 import type { Place, Places } from './places.js'
 import type { Lookup, Settings } from './settings.js'
 import type { Settler } from './settler.js'
@@ -63,6 +64,7 @@ export interface SendDeps {
 
 /** What sends share with the loop that claims for them. */
 export interface Shared extends Afterwards {
+  readonly lanes: Lanes
   readonly places: Places
   permissionsOf(lookup: Lookup, now: number): Permissions
 }

@@ -40,6 +40,8 @@ export interface Settings {
   /** Says that something changed: to this process now, to the others by the version. */
   bump(): Promise<void>
   forget(): void
+  /** Moves with each change that this process has heard of, whoever made it. */
+  readonly generation: number
   /** True while nothing has changed since this was answered. */
   isCurrent(lookup: Lookup): boolean
   /** Accounts that are gone are absent. */
@@ -152,6 +154,9 @@ export function createSettings(deps: SettingsDeps): Settings {
       forget()
     },
     forget,
+    get generation() {
+      return generation
+    },
     isCurrent: lookup => accounts.get(lookup.account.key) === lookup,
     async get(keys) {
       const found = new Map<number, Lookup>()
