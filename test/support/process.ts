@@ -68,7 +68,7 @@ export async function startProcess({
 
 /** Runs `mail-proxy serve` that is expected to end by itself; answers exit code and all it wrote. */
 export async function runToEnd(options: ProcessOptions): Promise<{ code: number | null; output: string }> {
-  const { args = [], startTimeoutMs = 15_000 } = options
+  const { args = [], startTimeoutMs = 60_000 } = options
   const { code, out, err } = await runCommand({ ...options, args: ['serve', ...args] }, startTimeoutMs)
   return { code, output: out + err }
 }
