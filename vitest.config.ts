@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import SlowestFirst from './test/support/slowest-first.js'
 
 export default defineConfig({
   test: {
@@ -6,6 +7,10 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 120_000,
     maxWorkers: 2,
+    // A worker reads the product once, and not for each file anew: that was an eighth of a run. What a test changes of its
+    // process (environment, spies) it puts back.
+    isolate: false,
+    sequence: { sequencer: SlowestFirst },
     globalSetup: ['./test/support/output-global.ts', './test/support/postgres-global.ts'],
     reporters: ['default', './test/support/closing-line.ts'],
   },

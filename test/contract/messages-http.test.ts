@@ -392,7 +392,11 @@ describe.each(dialects)('message routes on %s', dialect => {
         status: 400,
         body: { detail: 'tenant not found or cannot activate single batch from full suspension' },
       })
-      expect((await command('activate', '', token)).body).toMatchObject({ active: true, suspended_batches: [] })
+      expect((await command('activate', '', token)).body).toMatchObject({
+        active: true,
+        suspended_batches: [],
+        pending_messages: 2,
+      })
     })
 
     it('an empty batch code changes nothing', async () => {

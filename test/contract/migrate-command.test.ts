@@ -4,12 +4,12 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { LATEST_SCHEMA } from '../../src/db/migrate.js'
 import { openDatabase } from '../../src/db/open.js'
+import { runCommandHere } from '../support/command.js'
 import { createPostgresDatabase } from '../support/postgres-server.js'
-import { runCommand, tempDir } from '../support/process.js'
+import { tempDir } from '../support/process.js'
 import { silentLog } from '../support/silent-log.js'
 import { dialects } from '../support/temp-db.js'
 
-// Each command is a process: on a busy machine that takes its time.
 vi.setConfig({ testTimeout: 120_000 })
 
 describe.each(dialects)('migrate on %s', dialect => {
@@ -25,7 +25,7 @@ describe.each(dialects)('migrate on %s', dialect => {
   afterEach(() => remove())
 
   const run = (...args: string[]) =>
-    runCommand({ dir, args: ['default', 'migrate', ...args], env: { GMP_DB_PATH: url } })
+    runCommandHere({ dir, args: ['default', 'migrate', ...args], env: { GMP_DB_PATH: url } })
   async function said(...args: string[]): Promise<string> {
     const { code, out, err } = await run(...args)
     expect([args, code, err]).toEqual([args, 0, ''])

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type Db, rowsParam } from '../../src/db/db.js'
 import { openPostgres } from '../../src/db/postgres.js'
 import type { Log } from '../../src/lib/log.js'
@@ -37,9 +37,12 @@ describe.each(dialects)('reports on %s', dialect => {
   let tenants: Map<string, Tenant>
   let reporters: Reporter[]
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     temp = await openTempDb(dialect)
     db = temp.db
+  })
+  beforeEach(async () => {
+    await db.write(['tenants', 'messages', 'events'].map(table => ({ sql: `delete from ${table}`, params: [] })))
     clock = createFakeClock()
     sink = await startHttpSink()
     lines = []
@@ -50,8 +53,8 @@ describe.each(dialects)('reports on %s', dialect => {
   afterEach(async () => {
     await Promise.all(reporters.map(each => each.stop(0)))
     await sink.close()
-    await temp.drop()
   })
+  afterAll(() => temp.drop())
 
   function makeReporter(
     reports: Partial<typeof defaults> = {},

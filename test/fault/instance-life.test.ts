@@ -7,6 +7,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { lockAlone } from '../../src/db/sqlite.js'
+import { runCommandHere } from '../support/command.js'
 import { type CommandEnd, runCommand, tempDir } from '../support/process.js'
 import { until } from '../support/world.js'
 
@@ -29,7 +30,7 @@ afterEach(async () => {
   await remove()
 })
 
-const mailProxy = (...args: string[]) => runCommand({ dir, args, env: { LOG_LEVEL: 'info' } })
+const mailProxy = (...args: string[]) => runCommandHere({ dir, args, env: { LOG_LEVEL: 'info' } })
 const folder = (name = 'shop') => join(dir, 'instances', name)
 
 function pidOf(name = 'shop'): number {
@@ -141,7 +142,7 @@ it('a start and a command wait for the command that has the database', async () 
   await started()
   expect(await mailProxy('stop', 'shop')).toMatchObject({ code: 0 })
   const lock = await lockAlone(join(folder(), 'mail_service.db'))
-  const listing = mailProxy('shop', 'tenants', 'list')
+  const listing = runCommand({ dir, args: ['shop', 'tenants', 'list'], env: { LOG_LEVEL: 'info' } })
   const starting = mailProxy('start', 'shop', '--background')
   await until('noted', async () => existsSync(join(folder(), 'pid')))
   pidOf()

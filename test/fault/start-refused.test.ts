@@ -131,23 +131,32 @@ describe('what is taken, foreign or newer is refused', () => {
   })
 
   it('nor by a symbolic link to the file, whose lock and log lie beside the real one', async () => {
-    const env = { ...TOKEN, GMP_ENCRYPTION_KEY: KEY }
-    const [real, other] = [await folder(), await folder()]
-    const file = join(real, 'mail_service.db')
-    const link = join(other, 'linked.db')
-    await symlink(file, link)
-    const byLink = { ...env, GMP_DB_PATH: link }
-    // It makes the file to which the link leads.
-    const first = await start(other, byLink)
-    const { code, output } = await runToEnd({ dir: real, env: { ...env, GMP_DB_PATH: file } })
-    expect(errorLines(output)).toEqual([expect.stringContaining(`${file} is already served by another process`)])
-    expect(code).toBe(1)
-    expect(await readdir(real)).toEqual(expect.arrayContaining(['mail_service.db-lock', 'mail_service.db-wal']))
-    await stop(first)
-    await start(real, { ...env, GMP_DB_PATH: file })
-    const second = await runToEnd({ dir: other, env: byLink })
-    expect(errorLines(second.output)).toEqual([expect.stringContaining('is already served by another process')])
-    expect((await readdir(other)).filter(name => name.startsWith('linked.db'))).toEqual(['linked.db'])
+    const linked = async () => {
+      const [real, other] = [await folder(), await folder()]
+      const [file, link] = [join(real, 'mail_service.db'), join(other, 'linked.db')]
+      await symlink(file, link)
+      const env = { ...TOKEN, GMP_ENCRYPTION_KEY: KEY }
+      return { real, other, file, byFile: { ...env, GMP_DB_PATH: file }, byLink: { ...env, GMP_DB_PATH: link } }
+    }
+    const firstByLink = async () => {
+      const { real, other, file, byFile, byLink } = await linked()
+      // It makes the file to which the link leads.
+      await start(other, byLink)
+      const { code, output } = await runToEnd({ dir: real, env: byFile })
+      expect(errorLines(output)).toEqual([expect.stringContaining(`${file} is already served by another process`)])
+      expect(code).toBe(1)
+      expect(await readdir(real)).toEqual(expect.arrayContaining(['mail_service.db-lock', 'mail_service.db-wal']))
+    }
+    const firstByFile = async () => {
+      const { real, other, byFile, byLink } = await linked()
+      await start(real, byFile)
+      const { code, output } = await runToEnd({ dir: other, env: byLink })
+      expect(errorLines(output)).toEqual([expect.stringContaining('is already served by another process')])
+      expect(code).toBe(1)
+      expect((await readdir(other)).filter(name => name.startsWith('linked.db'))).toEqual(['linked.db'])
+    }
+    // At once, for whoever is refused waits 10 s before.
+    await Promise.all([firstByLink(), firstByFile()])
   })
 
   it('a port in use: one line that names it, exit 1', async () => {

@@ -3,8 +3,9 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { runCommandHere } from '../support/command.js'
 import { freePort } from '../support/free-port.js'
-import { runCommand, tempDir } from '../support/process.js'
+import { tempDir } from '../support/process.js'
 
 vi.setConfig({ testTimeout: 120_000 })
 
@@ -20,7 +21,7 @@ afterEach(async () => {
 })
 
 /** The default port, as a person has it. */
-const mailProxy = (...args: string[]) => runCommand({ dir, args, env: { GMP_PORT: '' } })
+const mailProxy = (...args: string[]) => runCommandHere({ dir, args, env: { GMP_PORT: '' } })
 const folder = (name: string) => join(dir, 'instances', name)
 const iniOf = (name: string) => readFileSync(join(folder(name), 'config.ini'), 'utf8')
 

@@ -22,7 +22,7 @@ describe.each(['sqlite', 'postgres'] as const)('a suspension on %s', dialect => 
     expect(idsOf(sink.messages)).toEqual(['goes', 'goes too'])
 
     const resumed = await service.call('POST', '/commands/activate', { tenant_id: 'default' })
-    expect(resumed.body).toMatchObject({ ok: true, active: true, suspended_batches: [], pending_messages: 1 })
+    expect(resumed.body).toMatchObject({ ok: true, active: true, suspended_batches: [] })
     await expectBalanced(service, client, ['waits'])
     expect(idsOf(sink.messages)).toEqual(['goes', 'goes too', 'waits'])
   })

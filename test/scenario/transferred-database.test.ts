@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, it, vi } from 'vitest'
+import { runCommandHere } from '../support/command.js'
 import { accept } from '../support/http-sink.js'
 import { createPostgresDatabase } from '../support/postgres-server.js'
-import { runCommand } from '../support/process.js'
 import { startReportClient } from '../support/report-client.js'
 import { startTestService, type TestService, type TestServiceOptions } from '../support/service.js'
 import { startSink } from '../support/smtp-sink.js'
@@ -35,7 +35,7 @@ it('goes on with the same ids, times and states, and tells and sends what is owe
   }
   const to = await createPostgresDatabase()
   const transfer = (...args: string[]) =>
-    runCommand({
+    runCommandHere({
       dir: home,
       args: ['default', 'transfer', '--to', to, ...args],
       env: { GMP_DB_PATH: join(dir, 'mail_service.db') },
@@ -142,7 +142,7 @@ it('says what is wrong with the command', async () => {
   undo.push(async () => rmSync(home, { recursive: true }))
   const env = { GMP_DB_PATH: join(home, 'data', 'mail.db') }
   const run = (args: string[], more = {}) =>
-    runCommand({ dir: home, args: ['default', ...args], env: { ...env, ...more } })
+    runCommandHere({ dir: home, args: ['default', ...args], env: { ...env, ...more } })
   mkdirSync(join(home, 'instances', 'default'), { recursive: true })
   const first = await startTestService({ databaseUrl: env.GMP_DB_PATH, dir: join(home, 'data') })
   await first.stop()

@@ -68,7 +68,7 @@ export async function startProcess({
 
 /** Runs `mail-proxy serve` that is expected to end by itself; answers exit code and all it wrote. */
 export async function runToEnd(options: ProcessOptions): Promise<{ code: number | null; output: string }> {
-  const { args = [], startTimeoutMs = 15_000 } = options
+  const { args = [], startTimeoutMs = 60_000 } = options
   const { code, out, err } = await runCommand({ ...options, args: ['serve', ...args] }, startTimeoutMs)
   return { code, output: out + err }
 }
@@ -97,13 +97,18 @@ export async function tempDir(): Promise<{ dir: string; remove(): Promise<void> 
   return { dir, remove: () => rm(dir, { recursive: true, force: true }) }
 }
 
-/** Its environment is this and nothing of ours. It logs at the finest level, and what it writes is searched for secrets. */
+/** What a process has for its environment: this and nothing of ours. It logs at the finest level. */
+export function environmentOf({ dir, env }: Pick<ProcessOptions, 'dir' | 'env'>): Record<string, string> {
+  const home = { PATH: process.env.PATH!, HOME: dir, GMP_INSTANCES_DIR: join(dir, 'instances') }
+  return { ...home, GMP_HOST: '127.0.0.1', GMP_PORT: '0', LOG_LEVEL: 'debug', ...env }
+}
+
+/** What it writes is searched for secrets. */
 function spawnMain({ dir, env, args = [], within = [], main = MAIN }: ProcessOptions) {
-  const home = { PATH: process.env.PATH, HOME: dir, GMP_INSTANCES_DIR: join(dir, 'instances') }
   const [program = process.execPath, ...before] = [...within, process.execPath]
   learnSecrets(env)
   const child = spawn(program, [...before, main, ...args], {
-    env: { ...home, GMP_HOST: '127.0.0.1', GMP_PORT: '0', LOG_LEVEL: 'debug', ...env },
+    env: environmentOf({ dir, env }),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   noteStream(child.stdout)
