@@ -66,6 +66,9 @@ const TELL_EVERY_MS = 2_000
 /** How rarely, at the end, it is looked through from its start; the first time is at the next look. */
 const WHOLE_LOOK_MAX_MS = 60_000
 
+/** Of the account $1; asked with each piece of a long queue, for it may be resumed meanwhile. */
+const stillPaused = (since = '') => `exists (select 1 from accounts where key = $1 and pause_kind = 'failure' ${since})`
+
 /** How far a queue was looked through, and when from its start again: what was in flight comes back to its old place. */
 interface Look {
   readonly upTo: number
@@ -167,7 +170,8 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
     for (;;) {
       const rows = await db.read({
         sql: `select seq, tenant_id, id, account_id, priority, attempts from messages
-          where account_key = $1 and stage = 1 and seq > $2 and (causes & $4) = 0 order by seq limit $3`,
+          where account_key = $1 and stage = 1 and seq > $2 and (causes & $4) = 0 and ${stillPaused()}
+          order by seq limit $3`,
         params: [key, from, CHUNK, Cause.account],
       })
       if (rows.length > 0) {
@@ -193,7 +197,8 @@ export function createPauses(deps: PauseDeps, options: PauseOptions): Pauses {
     if (account.on_pause_timeout === 'hold' || Number(account.pause_since) > outwaited) return
     for (;;) {
       const rows = await db.read({
-        sql: 'select seq from messages where account_key = $1 and stage = 1 and due_at <= $2 limit $3',
+        sql: `select seq from messages where account_key = $1 and stage = 1 and due_at <= $2
+          and ${stillPaused('and pause_since <= $2')} limit $3`,
         params: [Number(account.key), outwaited, CHUNK],
       })
       if (rows.length === 0) return
