@@ -87,8 +87,9 @@ describe('diagnose', () => {
       await service.account(smtp, { id, ...(id === 'limited' ? { limit_per_hour: 1 } : {}) })
     }
     await service.call('POST', '/account/paused/pause?tenant_id=default', { reason: 'too many complaints' })
-    const hour = new Date().getUTCHours()
-    const closed = { start_hour: (hour + 2) % 24, end_hour: (hour + 3) % 24, timezone: 'UTC', days: [] }
+    // At least two hours from now. To hour 0 it would never open, as its end were before its start.
+    const start_hour = (new Date().getUTCHours() + 2) % 23
+    const closed = { start_hour, end_hour: start_hour + 1, timezone: 'UTC', days: [] }
     await service.call('POST', '/commands/rules', {
       name: 'later',
       enabled: true,
