@@ -47,11 +47,11 @@ export function requestFor(
 ): ClaimRequest | null {
   const { tenant, limits } = lookup
   const base = { accountKey: lane.key, limit, suspendedBatches: tenant.suspendedBatches, limits, now }
-  const opening = testMode ? { kind: 'closed' as const, opensAt: null } : lookup.opening(now)
+  const opening = testMode ? { kind: 'closed' as const, opensAt: Number.POSITIVE_INFINITY } : lookup.opening(now)
   if (opening.kind === 'continuous') return { ...base, maxPriority: 3, dueBy: null }
   // Priority 0 ignores rules: while it waits it goes alone, the others have their turn at the tick.
   if (lane.frontier.priority === 0 && !testMode) return { ...base, maxPriority: 0, dueBy: null }
   const dueBy = Math.max(asked, opening.kind === 'open' ? opening.tick : 0)
-  lane.tickAt = opening.kind === 'open' ? opening.nextTick : (opening.opensAt ?? Number.POSITIVE_INFINITY)
+  lane.tickAt = opening.kind === 'open' ? opening.nextTick : opening.opensAt
   return dueBy === 0 ? null : { ...base, maxPriority: 3, dueBy }
 }

@@ -29,7 +29,7 @@ export interface WaitingFacts {
   } | null
   /** The account's limit was told as the cause of the deferral. */
   readonly isLimited: boolean
-  /** When the account's rules open; null: they are open. */
+  /** When the account's rules open; null: they are open; Infinity: never. */
   readonly opensAt: number | null
 }
 
@@ -64,10 +64,11 @@ export function explainWaiting(facts: WaitingFacts): Waiting {
     }
   }
   if (priority > 0 && opensAt !== null && opensAt > now) {
+    const isForEver = opensAt === Number.POSITIVE_INFINITY
     return {
       waiting_for: 'rule',
-      next_attempt_ts: seconds(opensAt),
-      detail: 'A sending rule of its account is closed.',
+      next_attempt_ts: isForEver ? null : seconds(opensAt),
+      detail: isForEver ? 'No sending rule of its account ever opens.' : 'A sending rule of its account is closed.',
     }
   }
   if (facts.isLimited && status === 'deferred') {

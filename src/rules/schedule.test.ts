@@ -23,7 +23,7 @@ function rule(fields: Partial<RuleWindow> = {}): RuleWindow {
 }
 
 const at = (iso: string) => Date.parse(iso)
-const iso = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString().slice(0, 16))
+const iso = (ms: number) => (ms === Number.POSITIVE_INFINITY ? 'never' : new Date(ms).toISOString().slice(0, 16))
 
 /** The answer with its instants readable. */
 function opening(rules: readonly RuleWindow[], now: string, timezone = 'UTC') {
@@ -91,11 +91,11 @@ describe('openingAt', () => {
   })
 
   it('start = end without cross_midnight never opens', () => {
-    expect(opening([rule({ startHour: 9, endHour: 9 })], '2026-06-30T09:00:00Z')).toEqual({ closed: null })
+    expect(opening([rule({ startHour: 9, endHour: 9 })], '2026-06-30T09:00:00Z')).toEqual({ closed: 'never' })
   })
 
   it('start > end without cross_midnight never opens', () => {
-    expect(opening([rule({ startHour: 22, endHour: 6 })], '2026-06-30T23:00:00Z')).toEqual({ closed: null })
+    expect(opening([rule({ startHour: 22, endHour: 6 })], '2026-06-30T23:00:00Z')).toEqual({ closed: 'never' })
   })
 
   it('a rule that never opens does not keep another from opening', () => {

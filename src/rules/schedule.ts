@@ -24,8 +24,8 @@ export type Opening =
   | { readonly kind: 'continuous' }
   /** Inside a window: what was due by `tick` may go; the next tick follows. Epoch ms. */
   | { readonly kind: 'open'; readonly tick: number; readonly nextTick: number; readonly ruleId: number }
-  /** Outside all windows until `opensAt`, epoch ms (null: never within eight days). */
-  | { readonly kind: 'closed'; readonly opensAt: number | null }
+  /** Outside all windows until `opensAt`, epoch ms; Infinity: none ever opens. */
+  | { readonly kind: 'closed'; readonly opensAt: number }
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
@@ -35,7 +35,8 @@ export function openingAt(rules: readonly RuleWindow[], now: number, timezone: s
   const enabled = rules.filter(rule => rule.enabled)
   if (enabled.length === 0) return { kind: 'continuous' }
   const current = winner(enabled, now, timezone)
-  if (current === null) return { kind: 'closed', opensAt: nextOpening(enabled, now, timezone) }
+  if (current === null)
+    return { kind: 'closed', opensAt: nextOpening(enabled, now, timezone) ?? Number.POSITIVE_INFINITY }
   const { rule, start, end } = current
   const step = rule.intervalMinutes * MINUTE
   const tick = start + Math.floor((now - start) / step) * step
@@ -50,6 +51,12 @@ export function openingAt(rules: readonly RuleWindow[], now: number, timezone: s
   )
   const nextTick = stronger === null ? own : Math.min(own, stronger)
   return { kind: 'open', tick, nextTick: Math.max(nextTick, now + 1), ruleId: rule.id }
+}
+
+/** When rules let something go next, epoch ms; null: at any time; Infinity: never. */
+export function nextTurn(opening: Opening): number | null {
+  if (opening.kind === 'continuous') return null
+  return opening.kind === 'open' ? opening.nextTick : opening.opensAt
 }
 
 function beats(one: RuleWindow, other: RuleWindow): boolean {

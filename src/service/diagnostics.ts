@@ -10,6 +10,7 @@ import { readUse } from '../limits/use.js'
 import { readBacklog } from '../queue/backlog.js'
 import { listLeases } from '../queue/lease.js'
 import { readReportBacklog } from '../reports/backlog.js'
+import { nextTurn } from '../rules/schedule.js'
 
 /** Accounts and tenants told, those with most first. */
 const MOST = 500
@@ -52,12 +53,7 @@ export async function readDiagnostics({ db, clock, settings, steadyNow }: Diagno
         ...each,
         limits,
         // Rules of an account that is gone hold nothing.
-        opensAt:
-          opening === undefined || opening.kind === 'continuous'
-            ? null
-            : opening.kind === 'open'
-              ? opening.nextTick
-              : opening.opensAt,
+        opensAt: opening === undefined ? null : nextTurn(opening),
       }
     }),
     reports,

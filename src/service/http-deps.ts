@@ -10,6 +10,7 @@ import type { Log } from '../lib/log.js'
 import type { Loop } from '../lib/loop.js'
 import { VERSION } from '../lib/version.js'
 import type { Metrics } from '../metrics/metrics.js'
+import { nextTurn } from '../rules/schedule.js'
 import { KEY_NOT_HERE, type Keyring } from '../sealing/keyring.js'
 import { keyState, rotate } from '../sealing/rotate.js'
 import { readKeyCheck } from '../sealing/rotation.js'
@@ -108,6 +109,5 @@ async function readiness(db: Db, ring: Keyring, { isDraining, canWrite }: State)
 async function nextOpening(settings: Settings, accountKey: number, now: number): Promise<number | null> {
   const lookup = (await settings.get([accountKey])).get(accountKey)
   const opening = lookup?.opening(now)
-  if (opening === undefined || opening.kind === 'continuous') return null
-  return opening.kind === 'open' ? opening.nextTick : opening.opensAt
+  return opening === undefined ? null : nextTurn(opening)
 }

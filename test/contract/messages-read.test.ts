@@ -251,6 +251,7 @@ describe.each(dialects)('reading messages on %s', dialect => {
   it('one message tells what it waits for', async () => {
     expect(await find('m3')).toMatchObject({ waiting_for: 'queue' })
     expect(await find('m3', NOW + 5000)).toMatchObject({ waiting_for: 'rule', next_attempt_ts: NOW / 1000 + 5 })
+    expect(await find('m3', Number.POSITIVE_INFINITY)).toMatchObject({ waiting_for: 'rule', next_attempt_ts: null })
     expect(await find('m2', NOW + 5000)).toMatchObject({ waiting_for: 'schedule', next_attempt_ts: NOW / 1000 + 61 })
     await temp.db.write([
       {
