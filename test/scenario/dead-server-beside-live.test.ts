@@ -67,7 +67,8 @@ describe.each(['sqlite', 'postgres'] as const)('a dead server beside a live one,
 
     // A hung greeting costs no other account a place, and nothing was said to it.
     expect(tarpit.commands).toEqual([])
-    expect(tarpit.openConnections).toBeLessThanOrEqual(2)
+    // One that was given up is seen to close a moment after the next was opened.
+    await service.until('the hung server holds two places at most', async () => tarpit.openConnections <= 2)
     expect(
       (await service.call('GET', '/messages?tenant_id=default&account_id=tarpit&active_only=true')).body.messages,
     ).toHaveLength(20)
