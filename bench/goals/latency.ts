@@ -9,7 +9,7 @@ import { accountAt, withService } from '../rig.js'
 import { pause, quantile } from '../times.js'
 
 const DAY_SECONDS = 86_400
-/** Messages after the start, in which V8 loads and PostgreSQL plans what each message needs: not idle; the first has a row of its own. */
+/** So many after the start are left out: with them code is loaded and statements are planned. The first has a row of its own. */
 const FIRST = 20
 
 export async function latency(bench: Bench): Promise<Figure[]> {

@@ -45,8 +45,8 @@ export async function measureAccounts(database: Database, accounts: number, say:
       await makeAccounts(rig.client, rig.sink.port, accounts, fields)
     }
     await limit(NO_LIMITS)
-    // V8 has yet to compile what only many accounts need: their first round takes a fifth more CPU than a second one.
     await measureThroughput(rig, Math.ceil(count / 20))
+    // V8 has yet to compile what only many accounts need: their first round takes a fifth more CPU than a second one.
     await measureThroughput(rig, Math.ceil(count / 5), fromMany)
     // There and back, so that a machine that becomes slower meanwhile does so for each of them alike.
     const one = [await measure('one account')]

@@ -87,7 +87,7 @@ describe('diagnose', () => {
       await service.account(smtp, { id, ...(id === 'limited' ? { limit_per_hour: 1 } : {}) })
     }
     await service.call('POST', '/account/paused/pause?tenant_id=default', { reason: 'too many complaints' })
-    // At least two hours from now. To hour 0 it would never open, as its end were before its start.
+    // At least two hours from now. One that ends at hour 0 is refused, for that is before its start.
     const start_hour = (new Date().getUTCHours() + 2) % 23
     const closed = { start_hour, end_hour: start_hour + 1, timezone: 'UTC', days: [] }
     await service.call('POST', '/commands/rules', {
