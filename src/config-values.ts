@@ -2,9 +2,11 @@
  * The kinds of value a setting can have: how its text is read and what would be right. Pure; a text that does not fit
  * gives `undefined` and the loader makes the error, so that every wrong setting is reported in the same words.
  */
+
 import { Buffer } from 'node:buffer'
 import { isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
+import { urlOf } from './lib/url.js'
 
 export interface ValueKind<T> {
   /** Ends the sentence "… should be ". */
@@ -133,9 +135,9 @@ export const hostName: ValueKind<string> = {
 export const httpUrl: ValueKind<string> = {
   expects: 'a URL that begins with http:// or https://, without user name and password',
   parse(text) {
-    if (!/^https?:\/\//i.test(text) || hasControl(text) || !URL.canParse(text)) return undefined
-    const { username, password } = new URL(text)
-    return username === '' && password === '' ? text : undefined
+    if (!/^https?:\/\//i.test(text) || hasControl(text)) return undefined
+    const url = urlOf(text)
+    return url?.username === '' && url.password === '' ? text : undefined
   },
 }
 
@@ -144,7 +146,7 @@ export const databaseUrl: ValueKind<string> = {
   expects: 'a file path for SQLite, or postgresql://user:password@host/database',
   parse(text) {
     if (hasControl(text)) return undefined
-    if (isPostgres(text)) return URL.canParse(text) ? text : undefined
+    if (isPostgres(text)) return urlOf(text) === null ? undefined : text
     return /^([a-z][a-z0-9+]*:\/\/|file:|:memory:)/i.test(text) ? undefined : text
   },
   isPath: true,

@@ -2,10 +2,12 @@
  * The attachments of one message as octets: from the cache, from a fetch that is under way for another message, or from
  * their source. All of it is there, counted and compared with its MD5, before anything is rendered.
  */
+
 import { isAbsolute, join, relative } from 'node:path'
 import { Readable } from 'node:stream'
 import type { Config } from '../config.js'
 import { orAborted } from '../lib/or-aborted.js'
+import { urlOf } from '../lib/url.js'
 import type { AttachmentRef } from '../messages/message.js'
 import type { RenderedAttachment } from '../mime/attachment-part.js'
 import type { Volume } from '../volumes/volume.js'
@@ -135,8 +137,8 @@ export function createAttachmentFetcher(deps: FetchDeps): AttachmentFetcher {
         if (context.endpoint === null) throw permanent('the tenant has no client_base_url to ask it from')
         return deps.http.ask(context.endpoint, storagePath, signal)
       case 'http_url': {
-        if (!URL.canParse(storagePath)) throw permanent('it is no URL')
-        const url = new URL(storagePath)
+        const url = urlOf(storagePath)
+        if (url === null) throw permanent('it is no URL')
         return getUrl(url, headersFor(ref, url, context), context, signal)
       }
       case 'filesystem':

@@ -2,9 +2,11 @@
  * One GET of a file over HTTP with its redirects, at most five. Each hop connects through the dispatcher it is given, so
  * a guarded one judges each. Credentials stay with the origin they were meant for.
  */
+
 import { Agent, type Dispatcher, request } from 'undici'
 import { guardedConnector } from '../lib/guarded-http.js'
 import type { NetworkGuard } from '../lib/network-guard.js'
+import { urlOf } from '../lib/url.js'
 import { AttachmentFailure } from './failure.js'
 import { answered } from './stores/failure-of.js'
 import type { StoredFile } from './stores/store.js'
@@ -72,7 +74,7 @@ function isCoded(header: string | string[] | undefined, ...plain: readonly strin
 }
 
 function redirectTarget(location: string | string[] | undefined, from: URL): URL {
-  const url = typeof location === 'string' && URL.canParse(location, from.href) ? new URL(location, from) : null
+  const url = typeof location === 'string' ? urlOf(location, from) : null
   if (url === null || !/^https?:$/.test(url.protocol)) throw permanent('the server redirected to no http or https URL')
   url.username = ''
   url.password = ''

@@ -2,10 +2,12 @@
  * Attachments over HTTP: a URL in a message, or the client's own endpoint, asked by POST. A URL in a message is never
  * trusted, whoever wrote it: every address is judged by the guard, on each hop, but for one origin an admin has set.
  */
+
 import { Agent, type buildConnector, buildConnector as connectorOf, request } from 'undici'
 import { guardedConnector } from '../lib/guarded-http.js'
 import { createKept } from '../lib/kept.js'
 import type { NetworkGuard } from '../lib/network-guard.js'
+import { originOf } from '../lib/url.js'
 import { fileOf, getFollowing } from './http-get.js'
 import type { StoredFile } from './stores/store.js'
 
@@ -42,7 +44,7 @@ export function createHttpSource(guard: NetworkGuard, timeoutMs: number): HttpSo
     const open = () => {
       const trusted = new Set(origins)
       const connect: buildConnector.connector = (options, callback) =>
-        (trusted.has(originOf(options)) ? plain : guarded)(options, callback)
+        (trusted.has(originOfTarget(options)) ? plain : guarded)(options, callback)
       return new Agent({ headersTimeout: 0, bodyTimeout: 0, connect })
     }
     return agents.reading([...origins].sort().join(' '), open, ask)
@@ -71,8 +73,8 @@ export function createHttpSource(guard: NetworkGuard, timeoutMs: number): HttpSo
   }
 }
 
-function originOf({ protocol, hostname, port }: buildConnector.Options): string {
+function originOfTarget({ protocol, hostname, port }: buildConnector.Options): string {
   const host = hostname.includes(':') && !hostname.startsWith('[') ? `[${hostname}]` : hostname
   const url = `${protocol}//${host}${port ? `:${port}` : ''}`
-  return URL.canParse(url) ? new URL(url).origin : ''
+  return originOf(url) ?? ''
 }

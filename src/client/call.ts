@@ -206,8 +206,17 @@ function queryOf(query: NonNullable<Request['query']>): string {
   return given.size === 0 ? '' : `?${given}`
 }
 
+/** null: it is none. Not by `URL.canParse`, which on Node 20 and 22 comes to refuse letters beyond ASCII. */
+function urlOf(text: string): URL | null {
+  try {
+    return new URL(text)
+  } catch {
+    return null
+  }
+}
+
 function baseOf(url: string): string {
-  const parsedUrl = URL.canParse(url) ? new URL(url) : null
+  const parsedUrl = urlOf(url)
   if (
     parsedUrl === null ||
     !/^https?:$/.test(parsedUrl.protocol) ||

@@ -1,7 +1,9 @@
 /** What the fetcher has to know of a message's tenant and account: where it may ask, with which credentials. */
+
 import { type FetchContext, tenantRoot } from '../attachments/fetch.js'
 import type { Config } from '../config.js'
 import { authorizationOf } from '../lib/http-auth.js'
+import { originOf } from '../lib/url.js'
 import { attachmentEndpoint } from '../tenants/endpoint.js'
 import type { Tenant } from '../tenants/tenant.js'
 
@@ -25,8 +27,4 @@ export function fetchContext(
     ownAuthorization: origin === null || authorization === null ? null : { origin, value: authorization },
     attachmentRoot: baseDir === null ? null : tenantRoot(baseDir, tenant.id, tenant.attachmentRoot),
   }
-}
-
-function originOf(url: string | null): string | null {
-  return url !== null && URL.canParse(url) ? new URL(url).origin : null
 }

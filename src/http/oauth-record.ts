@@ -1,5 +1,7 @@
 /** An account's OAuth settings on the wire: what a client may give, what it gets back. Secrets come back as `***`. */
+
 import type { Static } from 'typebox'
+import { urlOf } from '../lib/url.js'
 import { OAUTH_DEFAULTS, type OAuthPatch, type OAuthSettings } from '../oauth/settings.js'
 import { MASK, maskQuery } from './mask.js'
 import { Given, Line, Matching } from './schemas.js'
@@ -79,7 +81,7 @@ export function oauthInfo(settings: OAuthSettings): Static<typeof OAuthInfo> {
 }
 
 function urlOrNull(given: string | null | undefined): string | null | undefined {
-  if (given && !URL.canParse(given))
+  if (given && urlOf(given) === null)
     throw wrongField('oauth2.token_url', 'Input should be an https:// URL', 'url_parsing')
   return emptyToNull(given)
 }

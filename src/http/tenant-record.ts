@@ -1,10 +1,12 @@
 /** A tenant on the wire: what may be given and by whom, what comes back with its secrets masked. */
+
 import type { Static } from 'typebox'
 import { placeOf, problemOfLargeFiles } from '../attachments/offload/settings.js'
 import { AppError } from '../lib/errors.js'
 import { readHttpAuth } from '../lib/http-auth.js'
 import { createNetworkGuard } from '../lib/network-guard.js'
 import { signingKey } from '../lib/signing-secret.js'
+import { urlOf } from '../lib/url.js'
 import type { ClientAuthPatch, GivenSecret, TenantPatch } from '../tenants/change.js'
 import { KEEP } from '../tenants/keep.js'
 import type { LargeFileConfig, Tenant } from '../tenants/tenant.js'
@@ -169,7 +171,7 @@ function largeFileConfig(given: TenantFields['large_file_config']): TenantPatch[
   if (given == null) return given
   const { lifespan_after_download_days: _, ...config } = given
   const { storage_config: store, public_base_url: base } = config
-  if (base != null && base !== '' && !URL.canParse(base)) {
+  if (base != null && base !== '' && urlOf(base) === null) {
     throw wrongField('large_file_config.public_base_url', 'Input should be an http:// or https:// URL')
   }
   if (store == null) return config
@@ -225,7 +227,7 @@ function signingSecret(given: string, index: number): GivenSecret {
 function httpUrl(given: string | null | undefined): string | null | undefined {
   if (given == null) return given
   if (given === '') return null
-  const url = URL.canParse(given) ? new URL(given) : null
+  const url = urlOf(given)
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
     throw wrongField('client_base_url', 'Input should be an http:// or https:// URL', 'url_parsing')
   }

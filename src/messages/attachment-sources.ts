@@ -3,7 +3,9 @@
  * volume for this tenant and account, is there an endpoint, a base directory. What cannot work is told to the client
  * at once and not at delivery.
  */
+
 import { posix } from 'node:path'
+import { urlOf } from '../lib/url.js'
 import type { KnownVolumes } from '../volumes/known.js'
 import type { WantedVolume } from '../volumes/store.js'
 import type { AttachmentRef } from './message.js'
@@ -126,7 +128,7 @@ function refuseVolumes(indexes: readonly number[], attachments: readonly Attachm
 }
 
 function isHttpUrl(text: string): boolean {
-  return /^https?:\/\//i.test(text) && URL.canParse(text)
+  return /^https?:\/\//i.test(text) && urlOf(text) !== null
 }
 
 /**

@@ -2,6 +2,7 @@
  * Wires the fetching of attachments (volumes, their stores, the cache, the spool) and the putting out of large ones, for
  * the composition root.
  */
+
 import { createHash } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,6 +23,7 @@ import { createKept } from '../lib/kept.js'
 import type { Log } from '../lib/log.js'
 import type { NetworkGuard } from '../lib/network-guard.js'
 import type { Sealer } from '../lib/sealer.js'
+import { originOf } from '../lib/url.js'
 import { attachmentAuthContext } from '../messages/attachment-auth.js'
 import { claimOffload, findOffload, keepOffload } from '../offloads/store.js'
 import { openUpload } from '../queue/uploads.js'
@@ -142,7 +144,7 @@ export function createAttachments(config: Config, deps: AttachmentDeps): Attachm
 
   const volumeOriginsNow = async (tenantId: string): Promise<readonly string[]> => {
     const volumes = await listVolumes(db, sealer, { tenantId, accountId: null })
-    return volumes.filter(each => each.trusted).flatMap(originOf)
+    return volumes.filter(each => each.trusted).flatMap(originsOf)
   }
 
   const fetcher = createAttachmentFetcher({
@@ -204,8 +206,9 @@ function samePlace(tenant: Tenant, store: OffloadStore, guard: NetworkGuard): Of
   }
 }
 
-function originOf({ backend, config }: Volume): string[] {
+function originsOf({ backend, config }: Volume): string[] {
   if (backend !== 'http' && backend !== 'webdav') return []
   const url = config.base_url ?? config.url
-  return typeof url === 'string' && URL.canParse(url) ? [new URL(url).origin] : []
+  const origin = originOf(typeof url === 'string' ? url : null)
+  return origin === null ? [] : [origin]
 }

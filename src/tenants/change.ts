@@ -2,7 +2,9 @@
  * What a change makes of a tenant's record. Pure, and run by the store against the very record it replaces: a secret
  * that is kept must be the one beside which the new address is written, whatever happens at the same instant.
  */
+
 import { type Refused, refused } from '../lib/refused.js'
+import { originOf } from '../lib/url.js'
 import { KEEP } from './keep.js'
 import { changeLargeFiles, type LargeFilesPatch } from './large-files.js'
 import type { ClientAuth, LargeFileConfig, Tenant } from './tenant.js'
@@ -107,10 +109,6 @@ function keepsQuery(given: string | null | undefined, path: string | null): bool
 /** Whoever may move the address must not learn by it what somebody else has set. To nowhere nothing is sent. */
 function isElsewhere(next: string | null, before: string | null): boolean {
   return next !== null && originOf(next) !== originOf(before)
-}
-
-function originOf(url: string | null): string | null {
-  return url !== null && URL.canParse(url) ? new URL(url).origin : null
 }
 
 function isTrusted(current: Tenant, { clientBaseUrl }: TenantPatch, { trusted }: ChangeOptions): boolean {

@@ -2,7 +2,9 @@
  * Where a tenant is called, with reports and for attachments: its own client_base_url joined with a path, else a URL of
  * the service. Each comes with its own credentials: a tenant's never go to the service's URL, and none the other way.
  */
+
 import { authorizationOf } from '../lib/http-auth.js'
+import { urlOf } from '../lib/url.js'
 import { withoutEnd } from '../lib/without-end.js'
 import type { Tenant } from './tenant.js'
 
@@ -60,9 +62,8 @@ function joinUrl(base: string, path: string): URL | null {
 }
 
 function parseUrl(text: string): URL | null {
-  if (!URL.canParse(text)) return null
-  const url = new URL(text)
-  return url.protocol === 'http:' || url.protocol === 'https:' ? url : null
+  const url = urlOf(text)
+  return url?.protocol === 'http:' || url?.protocol === 'https:' ? url : null
 }
 
 /** `https://user:password@host/` means Basic authentication, unless client_auth says something else. */

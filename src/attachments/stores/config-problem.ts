@@ -1,6 +1,8 @@
 /** What is wrong with the config of a store, in one sentence that repeats no value: some are secrets. */
+
 import { isAbsolute } from 'node:path'
 import { closest } from '../../lib/closest.js'
+import { urlOf } from '../../lib/url.js'
 import { KEYS, type Key, keyNamed, valuesOf } from './settings.js'
 import type { Backend, StoreAccess } from './store.js'
 
@@ -66,7 +68,7 @@ const MOST_URL = 2_000
 
 function urlProblem(value: string): string | null {
   if (value.length > MOST_URL) return `is longer than ${MOST_URL} characters`
-  const url = URL.canParse(value) ? new URL(value) : null
+  const url = urlOf(value)
   if (url === null || !/^https?:$/.test(url.protocol)) return 'is not an http or https URL'
   if (url.username !== '' || url.password !== '') return 'has a user or password inside; they have their own keys'
   if (url.search !== '' || url.hash !== '') return 'has a query or fragment'

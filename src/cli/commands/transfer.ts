@@ -1,9 +1,11 @@
 /** `mail-proxy <instance> transfer --to postgresql://…`: the whole SQLite database of an instance into PostgreSQL. */
+
 import type { Command } from 'commander'
 import type { Config } from '../../config.js'
 import { isPostgres } from '../../config-values.js'
 import { openDatabase } from '../../db/open.js'
 import { createLogger } from '../../lib/logger.js'
+import { urlOf } from '../../lib/url.js'
 import type { Transferred } from '../../transfer/transfer.js'
 import { withExamples, withJson } from '../command.js'
 import type { CliIo } from '../context.js'
@@ -63,7 +65,7 @@ export function addTransfer(program: Command, io: CliIo, instance: string): void
 }
 
 function targetOf(url: string): Pick<Config, 'database'> {
-  if (!isPostgres(url) || !URL.canParse(url)) {
+  if (!isPostgres(url) || urlOf(url) === null) {
     throw new UsageError('--to should be postgresql://user@host/database')
   }
   return { database: { url, dialect: 'postgres', poolSize: 2, answerTimeoutMs: 60_000, release: false } }

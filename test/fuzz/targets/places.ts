@@ -1,4 +1,5 @@
 /** Where the service connects and which files it opens: hosts, URLs, paths, names. */
+
 import { BlockList, isIP } from 'node:net'
 import { AttachmentFailure } from '../../../src/attachments/failure.js'
 import { stripMd5Marker } from '../../../src/attachments/filename.js'
@@ -9,6 +10,7 @@ import { encodedKeyOf, keyOf, savedAs } from '../../../src/attachments/stores/pa
 import { KEYS } from '../../../src/attachments/stores/settings.js'
 import type { Backend } from '../../../src/attachments/stores/store.js'
 import { createNetworkGuard, resolveHost } from '../../../src/lib/network-guard.js'
+import { urlOf } from '../../../src/lib/url.js'
 import { judgeSources } from '../../../src/messages/attachment-sources.js'
 import { reportEndpoint } from '../../../src/tenants/endpoint.js'
 import type { Tenant } from '../../../src/tenants/tenant.js'
@@ -104,7 +106,7 @@ const hosts: FuzzTarget = {
   async run(octets) {
     const text = octets.toString()
     // As it stands, for an account's host; and as a URL's host is read.
-    const asHost = URL.canParse(`http://${text}/`) ? new URL(`http://${text}/`).hostname : ''
+    const asHost = urlOf(`http://${text}/`)?.hostname ?? ''
     for (const host of [text, asHost]) {
       const address = bare(host)
       const family = isIP(address)
