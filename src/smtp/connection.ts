@@ -50,8 +50,7 @@ async function openWith(
 ): Promise<Link> {
   const socket = await dial(account, { guard, timeoutMs: config.connectTimeoutMs }, signal)
   const remote = `${account.host}:${account.port}`
-  const secretsOf = () => (bearer === null ? passwordSecrets(account) : bearerSecrets(bearer))
-  const conversation = createConversation(secretsOf, lines)
+  const conversation = createConversation(secretsOf(account, bearer), lines)
   const dialogue = new Dialogue(socket, clock, config.commandTimeoutMs, conversation)
   const stop = () => dialogue.wire.drop('the login was stopped')
   if (signal.aborted) stop()
@@ -66,6 +65,11 @@ async function openWith(
   } finally {
     unwatch()
   }
+}
+
+/** Made apart, for the connection keeps it: made during the login it would hold on to all of that. */
+function secretsOf(account: Account, bearer: Bearer | null): () => readonly string[] {
+  return () => (bearer === null ? passwordSecrets(account) : bearerSecrets(bearer))
 }
 
 function tlsOptions(account: Account, secureContext: SecureContext): ConnectionOptions {

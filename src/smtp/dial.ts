@@ -90,13 +90,16 @@ function race(
     const { address: host, family } = target
     const socket = connectForDirectReads({ host, family, port, noDelay: true, keepAlive: true })
     attempts.add(socket)
-    // Stays attached for the socket's whole life: an error without a listener would end the process.
-    socket.on('error', error => {
+    // For the socket's whole life: an error without a listener would end the process. The other holds on to all of the dial.
+    socket.on('error', ignore)
+    const onError = (error: Error) => {
       if (!attempts.delete(socket)) return
       errors.push(error)
       tryNext()
-    })
+    }
+    socket.once('error', onError)
     socket.once('connect', () => {
+      socket.removeListener('error', onError)
       attempts.delete(socket)
       stop()
       succeed(socket)
@@ -107,6 +110,8 @@ function race(
   tryNext()
   return stop
 }
+
+function ignore(): void {}
 
 function mostTelling(errors: readonly Error[]): Error {
   return errors.find(error => codeOf(error) === 'ECONNREFUSED') ?? errors[0] ?? new Error('the host has no address')

@@ -1,5 +1,15 @@
-/** What a server announced in its answer to EHLO (RFC 5321 §4.1.1.1), as far as transactions care. */
+/** What a server announced in its answer to EHLO (RFC 5321 §4.1.1.1). */
+import { remember } from '../lib/remember.js'
 
+/** As far as logins care. */
+export interface Offer {
+  readonly startTls: boolean
+  /** The mechanisms of AUTH, upper case. */
+  readonly mechanisms: ReadonlySet<string>
+  readonly extensions: Extensions
+}
+
+/** As far as transactions care. */
 export interface Extensions {
   readonly pipelining: boolean
   readonly eightBitMime: boolean
@@ -9,7 +19,28 @@ export interface Extensions {
   readonly maxSizeBytes: number
 }
 
+const MOST_OFFERS = 1_000
+const LONGEST_OFFER = 4_096
+
+/** Few kinds of server say the same again and again; read each time it was 7 KB of garbage a connection. */
+const offerIn = remember(
+  (text): Offer => {
+    const lines = text.split('\n')
+    return {
+      startTls: offersStartTls(lines),
+      mechanisms: parseAuthMechanisms(lines),
+      extensions: parseExtensions(lines),
+    }
+  },
+  MOST_OFFERS,
+  LONGEST_OFFER,
+)
+
 /** `lines`, here and below: the EHLO answer's lines after the first, without their codes. */
+export function readOffer(lines: readonly string[]): Offer {
+  return offerIn(lines.join('\n'))
+}
+
 export function parseExtensions(lines: readonly string[]): Extensions {
   const offered = new Map<string, string>()
   for (const line of lines) {

@@ -7,7 +7,7 @@ import type { Account } from '../accounts/account.js'
 import { type Bearer, logInWithToken } from './bearer-auth.js'
 import { chooseBearerMechanism, chooseMechanism } from './choose-mechanism.js'
 import { type Dialogue, LoginRefused } from './dialogue.js'
-import { type Extensions, offersStartTls, parseAuthMechanisms, parseExtensions } from './extensions.js'
+import { type Extensions, type Offer, readOffer } from './extensions.js'
 import { logInWithPassword } from './password-auth.js'
 import { isAcceptance } from './reply.js'
 
@@ -31,34 +31,33 @@ export async function logIn(dialogue: Dialogue, account: Account, by: Introducti
     offered = await sayHello(dialogue, account, by.name)
   }
   await authenticate(dialogue, account, by.bearer, offered)
-  return parseExtensions(offered)
+  return offered.extensions
 }
 
-/** What the server offers, a line each. */
-async function sayHello(dialogue: Dialogue, account: Account, name: string): Promise<readonly string[]> {
+async function sayHello(dialogue: Dialogue, account: Account, name: string): Promise<Offer> {
   const answer = await dialogue.ask('ehlo', `EHLO ${name}`)
   // Another 2xx is out of step, and no list of extensions: the server would seem to offer neither TLS nor AUTH.
-  if (answer.code === 250) return dialogue.linesBehindFirst
+  if (answer.code === 250) return readOffer(dialogue.linesBehindFirst)
   const lacksTls = account.useTls === true && !dialogue.isEncrypted
   // HELO is for those that know no EHLO, not for those that refuse it for now.
   if (answer.code < 500 || lacksTls) throw new LoginRefused(answer)
   const plain = await dialogue.ask('ehlo', `HELO ${name}`)
   if (!isAcceptance(plain)) throw new LoginRefused(plain)
-  return []
+  return readOffer([])
 }
 
 /** Also asked for where it is not offered: who stands between may have taken the offer away. */
-function wantsStartTls({ useTls }: Account, offered: readonly string[]): boolean {
-  return useTls === true || (useTls === null && offersStartTls(offered))
+function wantsStartTls({ useTls }: Account, { startTls }: Offer): boolean {
+  return useTls === true || (useTls === null && startTls)
 }
 
 async function authenticate(
   dialogue: Dialogue,
   account: Account,
   bearer: Bearer | null,
-  offered: readonly string[],
+  { mechanisms }: Offer,
 ): Promise<void> {
-  const offer = { secure: dialogue.isEncrypted, mechanisms: parseAuthMechanisms(offered) }
+  const offer = { secure: dialogue.isEncrypted, mechanisms }
   const ask = (command: string, shown: string) => dialogue.ask('auth', command, shown)
   if (bearer !== null) return logInWithToken(chooseBearerMechanism(account, offer), bearer, ask)
   const mechanism = chooseMechanism(account, offer)

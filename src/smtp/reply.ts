@@ -119,14 +119,18 @@ export function isTooManyRecipients(reply: Reply): boolean {
   return reply.enhanced?.endsWith('.5.3') === true || /too many recipients/i.test(reply.text)
 }
 
-/** Nearly every line is printable ASCII, which needs neither. */
 function wordsOf(octets: string): string {
-  return /[^ -~]/.test(octets) ? clean(decoded(octets)) : octets
+  return isPrintable(octets) ? octets : clean(decoded(octets))
 }
 
 /** UTF-8, of octets a character each. */
 function decoded(octets: string): string {
-  return Buffer.from(octets, 'latin1').toString()
+  return isPrintable(octets) ? octets : Buffer.from(octets, 'latin1').toString()
+}
+
+/** As nearly every line is: one that need not be decoded, nor cleaned. */
+function isPrintable(octets: string): boolean {
+  return !/[^ -~]/.test(octets)
 }
 
 /** Text without the octets that could break a log line or a terminal. */
