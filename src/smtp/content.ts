@@ -16,10 +16,10 @@ export interface ContentDeps {
   readonly wire: Wire
   readonly timeouts: Timeouts
   readonly remote: string
-  /** The commands that leave with the final dot, for the transaction after this one; '' when there is none. */
+  /** The commands that leave with the final dot; '' when there is none. */
   goAhead(): string
-  /** What has come of the replies to those is one more than it can be. */
-  lacksReply(): boolean
+  /** The reply that came for the dot is one to those. */
+  isAnothers(reply: Reply): boolean
 }
 
 /** Under a usual socket send buffer: the dot then leaves with the hook's consent fresh, not minutes later. */
@@ -142,7 +142,7 @@ async function finalReply(deps: ContentDeps, ending: string, progress: Progress)
   wire.write(ending + octetsOf(ahead))
   const [reply] = await wire.replies(1, timeouts.finalReplyTimeoutMs)
   if (reply!.code === 421) throw serverCloses(reply!, progress, remote)
-  if ((reply!.code >= 300 && reply!.code < 400) || deps.lacksReply()) throw outOfStep(reply!, progress, remote)
+  if ((reply!.code >= 300 && reply!.code < 400) || deps.isAnothers(reply!)) throw outOfStep(reply!, progress, remote)
   progress.afterDot = false
   return reply!
 }

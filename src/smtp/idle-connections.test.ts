@@ -32,9 +32,9 @@ function rig() {
         found += 1
         idle.take(pooled)
       }
-      kept.delete(key)
-      for (const [longest] of keep(key)) kept.delete(longest.accountKey)
+      const leaving = keep(key)
       kept.set(key, made.at(-1)!)
+      for (const [longest] of leaving) kept.delete(longest.accountKey)
     }
     return found
   }
@@ -45,29 +45,35 @@ describe('createIdleConnections', () => {
   it('lets the longest idle go for those that come', () => {
     const { idle, station, made, keep, add } = rig()
     expect(add(100)).toBe(0)
-    expect(keep(100)).toEqual([[made[0], station]])
-    expect(idle.size).toBe(100)
+    expect(keep(100)).toEqual([
+      [made[0], station],
+      [made[1], station],
+    ])
+    expect(idle.size).toBe(99)
   })
 
-  it('keeps a hundred while more would not be used', () => {
+  it('keeps fewer and fewer where none would be used', () => {
     const { idle, add, rotate } = rig()
-    expect(add(1_000)).toBe(900)
-    expect(idle.size).toBe(100)
+    expect(add(150)).toBe(100)
+    expect(idle.size).toBe(50)
+    expect(idle.isFull(1)).toBe(false)
     expect(rotate(400, 10)).toBe(0)
-    expect(idle.size).toBe(100)
+    expect(idle.size).toBe(0)
+    expect(idle.isFull(1)).toBe(true)
   })
 
   it('has room for those that would be used', () => {
     const { idle, rotate } = rig()
     expect(rotate(250, 1)).toBe(0)
-    expect(rotate(250, 1)).toBe(100)
+    expect(rotate(250, 1)).toBe(0)
+    expect(rotate(250, 1)).toBe(250)
     expect(rotate(250, 10)).toBe(2_500)
     expect(idle.size).toBe(250)
   })
 
   it('has more room as they are used, and less as they leave', () => {
     const { idle, made, add } = rig()
-    add(1_000)
+    add(100)
     for (const pooled of made.slice(-50)) idle.take(pooled)
     expect(add(100)).toBe(0)
     expect(idle.size).toBe(150)
@@ -75,11 +81,27 @@ describe('createIdleConnections', () => {
     expect(idle.size).toBe(149)
   })
 
+  it('has room again for an account whose connection it had none for', () => {
+    const { idle, keep, add } = rig()
+    add(400)
+    expect(idle.isFull(7)).toBe(true)
+    idle.miss(8)
+    expect(idle.isFull(7)).toBe(true)
+    idle.miss(7)
+    expect(idle.isFull(7)).toBe(false)
+    expect([keep(7), keep(9)]).toEqual([[], []])
+    // None is to be kept at all.
+    const none = createIdleConnections(0)
+    expect(none.isFull(7)).toBe(true)
+    none.miss(7)
+    expect(none.isFull(7)).toBe(true)
+  })
+
   it('counts one that ends by itself neither way', () => {
     const { idle, made, add } = rig()
-    add(1_000)
+    add(100)
     for (const pooled of made.slice(-50)) idle.delete(pooled)
     expect(add(50)).toBe(0)
-    expect(add(1)).toBe(1)
+    expect(add(1)).toBe(2)
   })
 })

@@ -9,6 +9,8 @@ export interface IdleConnections {
   add(pooled: Pooled, station: Station): readonly (readonly [Pooled, Station])[]
   /** To be used again. */
   take(pooled: Pooled): void
+  /** There is room for none. This account's connection is then one of those that left. */
+  isFull(accountKey: number): boolean
   /** This account had none, and opens one. */
   miss(accountKey: number): void
   /** It has ended. */
@@ -19,26 +21,24 @@ export interface IdleConnections {
 
 /** Some five times the transactions that run at once. */
 const MOST = 1_000
-/**
- * So few until more would be used: where more accounts than there is room for have their turns one after another, no
- * connection is there any more at its account's next turn. A thousand that nobody used cost smtp-sink 102 to 128 µs a message
- * in place of 65 to 77.
- */
-const LEAST = 100
+/** So few until more would be used. A thousand that nobody used cost smtp-sink 102 to 128 µs a message in place of 65 to 77. */
+const FIRST = 100
 
 export function createIdleConnections(most = MOST): IdleConnections {
-  const least = Math.min(LEAST, most)
   /** The longest idle first. */
   const idle = new Map<Pooled, Station>()
   /** The accounts of the last that left, whose connections would still be there if there were room for `most`. */
   const left = new Set<number>()
-  /** One that leaves makes it smaller by one, one that is used larger; by two one that would have been, for another leaves for it. */
-  let room = least
+  /**
+   * One that leaves makes it smaller by one, one that is used larger; by two one that would have been, for another leaves for it.
+   * Where more accounts than `most` have their turns one after another none is there any more at its account's next turn, and
+   * in the end none is kept.
+   */
+  let room = Math.min(FIRST, most)
 
-  const leave = (pooled: Pooled) => {
-    idle.delete(pooled)
-    left.delete(pooled.accountKey)
-    left.add(pooled.accountKey)
+  const leave = (accountKey: number) => {
+    left.delete(accountKey)
+    left.add(accountKey)
     for (const longest of left) {
       if (left.size <= most - room) break
       left.delete(longest)
@@ -49,17 +49,23 @@ export function createIdleConnections(most = MOST): IdleConnections {
     add(pooled, station) {
       idle.set(pooled, station)
       if (idle.size <= room) return []
-      room = Math.max(least, room - 1)
+      room = Math.max(0, room - 1)
       const leaving: [Pooled, Station][] = []
       for (const longest of idle) {
         leaving.push(longest)
-        leave(longest[0])
+        idle.delete(longest[0])
+        leave(longest[0].accountKey)
         if (idle.size <= room) break
       }
       return leaving
     },
     take(pooled) {
       if (idle.delete(pooled)) room = Math.min(most, room + 1)
+    },
+    isFull(accountKey) {
+      if (room > 0) return false
+      leave(accountKey)
+      return true
     },
     miss(accountKey) {
       if (left.delete(accountKey)) room = Math.min(most, room + 2)

@@ -60,16 +60,16 @@ describe('keeping connections', () => {
   })
 
   it('keeps so many of all accounts together, and lets the longest idle go', async () => {
-    const { sink, transport, send } = await rig({}, { mostIdle: 2 })
-    for (const key of [1, 2, 3]) await send({ key })
+    const { sink, transport, send } = await rig({}, { mostIdle: 3 })
+    for (const key of [1, 2, 3, 4]) await send({ key })
     await until(() => transport.stats().open === 2)
     expect(transport.stats().idle).toBe(2)
-    expect(sink.countOf('QUIT')).toBe(1)
-    await send({ key: 2 })
+    expect(sink.countOf('QUIT')).toBe(2)
     await send({ key: 3 })
-    expect(sink.connections).toBe(3)
-    await send({ key: 1 })
+    await send({ key: 4 })
     expect(sink.connections).toBe(4)
+    await send({ key: 1 })
+    expect(sink.connections).toBe(5)
   })
 
   it('keeps none when the idle life is 0', async () => {

@@ -13,10 +13,9 @@ import type { AccessTokens } from './access-tokens.js'
 import { openConnection } from './connection.js'
 import { createIdleConnections } from './idle-connections.js'
 import { replyLine } from './reply.js'
-import { Session } from './session.js'
+import { type Behind, Session } from './session.js'
 import { type Pooled, Station } from './station.js'
 import {
-  type Letter,
   type Mail,
   type MailTransport,
   type ProbeResult,
@@ -106,10 +105,12 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     }
   }
 
-  /** What may go out over the connection behind the mail that is at its final dot. */
-  function nextOver(pooled: Pooled, station: Station, account: Account, options: SendOptions): Letter | null {
-    const letter = isToBeKept(pooled, account) ? (options.next?.() ?? null) : null
+  /** What goes out over the connection behind the mail that is at its final dot. */
+  function nextOver(pooled: Pooled, station: Station, account: Account, options: SendOptions): Behind {
+    if (!isToBeKept(pooled, account)) return 'QUIT'
+    const letter = options.next?.() ?? null
     if (letter !== null) expectants.set(letter.mail, { pooled, station, accountKey: account.key })
+    else if (idle.isFull(account.key)) return 'QUIT'
     return letter
   }
 
@@ -119,8 +120,9 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
 
   /** After its transaction, for the next that comes. */
   function keep(pooled: Pooled, station: Station, account: Account): void {
-    if (!pooled.session.isReusable) return
-    if (!isToBeKept(pooled, account)) {
+    const { session } = pooled
+    if (!session.isReusable && !session.isLeaving) return
+    if (session.isLeaving || !isToBeKept(pooled, account)) {
       retire(pooled)
       return
     }

@@ -25,6 +25,9 @@ export interface Link {
   mask(text: string): string
 }
 
+/** What leaves behind the final dot: the envelope of the next transaction, or the end of the connection. */
+export type Behind = Letter | 'QUIT' | null
+
 interface EnvelopeReplies {
   readonly mail: Reply | null
   readonly recipients: readonly RecipientReply[]
@@ -54,6 +57,8 @@ export class Session {
   transactions = 0
   /** One is under way. */
   isTransacting = false
+  /** QUIT is out. */
+  isLeaving = false
 
   constructor(
     private readonly link: Link,
@@ -67,9 +72,9 @@ export class Session {
     return this.link.remote
   }
 
-  /** False when the connection broke, the server said more than it was asked, or an envelope is out. */
+  /** False when the connection broke, the server said more than it was asked, or an envelope or QUIT is out. */
   get isReusable(): boolean {
-    return this.wire.isReusable && this.ahead === null && !this.isForgone
+    return this.wire.isReusable && this.ahead === null && !this.isForgone && !this.isLeaving
   }
 
   /** The mail whose envelope is out ahead of its transaction: only that one may come next. */
@@ -91,10 +96,10 @@ export class Session {
   }
 
   /**
-   * One transaction; `next` is asked for the one after it. Throws SmtpFailure, or what `beforeFinalDot` was rejected
-   * with; the connection is gone then.
+   * One transaction; `next` is asked for what comes after it. With QUIT out, `quit` is to follow. Throws SmtpFailure, or
+   * what `beforeFinalDot` was rejected with; the connection is gone then.
    */
-  async transact(envelope: Envelope, mail: Mail, options: SendOptions, next: () => Letter | null): Promise<Replies> {
+  async transact(envelope: Envelope, mail: Mail, options: SendOptions, next: () => Behind): Promise<Replies> {
     const startedAt = this.clock.monotonic()
     const { ahead } = this
     this.ahead = null
@@ -127,17 +132,18 @@ export class Session {
       this.isTransacting = false
       wire.tap = null
       // What the server says from here on answers the envelope that is out, or nothing.
-      wire.idle = this.ahead === null
+      wire.idle = this.ahead === null && !this.isLeaving
       if (wire.idle && !this.isReusable) wire.drop()
     }
   }
 
-  /** Says QUIT and waits up to `withinMs` for the answer; null when none came. The connection is gone then. */
+  /** Says QUIT unless it is out, and waits up to `withinMs` for the answer; null when none came. The connection is gone then. */
   async quit(withinMs: number): Promise<Reply | null> {
     let goodbye: Reply | null = null
     try {
       this.wire.idle = false
-      this.wire.command('QUIT\r\n')
+      if (!this.isLeaving) this.wire.command(QUIT)
+      this.isLeaving = true
       goodbye = (await this.wire.replies(1, withinMs))[0] ?? null
     } catch {
       // The connection was to end anyway.
@@ -271,7 +277,7 @@ export class Session {
     replies: EnvelopeReplies,
     mail: Mail,
     options: SendOptions,
-    next: () => Letter | null,
+    next: () => Behind,
     progress: Progress,
   ): Reply | null | Promise<Reply | null> {
     const { wire, timeouts, remote } = this
@@ -282,8 +288,8 @@ export class Session {
         const isAlone = !this.link.extensions.pipelining || options.conversation !== undefined
         const goAhead = () => (isAlone ? '' : this.goAhead(next()))
         options.onContent?.()
-        const lacksReply = () => this.lacksReply()
-        return sendContent({ wire, timeouts, remote, goAhead, lacksReply }, mail, options, progress)
+        const isAnothers = (reply: Reply) => this.isAnothers(reply)
+        return sendContent({ wire, timeouts, remote, goAhead, isAnothers }, mail, options, progress)
       }
       this.needsReset = true
       return replies.data
@@ -292,10 +298,14 @@ export class Session {
     return isAwaited && wire.broken === null ? this.endEmptyData(progress) : null
   }
 
-  /** The envelope of the next transaction, to be written behind the dot of this one. */
-  private goAhead(letter: Letter | null): string {
-    if (letter === null) return ''
-    const { envelope, mail } = letter
+  /** The commands to be written behind the dot of this transaction. */
+  private goAhead(behind: Behind): string {
+    if (behind === null) return ''
+    if (behind === 'QUIT') {
+      this.isLeaving = true
+      return QUIT
+    }
+    const { envelope, mail } = behind
     const plan = planEnvelope(envelope, mail, this.link.extensions)
     // Refused here: it is told so when its turn comes.
     if (plan.refusal !== null || plan.asked.length === 0) return ''
@@ -303,8 +313,12 @@ export class Session {
     return commandsOf(plan)
   }
 
-  /** The answer to the DATA that is out has come before all that go before it: one of those was taken for the dot's. */
-  private lacksReply(): boolean {
+  /**
+   * The reply to the dot is none: it is that to QUIT, or the answer to the DATA that is out has come before all that go before
+   * it, and one of those was taken for the dot's.
+   */
+  private isAnothers(reply: Reply): boolean {
+    if (this.isLeaving) return reply.code === 221
     const come = this.ahead === null ? null : this.wire.unaskedUpTo(354)
     return come !== null && come < this.ahead!.plan.asked.length + 2
   }
@@ -332,6 +346,8 @@ export class Session {
     }
   }
 }
+
+const QUIT = 'QUIT\r\n'
 
 /** Of the commands of an envelope in the order in which they go out. */
 function phaseOf(index: number, { asked }: AskedPlan, resets: number): SmtpPhase {

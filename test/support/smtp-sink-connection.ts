@@ -82,7 +82,7 @@ export class SinkConnection {
   private quit(line: string): void {
     this.answer('quit', line, '221 2.0.0 Bye', () => {
       this.flush()
-      this.socket.end()
+      void this.dripping.then(() => this.socket.end())
       this.isHeld = true
     })
   }
