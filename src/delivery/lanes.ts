@@ -12,6 +12,8 @@ export interface Lanes {
   all(): IterableIterator<Lane>
   /** The rotation as it stands: immediate ones first, then whose turn was longest ago. Lanes may leave it and join it meanwhile. */
   inTurn(): IterableIterator<Lane>
+  /** The immediate ones of it. */
+  immediateInTurn(): IterableIterator<Lane>
   /** To the back of the rotation. */
   rotate(lane: Lane): void
   /** Out of the rotation until then, epoch ms, or until it is called or hinted at. */
@@ -63,20 +65,24 @@ export function createLanes(): Lanes {
     its.add(lane)
   }
 
+  /** Who goes to the back meanwhile had its turn. */
+  const once = function* (turning: ReadonlySet<Lane>) {
+    let left = turning.size
+    for (const lane of turning) {
+      if (left === 0) break
+      left -= 1
+      yield lane
+    }
+  }
+
   return {
     get,
     all: () => lanes.values(),
     *inTurn() {
-      for (const turning of [immediate, others]) {
-        // Who goes to the back meanwhile had its turn.
-        let left = turning.size
-        for (const lane of turning) {
-          if (left === 0) break
-          left -= 1
-          yield lane
-        }
-      }
+      yield* once(immediate)
+      yield* once(others)
     },
+    immediateInTurn: () => once(immediate),
     rotate(lane) {
       leave(lane)
       call(lane)

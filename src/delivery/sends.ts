@@ -80,6 +80,8 @@ export interface Sends {
   makeRoom(): void
   /** Lanes wait for a place. */
   isCrowded(): boolean
+  /** One of them for which a send that hangs would be broken off. */
+  isRoomWanted(): boolean
   /** Gives back what was claimed ahead and cannot go now, and sends what can. */
   review(lease: Lease): Promise<void>
   /** Claims this process knows of; what the database shows beyond them was claimed without our hearing of it. */
@@ -418,6 +420,7 @@ export function createSends(deps: SendDeps, options: SendOptions, shared: Shared
     starve: starved.add,
     makeRoom,
     isCrowded: () => !starved.isEmpty(),
+    isRoomWanted: () => starved.worthRoom().next().done === false,
     review,
     holds: claims.holds,
     get held() {

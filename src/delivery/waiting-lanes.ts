@@ -17,7 +17,7 @@ export interface WaitingLanes {
   /** The first of them, at most `count`. They go on waiting. */
   first(count: number): Lane[]
   /** Those for which a send that hangs may be broken off, each with whether it is for an immediate message. */
-  worthRoom(): Iterable<{ readonly isImmediate: boolean }>
+  worthRoom(): IterableIterator<{ readonly isImmediate: boolean }>
 }
 
 export function createWaitingLanes(places: Pick<Places, 'standing'>): WaitingLanes {
