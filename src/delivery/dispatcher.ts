@@ -68,6 +68,7 @@ const MOST_AHEAD = 64 * 1024
  * collections of young objects, and what is claimed early finds fewer messages: with 6 ten thousand accounts went out 10 percent slower.
  */
 const HELD_A_SEND = 4
+
 function hasContent(row: Taken): row is ClaimedMessage {
   return row.envelope !== null
 }
@@ -260,8 +261,8 @@ export function createDispatcher(deps: DispatchDeps, options: DispatchOptions): 
 
   /**
    * What others claimed ahead and cannot send now must not keep out an account that could send at once. One waits for a place in
-   * any case, so that a send that hangs is broken off for it. No more but immediate ones: each would take the place, and
-   * open a connection for its one message, before those that have claimed a turn's worth.
+   * any case, so that a send that hangs is broken off for it. No more but immediate ones: each would take the place that
+   * comes free, and open a connection, before those that have claimed a turn's worth.
    */
   const claimBeyondRoom = async (lease: Lease): Promise<number> => {
     const { free } = places

@@ -61,9 +61,12 @@ export function createWaitingLanes(places: Pick<Places, 'standing'>): WaitingLan
       return found
     },
     *worthRoom() {
-      for (const lane of [...waiting.immediate, ...waiting.answering]) {
-        const turn = turnOf(lane)
-        if (turn !== 'troubled') yield { isImmediate: turn === 'immediate' || lane.frontier.priority === 0 }
+      // Not of a copy: very many may wait, and mostly the first is all that is asked for.
+      for (const lanes of [waiting.immediate, waiting.answering]) {
+        for (const lane of lanes) {
+          const turn = turnOf(lane)
+          if (turn !== 'troubled') yield { isImmediate: turn === 'immediate' || lane.frontier.priority === 0 }
+        }
       }
     },
   }

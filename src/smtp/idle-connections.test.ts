@@ -56,10 +56,10 @@ describe('createIdleConnections', () => {
     const { idle, add, rotate } = rig()
     expect(add(150)).toBe(100)
     expect(idle.size).toBe(50)
-    expect(idle.isFull(1)).toBe(false)
+    expect(idle.turnsAway(1)).toBe(false)
     expect(rotate(400, 10)).toBe(0)
     expect(idle.size).toBe(0)
-    expect(idle.isFull(1)).toBe(true)
+    expect(idle.turnsAway(1)).toBe(true)
   })
 
   it('has room for those that would be used', () => {
@@ -84,17 +84,17 @@ describe('createIdleConnections', () => {
   it('has room again for an account whose connection it had none for', () => {
     const { idle, keep, add } = rig()
     add(400)
-    expect(idle.isFull(7)).toBe(true)
+    expect(idle.turnsAway(7)).toBe(true)
     idle.miss(8)
-    expect(idle.isFull(7)).toBe(true)
+    expect(idle.turnsAway(7)).toBe(true)
     idle.miss(7)
-    expect(idle.isFull(7)).toBe(false)
+    expect(idle.turnsAway(7)).toBe(false)
     expect([keep(7), keep(9)]).toEqual([[], []])
     // None is to be kept at all.
     const none = createIdleConnections(0)
-    expect(none.isFull(7)).toBe(true)
+    expect(none.turnsAway(7)).toBe(true)
     none.miss(7)
-    expect(none.isFull(7)).toBe(true)
+    expect(none.turnsAway(7)).toBe(true)
   })
 
   it('counts one that ends by itself neither way', () => {

@@ -9,8 +9,8 @@ export interface IdleConnections {
   add(pooled: Pooled, station: Station): readonly (readonly [Pooled, Station])[]
   /** To be used again. */
   take(pooled: Pooled): void
-  /** There is room for none. This account's connection is then one of those that left. */
-  isFull(accountKey: number): boolean
+  /** True when there is room for none: this account's connection then counts as one that left. */
+  turnsAway(accountKey: number): boolean
   /** This account had none, and opens one. */
   miss(accountKey: number): void
   /** It has ended. */
@@ -62,7 +62,7 @@ export function createIdleConnections(most = MOST): IdleConnections {
     take(pooled) {
       if (idle.delete(pooled)) room = Math.min(most, room + 1)
     },
-    isFull(accountKey) {
+    turnsAway(accountKey) {
       if (room > 0) return false
       leave(accountKey)
       return true

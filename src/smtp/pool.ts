@@ -110,7 +110,7 @@ export function createTransport(config: Config['smtp'], deps: TransportDeps): Ma
     if (!isToBeKept(pooled, account)) return 'QUIT'
     const letter = options.next?.() ?? null
     if (letter !== null) expectants.set(letter.mail, { pooled, station, accountKey: account.key })
-    else if (idle.isFull(account.key)) return 'QUIT'
+    else if (idle.turnsAway(account.key)) return 'QUIT'
     return letter
   }
 
